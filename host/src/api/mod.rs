@@ -1,0 +1,1 @@
+//! HTTP surface of the own kinds, health, version and metrics.

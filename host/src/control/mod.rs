@@ -1,0 +1,1 @@
+//! The control plane: reconciles the store into the routing snapshot.

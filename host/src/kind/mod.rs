@@ -1,0 +1,1 @@
+//! The kinds that Umbel serves itself, one file each.

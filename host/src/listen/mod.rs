@@ -1,0 +1,1 @@
+//! Sockets in: accept loop, TLS, client certificates.

@@ -1,0 +1,1 @@
+//! Pure merging of discovery and OpenAPI documents.

@@ -1,0 +1,1 @@
+//! Pure machinery on API objects: decoding, defaulting, patching, field ownership, selectors, tables.

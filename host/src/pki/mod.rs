@@ -1,0 +1,1 @@
+//! The certificates and kubeconfigs that the data directory keeps.

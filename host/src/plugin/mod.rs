@@ -1,0 +1,1 @@
+//! The only folder that names wasmtime: loads components and adapts them to decisions.

@@ -1,0 +1,1 @@
+//! The request path: authenticate, authorise, route, forward.

@@ -1,0 +1,85 @@
+//! The snapshot itself.
+
+use super::{Backend, DocumentSet};
+use crate::model::group_version::GroupVersion;
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Whether requests may pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Availability {
+    /// They pass.
+    Open,
+    /// They are refused with 503 and this text.
+    Closed {
+        /// Condition reason, for example `FailedDiscoveryCheck`, or `Unknown` before the first check.
+        reason: String,
+        /// What clients are told: which APIService and why, without addresses.
+        message: String,
+    },
+}
+
+/// Where requests of a group-version go.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Umbel serves it itself (own kinds), or an APIService without a service says so.
+    Local,
+    /// A backend.
+    Backend {
+        /// How to reach it.
+        backend: Arc<Backend>,
+        /// Whether requests may pass.
+        availability: Availability,
+    },
+    /// An APIService whose service cannot be resolved or whose TLS settings are unusable.
+    Unreachable {
+        /// Condition reason.
+        reason: String,
+        /// What clients are told.
+        message: String,
+    },
+}
+
+/// One APIService as the data plane sees it.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name.
+    pub api_service: String,
+    /// What it serves.
+    pub group_version: GroupVersion,
+    /// Where requests go.
+    pub target: Target,
+}
+
+/// Everything that a request may need to know, never changed after it is built.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Routes by group, then version. Few versions per group: a scan beats a second hash.
+    pub routes: HashMap<String, Vec<Route>>,
+    /// Prepared documents.
+    pub documents: Arc<DocumentSet>,
+}
+
+impl Snapshot {
+    /// The route of a group-version; allocates nothing.
+    pub fn route(&self, group: &str, version: &str) -> Option<&Route> {
+        self.routes.get(group)?.iter().find(|r| r.group_version.version == version)
+    }
+}
+
+/// The cell in which the newest snapshot lies.
+#[derive(Debug, Default)]
+pub struct Shared(ArcSwap<Snapshot>);
+
+impl Shared {
+    /// The newest snapshot; wait-free.
+    pub fn load(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.0.load()
+    }
+
+    /// Replaces the snapshot. One writer only: the reconciler.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.0.store(Arc::new(snapshot));
+    }
+}

@@ -1,0 +1,150 @@
+//! TLS settings towards backends: trust, our certificate, and what is shared between backends.
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::sync::Arc;
+
+/// How a backend's certificate is verified.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TlsSource {
+    /// Against these PEM certificates (`spec.caBundle`, decoded).
+    CaBundle(Vec<u8>),
+    /// Not at all (`spec.insecureSkipTLSVerify`).
+    Insecure,
+    /// Against the system roots and Umbel's own CA (neither is given).
+    Default,
+}
+
+/// The certificate that we show to backends.
+#[derive(Debug)]
+pub struct FrontProxy {
+    /// The chain, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// Why TLS settings are unusable.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// `caBundle` holds no certificate.
+    #[error("unable to load root certificates: unable to parse bytes as PEM block")]
+    NoCertificate,
+    /// `caBundle` holds something that is no certificate.
+    #[error("unable to load root certificates: {0}")]
+    BadCertificate(String),
+    /// rustls refuses the combination.
+    #[error("{0}")]
+    Rustls(#[from] rustls::Error),
+}
+
+/// Builds TLS settings for backends.
+#[derive(Debug)]
+pub struct BackendTls {
+    front_proxy: FrontProxy,
+    default_roots: Arc<RootCertStore>,
+}
+
+impl BackendTls {
+    /// `own_ca` is Umbel's CA in PEM; it is trusted beside the system roots.
+    ///
+    /// # Errors
+    /// When `own_ca` is no PEM. Unreadable system roots are left out.
+    pub fn new(front_proxy: FrontProxy, own_ca: &[u8]) -> Result<Self, TlsError> {
+        let mut roots = parse_roots(own_ca)?;
+        let system = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(system.certs);
+        Ok(Self { front_proxy, default_roots: Arc::new(roots) })
+    }
+
+    /// Settings with ALPN `h2`, `http/1.1` and, for upgrades, the same with `http/1.1` only.
+    ///
+    /// # Errors
+    /// When the source holds no usable certificate.
+    pub fn configs(&self, source: &TlsSource) -> Result<(Arc<ClientConfig>, Arc<ClientConfig>), TlsError> {
+        let roots = match source {
+            TlsSource::CaBundle(pem) => Arc::new(parse_roots(pem)?),
+            TlsSource::Default | TlsSource::Insecure => Arc::clone(&self.default_roots),
+        };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?;
+        let verifier: Arc<dyn ServerCertVerifier> = if *source == TlsSource::Insecure {
+            Arc::new(AcceptAny(provider.signature_verification_algorithms))
+        } else {
+            build_verifier(roots, provider)?
+        };
+        let mut config = builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_client_auth_cert(self.front_proxy.chain.clone(), self.front_proxy.key.clone_key())?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let mut http1 = config.clone();
+        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok((Arc::new(config), Arc::new(http1)))
+    }
+}
+
+fn build_verifier(
+    roots: Arc<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
+        .build()
+        .map_err(|error| TlsError::BadCertificate(error.to_string()))?;
+    Ok(verifier)
+}
+
+fn parse_roots(pem: &[u8]) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|e| TlsError::BadCertificate(e.to_string()))?;
+        roots.add(certificate).map_err(|e| TlsError::BadCertificate(e.to_string()))?;
+    }
+    if roots.is_empty() { Err(TlsError::NoCertificate) } else { Ok(roots) }
+}
+
+/// Verifies nothing but that the peer holds the key of the certificate it shows.
+#[derive(Debug)]
+struct AcceptAny(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for AcceptAny {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}

@@ -1,0 +1,1 @@
+//! Test kit: starts Umbel, kubectl and real API servers, and waits for conditions.

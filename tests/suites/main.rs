@@ -1,0 +1,1 @@
+//! Suites that run Umbel as a process beside real peers. One binary, so that it links once.
