@@ -7,11 +7,11 @@ pub enum Schema {
     /// A record with known fields.
     Record(Record),
     /// A map from strings to values of one type.
-    Map(&'static Schema),
+    Map(&'static Self),
     /// A list.
     List {
         /// The type of the items.
-        items: &'static Schema,
+        items: &'static Self,
         /// How writers share the list.
         sharing: ListSharing,
     },
