@@ -4,4 +4,5 @@ pub mod failure;
 pub mod group_version;
 pub mod identity;
 pub mod object;
+pub mod request_info;
 pub mod schema;
