@@ -2,8 +2,17 @@
 //!
 //! Every implementation passes the same conformance suite. Nothing of redb may show through this trait.
 
+mod bound;
+mod change;
+mod contents;
+mod memory;
+mod published;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+
+pub use bound::{DEFAULT_HISTORY_BYTES, DEFAULT_HISTORY_EVENTS, HistoryBound};
+pub use memory::MemoryStore;
 
 /// The revision of the whole store. Never reused: not after deletes, not after a restart. 0 means "nothing yet".
 pub type Revision = u64;
@@ -61,7 +70,8 @@ pub struct Event {
 pub enum WatchItem {
     /// A change below the prefix.
     Event(Event),
-    /// Every change up to this revision has been delivered, whether it was below the prefix or not.
+    /// Every change up to this revision has been delivered, whether it was below the prefix or not. Comes when
+    /// the watch has caught up with changes beside its prefix; several such changes may share one.
     Progress(Revision),
 }
 
