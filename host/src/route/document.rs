@@ -1,8 +1,10 @@
 //! Documents served as they lie: serialised and compressed once per change.
 
+use super::OpenApiDocuments;
 use bytes::Bytes;
 use http::HeaderValue;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// One prepared body.
 #[derive(Clone, Debug)]
@@ -30,10 +32,6 @@ pub struct DocumentSet {
     pub aggregated_v2beta1: Option<Document>,
     /// `/apis/<g>` by group (`APIGroup`): JSON, YAML.
     pub group: HashMap<String, (Document, Document)>,
-    /// `/openapi/v3`: the index.
-    pub openapi_index: Option<Document>,
-    /// `/openapi/v3/<key>` by key such as `apis/apps/v1`, with the hash that its URL carries.
-    pub openapi: HashMap<String, (String, Document)>,
-    /// `/openapi/v2` as JSON and as protobuf.
-    pub openapi_v2: Option<(Document, Document)>,
+    /// Everything below `/openapi/`; rebuilt apart from the rest, so it is shared.
+    pub openapi: Arc<OpenApiDocuments>,
 }

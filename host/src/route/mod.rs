@@ -6,11 +6,13 @@
 mod backend;
 mod document;
 mod local;
+mod openapi;
 mod signal;
 mod snapshot;
 
 pub use backend::{Backend, BackendId};
 pub use document::{Document, DocumentSet};
 pub use local::{LocalApi, LocalBody, LocalError};
+pub use openapi::{HashedDocument, OPENAPI_V2_PROTOBUF, OpenApiAnswer, OpenApiDocuments, OpenApiV2};
 pub use signal::{Signal, SignalKind, Signals};
 pub use snapshot::{Availability, Route, Shared, Snapshot, Target};
