@@ -4,8 +4,20 @@ use super::resolver::Endpoint;
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 
+/// What the host knows already from the discovery document that all APIServices of a backend share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Evidence {
+    /// The backend has no aggregated discovery, or it could not be had.
+    #[default]
+    None,
+    /// The backend's aggregated discovery, asked for in this round, lists the group-version.
+    Listed,
+    /// It was answered and does not list the group-version.
+    NotListed,
+}
+
 /// What is judged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
     /// Name of the APIService, for example `v1.example.com`.
     pub api_service: String,
@@ -19,6 +31,8 @@ pub struct Subject {
     pub round: u32,
     /// The verdict before this one.
     pub was: State,
+    /// What this round's shared request told, so that most judgements cost no request of their own.
+    pub evidence: Evidence,
 }
 
 /// How a backend is.

@@ -4,6 +4,7 @@
 //! adapter in `plugin`, and nobody else knows which one it talks to. None is ever asked on the request path.
 
 pub mod binding;
+pub mod builtin;
 pub mod discovery;
 pub mod health;
 pub mod resolver;

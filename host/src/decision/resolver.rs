@@ -29,6 +29,15 @@ pub struct Endpoint {
     pub weight: u16,
 }
 
+/// `host:port` as it stands in a URL; IPv6 literals get brackets.
+pub fn url_authority(endpoint: &Endpoint) -> String {
+    if endpoint.host.contains(':') {
+        format!("[{}]:{}", endpoint.host, endpoint.port)
+    } else {
+        format!("{}:{}", endpoint.host, endpoint.port)
+    }
+}
+
 /// The answer of a resolver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolution {

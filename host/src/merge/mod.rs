@@ -1,1 +1,3 @@
 //! Pure merging of discovery and OpenAPI documents.
+
+pub mod discovery;

@@ -1,7 +1,7 @@
 //! Dialling one endpoint with TLS.
 
 use super::UpstreamFault;
-use crate::decision::resolver::Endpoint;
+use crate::decision::resolver::{Endpoint, url_authority};
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,7 @@ pub async fn connect(
 }
 
 async fn dial(endpoint: &Endpoint) -> Result<TcpStream, UpstreamFault> {
-    let address = address_text(endpoint);
+    let address = url_authority(endpoint);
     let lookup = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
     let addresses: Vec<_> = match lookup {
         Ok(found) => found.collect(),
@@ -80,12 +80,4 @@ async fn dial(endpoint: &Endpoint) -> Result<TcpStream, UpstreamFault> {
         }
     }
     Err(last)
-}
-
-fn address_text(endpoint: &Endpoint) -> String {
-    if endpoint.host.contains(':') {
-        format!("[{}]:{}", endpoint.host, endpoint.port)
-    } else {
-        format!("{}:{}", endpoint.host, endpoint.port)
-    }
 }

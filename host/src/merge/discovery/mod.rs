@@ -1,0 +1,5 @@
+//! Merged discovery: how one document is made of many (contract §3).
+
+mod resource;
+
+pub use resource::{OwnGroupVersion, Resource, ResponseKind, Subresource};
