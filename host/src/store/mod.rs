@@ -4,6 +4,8 @@
 
 mod bound;
 mod change;
+#[cfg(test)]
+mod conformance;
 mod contents;
 mod memory;
 mod published;
