@@ -1,0 +1,91 @@
+//! What people are told about a plugin.
+
+use serde::Serialize;
+use std::fmt;
+
+/// Whether a plugin serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Condition {
+    /// The newest file serves.
+    Active,
+    /// The newest file cannot serve; the generation before it does.
+    LastGood,
+    /// Nothing serves: bindings go to the built-in.
+    Failed,
+}
+
+/// Why a component is not taken into service. A closed set, so that each has a documented cure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Reason {
+    /// The file name is no DNS label.
+    InvalidName,
+    /// The file cannot be read.
+    Unreadable,
+    /// The file is larger than the limit.
+    TooLarge,
+    /// The file is a core module, a text, or anything else that is no component.
+    NotAComponent,
+    /// The file's digest is not the one that its manifest pins.
+    DigestMismatch,
+    /// The manifest cannot be understood.
+    ManifestInvalid,
+    /// The component is damaged.
+    InvalidWasm,
+    /// It exports none of the interfaces that the host knows, or not `umbel:lifecycle/lifecycle`.
+    NoKnownInterface,
+    /// It exports a version of an interface that is newer than this host.
+    InterfaceTooNew,
+    /// It imports something that the host does not offer (to its kind).
+    ImportNotOffered,
+    /// Its imports or exports have other types than the interface of that name.
+    TypeMismatch,
+    /// `describe` fails or answers nonsense.
+    DescribeFailed,
+    /// `validate` refuses the settings of the manifest.
+    SettingsInvalid,
+    /// It was taken into service, failed again and again, and the generation before it serves again.
+    RolledBack,
+    /// The engine cannot be built on this machine.
+    EngineUnavailable,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// One plugin, as `/plugins` and the log show it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Its name: the file name without `.wasm`.
+    pub name: String,
+    /// The file.
+    pub path: String,
+    /// Whether it serves.
+    pub condition: Condition,
+    /// Why the newest file does not serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The reason in words, with the cure where there is one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Counts what was taken into service under this name; 0 before the first.
+    pub generation: u64,
+    /// SHA-256 of the component that serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The decisions that it implements, such as `umbel:resolver/resolver@0.1.0`.
+    pub interfaces: Vec<String>,
+    /// What it says about itself: name, version and summary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// How many calls it got.
+    pub calls: u64,
+    /// How many of them it failed (trap, time, memory, nonsense; "not found" is an answer).
+    pub faults: u64,
+    /// The last of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_fault: Option<String>,
+}
