@@ -1,8 +1,66 @@
-//! Start-up order, subcommands and exit codes.
+//! Subcommands, start-up order and exit codes.
+//!
+//! Exit codes: 0 done, 1 it was tried and failed, 2 the command line or the settings cannot be used.
 
+mod backend_init;
+mod cli;
+mod command_error;
+mod files;
+mod serve;
+mod version;
+
+pub use command_error::CommandError;
+
+use clap::{CommandFactory, Parser};
+use cli::{BackendCommand, Cli, Command};
+use std::io::{self, Write};
+use std::num::NonZero;
 use std::process::ExitCode;
 
 /// Runs the program with the process's own arguments and returns its exit code.
 pub fn run() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let told = error.print();
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            return ExitCode::from(if told.is_ok() { code } else { 1 });
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nowhere is left to report that standard error is gone.
+            writeln!(io::stderr(), "error: {error}").ok();
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), CommandError> {
+    match command {
+        Command::Serve(flags) => {
+            let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+            let config = crate::config::load(&flags, &files::RealFiles, cores)
+                .map_err(|problems| CommandError::Usage(problems.to_string()))?;
+            serve::run(config)
+        }
+        Command::Backend { command: BackendCommand::Init(flags) } => backend_init::run(&flags),
+        Command::Version { output } => print(&version::render(output)),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "umbel", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+/// Writes to standard output; a reader that has gone away is no failure.
+fn print(text: &str) -> Result<(), CommandError> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CommandError::Failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,44 +1,17 @@
-//! The settings of `umbel serve`, validated.
+//! The settings of `umbel serve`: flags and file merged, checked, every problem reported at once.
+//!
+//! This folder reads no disk itself: [`Files`] is handed in, so that every problem can be shown in a test.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+mod checks;
+mod file;
+mod flags;
+mod merge;
+mod problem;
+mod settings;
+mod tokens;
 
-/// How logs are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Everything `umbel serve` needs to know, after flags and file are merged and checked.
-#[derive(Clone, Debug)]
-pub struct ServeConfig {
-    /// `--data-dir`.
-    pub data_dir: PathBuf,
-    /// `--listen`; port 0 picks a free one.
-    pub listen: SocketAddr,
-    /// `--advertise-host`: further names of the serving certificate.
-    pub advertise_hosts: Vec<String>,
-    /// `--plugin-dir`.
-    pub plugin_dir: PathBuf,
-    /// `--manifest-dir`.
-    pub manifest_dir: PathBuf,
-    /// `--tls-cert-file` and `--tls-private-key-file`.
-    pub tls_files: Option<(PathBuf, PathBuf)>,
-    /// `--client-ca-file`: trusted beside Umbel's own client CA.
-    pub client_ca_file: Option<PathBuf>,
-    /// `--token-auth-file`.
-    pub token_auth_file: Option<PathBuf>,
-    /// `--worker-threads`.
-    pub worker_threads: usize,
-    /// `--log-format`.
-    pub log_format: LogFormat,
-    /// `-v`, counted.
-    pub verbosity: u8,
-    /// How long requests in flight may take after SIGTERM.
-    pub drain_timeout: Duration,
-}
+pub use flags::ServeFlags;
+pub use merge::{Files, load};
+pub use problem::{Problem, Problems};
+pub use settings::{LogFormat, ServeConfig};
+pub use tokens::{StaticToken, TokenProblem, parse_tokens};

@@ -1,0 +1,110 @@
+//! `umbel backend init`.
+
+use super::CommandError;
+use crate::pki::{BackendRequest, PkiError, prepare_backend};
+use clap::{Args, ValueHint};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// Flags of `umbel backend init`.
+#[derive(Args, Debug)]
+pub(super) struct InitFlags {
+    /// The backend's service: the ExternalName that APIServices name
+    #[arg(value_name = "NAMESPACE/NAME")]
+    service: String,
+    /// API group that the backend serves
+    #[arg(long)]
+    group: String,
+    /// Version that it serves; may be repeated, the preferred one first
+    #[arg(long = "version", value_name = "VERSION", required = true)]
+    versions: Vec<String>,
+    /// DNS name or IP under which Umbel reaches it
+    #[arg(long, default_value = "127.0.0.1", value_hint = ValueHint::Hostname)]
+    host: String,
+    /// Port on which it will listen
+    #[arg(long)]
+    port: String,
+    /// Folder to write
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    out: PathBuf,
+    /// Umbel's data directory; Umbel may run or not
+    #[arg(long, value_name = "DIR", default_value = "./umbel-data", value_hint = ValueHint::DirPath)]
+    data_dir: PathBuf,
+}
+
+/// Checks the flags, writes the folder and says what to do next.
+pub(super) fn run(flags: &InitFlags) -> Result<(), CommandError> {
+    let (namespace, name) = flags.service.split_once('/').unwrap_or(("", ""));
+    let problems = problems(flags, namespace, name);
+    if !problems.is_empty() {
+        return Err(CommandError::Usage(problems.join("\n       ")));
+    }
+    let request = BackendRequest {
+        data_dir: &flags.data_dir,
+        namespace,
+        name,
+        group: &flags.group,
+        versions: &flags.versions,
+        host: &flags.host,
+        port: flags.port.parse().unwrap_or(0),
+        out: &flags.out,
+        now: SystemTime::now(),
+    };
+    let files = prepare_backend(&request).map_err(|error: PkiError| CommandError::failed(error))?;
+    let mut text = String::new();
+    for notice in &files.notices {
+        text.push_str(&format!("note: {notice}\n"));
+    }
+    let directory = files.directory.display();
+    text.push_str(&format!(
+        "{directory} is ready. Start the backend with\n\n  \
+         my-apiserver $(cat {directory}/flags.txt)\n\nand register it with\n\n  \
+         kubectl --kubeconfig {} apply -f {directory}/register.yaml\n",
+        flags.data_dir.join("admin.kubeconfig").display(),
+    ));
+    super::print(&text)
+}
+
+fn problems(flags: &InitFlags, namespace: &str, name: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    if !is_label(namespace) || !is_label(name) {
+        problems.push(format!(
+            "{:?}: must be NAMESPACE/NAME, each of lower-case letters, digits and -, for example default/flunders",
+            flags.service
+        ));
+    }
+    if !flags.group.contains('.') || !is_subdomain(&flags.group) {
+        problems.push(format!(
+            "--group {:?}: must be a DNS name with a dot, for example wardle.example.com",
+            flags.group
+        ));
+    }
+    for version in flags.versions.iter().filter(|version| !is_label(version)) {
+        problems.push(format!("--version {version:?}: must be like v1 or v1alpha1"));
+    }
+    if flags.host.parse::<IpAddr>().is_err() && !is_subdomain(&flags.host) {
+        problems.push(format!(
+            "--host {:?}: must be a DNS name or an IP, without scheme, port or path",
+            flags.host
+        ));
+    }
+    if !flags.port.parse::<u16>().is_ok_and(|port| port > 0) {
+        problems.push(format!("--port {:?}: must be a number from 1 to 65535", flags.port));
+    }
+    problems
+}
+
+/// RFC 1123 label.
+fn is_label(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !text.is_empty()
+        && text.len() <= 63
+        && text.bytes().all(fits)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+fn is_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_label)
+}

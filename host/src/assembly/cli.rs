@@ -1,0 +1,55 @@
+//! The command line.
+
+use super::backend_init::InitFlags;
+use super::version::OutputFormat;
+use crate::config::ServeFlags;
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Many Kubernetes-style API servers under one address
+#[derive(Debug, Parser)]
+#[command(name = "umbel", version, arg_required_else_help = true, subcommand_required = true)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve: one TLS address in front of every registered API server
+    Serve(Box<ServeFlags>),
+    /// Prepare backends
+    Backend {
+        #[command(subcommand)]
+        command: BackendCommand,
+    },
+    /// Print the version
+    Version {
+        /// Form of the answer [default: one line of text]
+        #[arg(short, long, value_enum)]
+        output: Option<OutputFormat>,
+    },
+    /// Print the completion script of a shell, for example `source <(umbel completions bash)`
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BackendCommand {
+    /// Write certificate, CA files, kubeconfig, flags and registration of one backend into a folder
+    Init(InitFlags),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

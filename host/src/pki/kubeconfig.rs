@@ -1,0 +1,142 @@
+//! Kubeconfigs with everything embedded.
+
+use super::{PkiError, disk};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_yaml_ng::{Mapping, Value};
+use std::path::Path;
+
+/// What a kubeconfig holds beside the server's URL.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// Certificates in PEM against which the server is verified.
+    pub(super) ca_pem: String,
+    /// The name that the server's certificate has, when it is not the address called.
+    pub(super) tls_server_name: Option<String>,
+    /// Client certificate in PEM.
+    pub(super) certificate_pem: String,
+    /// Its key in PEM.
+    pub(super) key_pem: String,
+}
+
+/// Writes a kubeconfig with the entries `default-cluster`, `default-context` and `default`.
+///
+/// What else stands in the file stays. Nothing is written when nothing differs.
+pub(super) fn write(path: &Path, entry: &Entry, server: &str) -> Result<(), PkiError> {
+    let text = match disk::read(path)? {
+        None => Some(render(entry, server)),
+        Some(found) => update(&found, entry, server).map_err(|what| PkiError::Damaged {
+            path: path.into(),
+            what,
+            mend: "remove the file, then it is written again".to_owned(),
+        })?,
+    };
+    match text {
+        Some(text) => disk::write(path, text.as_bytes()),
+        None => disk::tighten(path, disk::FILE_MODE).map(|_| ()),
+    }
+}
+
+/// The server's URL in a kubeconfig that [`write`] made.
+pub(super) fn server(text: &str) -> Option<String> {
+    let document: Value = serde_yaml_ng::from_str(text).ok()?;
+    let clusters = document.get("clusters")?.as_sequence()?;
+    let ours = clusters.iter().find(|item| is_named(item, "default-cluster"))?;
+    Some(ours.get("cluster")?.get("server")?.as_str()?.to_owned())
+}
+
+fn render(entry: &Entry, server: &str) -> String {
+    let server_name = match &entry.tls_server_name {
+        Some(name) => format!("    tls-server-name: {name}\n"),
+        None => String::new(),
+    };
+    format!(
+        "apiVersion: v1\nkind: Config\nclusters:\n- name: default-cluster\n  cluster:\n    \
+         certificate-authority-data: {}\n    server: {server}\n{server_name}contexts:\n- name: default-context\n  \
+         context:\n    cluster: default-cluster\n    user: default\ncurrent-context: default-context\nusers:\n\
+         - name: default\n  user:\n    client-certificate-data: {}\n    client-key-data: {}\n",
+        STANDARD.encode(&entry.ca_pem),
+        STANDARD.encode(&entry.certificate_pem),
+        STANDARD.encode(&entry.key_pem),
+    )
+}
+
+/// `None` when nothing differs.
+fn update(found: &str, entry: &Entry, server: &str) -> Result<Option<String>, String> {
+    let old: Mapping =
+        serde_yaml_ng::from_str(found).map_err(|error| format!("is no kubeconfig ({error})"))?;
+    let wanted: Mapping = serde_yaml_ng::from_str(&render(entry, server)).map_err(|e| e.to_string())?;
+    let mut new = old.clone();
+    for (list, inner) in [("clusters", "cluster"), ("contexts", "context"), ("users", "user")] {
+        let Some(ours) = wanted.get(list).and_then(|items| items.get(0)) else { continue };
+        let slot = new.entry(list.into()).or_insert_with(|| Value::Sequence(Vec::new()));
+        if slot.is_null() {
+            *slot = Value::Sequence(Vec::new());
+        }
+        let items = slot.as_sequence_mut().ok_or_else(|| format!("is no kubeconfig ({list} is no list)"))?;
+        put(items, ours, inner);
+    }
+    for key in ["apiVersion", "kind", "current-context"] {
+        if let Some(value) = wanted.get(key) {
+            new.entry(key.into()).or_insert_with(|| value.clone());
+        }
+    }
+    if new == old { Ok(None) } else { serde_yaml_ng::to_string(&new).map(Some).map_err(|e| e.to_string()) }
+}
+
+/// Lays the values of `ours` over the item of the same name, or adds it.
+fn put(items: &mut Vec<Value>, ours: &Value, inner: &str) {
+    let name = ours.get("name").and_then(Value::as_str).unwrap_or_default();
+    let Some(item) = items.iter_mut().find(|item| is_named(item, name)) else {
+        items.push(ours.clone());
+        return;
+    };
+    match (item.get_mut(inner).and_then(Value::as_mapping_mut), ours.get(inner).and_then(Value::as_mapping)) {
+        (Some(old), Some(new)) => {
+            for (key, value) in new {
+                old.insert(key.clone(), value.clone());
+            }
+        }
+        _ => *item = ours.clone(),
+    }
+}
+
+fn is_named(item: &Value, name: &str) -> bool {
+    item.get("name").and_then(Value::as_str) == Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry {
+            ca_pem: "ca".into(),
+            tls_server_name: None,
+            certificate_pem: "cert".into(),
+            key_pem: "key".into(),
+        }
+    }
+
+    #[test]
+    fn the_same_entry_changes_nothing() {
+        let text = render(&entry(), "https://127.0.0.1:1");
+        assert_eq!(update(&text, &entry(), "https://127.0.0.1:1"), Ok(None));
+        assert_eq!(server(&text).unwrap(), "https://127.0.0.1:1");
+    }
+
+    #[test]
+    fn a_new_port_keeps_what_somebody_added() {
+        let text = render(&entry(), "https://127.0.0.1:1")
+            .replace("    user: default\n", "    user: default\n    namespace: mine\n");
+        let new = update(&text, &entry(), "https://127.0.0.1:2").unwrap().unwrap();
+        assert!(new.contains("namespace: mine"), "{new}");
+        assert_eq!(server(&new).unwrap(), "https://127.0.0.1:2");
+    }
+
+    #[test]
+    fn what_is_no_kubeconfig_is_refused() {
+        assert!(update("clusters: 7", &entry(), "https://a").unwrap_err().contains("clusters is no list"));
+        assert!(update("apiVer", &entry(), "https://a").unwrap_err().contains("is no kubeconfig"));
+    }
+}
