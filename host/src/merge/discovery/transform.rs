@@ -1,0 +1,171 @@
+//! Checking what a transformer made of a group: it may leave out and reorder, never invent.
+
+use super::group::{GroupDiscovery, VersionDiscovery};
+use super::{Resource, Subresource};
+use std::collections::HashSet;
+
+/// Why an answer of a transformer is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransformFault {
+    /// No `APIGroupDiscovery`.
+    #[error("its answer is no APIGroupDiscovery: {0}")]
+    Unreadable(String),
+    /// Another name.
+    #[error("it renamed the group to {0:?}")]
+    Renamed(String),
+    /// Nothing left.
+    #[error("it left no version; to hide a group, answer so")]
+    Emptied,
+    /// Something that no backend serves, or twice.
+    #[error("it lists {0}, which no backend serves")]
+    Invented(String),
+    /// Something twice.
+    #[error("it lists {0} twice")]
+    Doubled(String),
+    /// An order that is no permutation of the groups.
+    #[error("its order of the groups {0}")]
+    BadOrder(String),
+}
+
+/// Reads a transformer's answer and holds it against what it was given.
+///
+/// # Errors
+/// When it says more than `given`.
+pub fn check_replacement(given: &GroupDiscovery, answer: &str) -> Result<GroupDiscovery, TransformFault> {
+    let group: GroupDiscovery =
+        serde_json::from_str(answer).map_err(|error| TransformFault::Unreadable(error.to_string()))?;
+    if group.metadata.name != given.metadata.name {
+        return Err(TransformFault::Renamed(group.metadata.name));
+    }
+    if group.versions.is_empty() {
+        return Err(TransformFault::Emptied);
+    }
+    let mut seen = HashSet::new();
+    for version in &group.versions {
+        if !seen.insert(version.version.as_str()) {
+            return Err(TransformFault::Doubled(format!("version {}", version.version)));
+        }
+        let Some(original) = given.versions.iter().find(|v| v.version == version.version) else {
+            return Err(TransformFault::Invented(format!("version {}", version.version)));
+        };
+        check_resources(original, version)?;
+    }
+    Ok(group)
+}
+
+fn check_resources(given: &VersionDiscovery, answer: &VersionDiscovery) -> Result<(), TransformFault> {
+    let mut seen = HashSet::new();
+    for resource in &answer.resources {
+        if !seen.insert(resource.resource.as_str()) {
+            return Err(TransformFault::Doubled(format!("resource {}", resource.resource)));
+        }
+        let original = given.resources.iter().find(|r| r.resource == resource.resource);
+        if !original.is_some_and(|original| is_part_of(resource, original)) {
+            let what = format!("resource {} of version {}", resource.resource, answer.version);
+            return Err(TransformFault::Invented(what));
+        }
+    }
+    Ok(())
+}
+
+fn is_part_of(answer: &Resource, given: &Resource) -> bool {
+    let mut seen = HashSet::new();
+    answer.scope == given.scope
+        && answer.response_kind == given.response_kind
+        && answer.verbs.iter().all(|verb| given.verbs.contains(verb))
+        && answer.subresources.iter().all(|sub| {
+            let original = given.subresources.iter().find(|s| s.subresource == sub.subresource);
+            seen.insert(sub.subresource.as_str()) && original.is_some_and(|s| is_sub_part_of(sub, s))
+        })
+}
+
+fn is_sub_part_of(answer: &Subresource, given: &Subresource) -> bool {
+    answer.response_kind == given.response_kind
+        && answer.accepted_types == given.accepted_types
+        && answer.verbs.iter().all(|verb| given.verbs.contains(verb))
+}
+
+/// Takes a new order of groups when it is a permutation of the given one.
+///
+/// # Errors
+/// When a group is missing, new, or stands twice.
+pub fn check_order(given: &[String], answer: Vec<String>) -> Result<Vec<String>, TransformFault> {
+    let known: HashSet<&str> = given.iter().map(String::as_str).collect();
+    let mut seen = HashSet::new();
+    for name in &answer {
+        if !known.contains(name.as_str()) {
+            return Err(TransformFault::BadOrder(format!("names {name:?}, which was not given")));
+        }
+        if !seen.insert(name.as_str()) {
+            return Err(TransformFault::BadOrder(format!("names {name:?} twice")));
+        }
+    }
+    if let Some(missing) = given.iter().find(|name| !seen.contains(name.as_str())) {
+        return Err(TransformFault::BadOrder(format!("leaves out {missing:?}")));
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merge::discovery::group::{Freshness, GroupMeta};
+
+    fn given() -> GroupDiscovery {
+        let resource = Resource {
+            resource: "things".into(),
+            scope: "Cluster".into(),
+            verbs: vec!["get".into(), "delete".into()],
+            ..Resource::default()
+        };
+        let version = |name: &str| VersionDiscovery {
+            version: name.into(),
+            resources: vec![resource.clone()],
+            freshness: Freshness::Stale,
+        };
+        GroupDiscovery {
+            metadata: GroupMeta { name: "g".into() },
+            versions: vec![version("v1"), version("v2")],
+        }
+    }
+
+    fn check(change: impl FnOnce(&mut GroupDiscovery)) -> Result<GroupDiscovery, TransformFault> {
+        let mut answer = given();
+        change(&mut answer);
+        check_replacement(&given(), &serde_json::to_string(&answer).unwrap())
+    }
+
+    #[test]
+    fn leaving_out_reordering_and_vouching_are_allowed() {
+        assert!(check(|g| g.versions.reverse()).is_ok());
+        assert!(check(|g| g.versions.truncate(1)).is_ok());
+        assert!(check(|g| g.versions[0].resources.clear()).is_ok());
+        assert!(check(|g| g.versions[0].resources[0].verbs.truncate(1)).is_ok());
+        assert!(check(|g| g.versions[0].freshness = Freshness::Current).is_ok());
+        assert!(check(|g| g.versions[0].resources[0].short_names.push("th".into())).is_ok());
+    }
+
+    #[test]
+    fn inventions_are_refused_by_name() {
+        let text = |r: Result<_, TransformFault>| r.unwrap_err().to_string();
+        assert_eq!(text(check(|g| g.metadata.name = "h".into())), "it renamed the group to \"h\"");
+        assert!(text(check(|g| g.versions.clear())).starts_with("it left no version"));
+        assert!(text(check(|g| g.versions[0].version = "v9".into())).contains("version v9"));
+        assert_eq!(text(check(|g| g.versions[0].version = "v2".into())), "it lists version v2 twice");
+        assert!(
+            text(check(|g| g.versions[1].resources[0].verbs.push("patch".into())))
+                .contains("resource things of version v2")
+        );
+        assert!(text(check_replacement(&given(), "[]")).contains("no APIGroupDiscovery"));
+    }
+
+    #[test]
+    fn an_order_must_be_a_permutation() {
+        let groups: Vec<String> = ["a", "b"].map(str::to_owned).into();
+        let order = |names: &[&str]| check_order(&groups, names.iter().map(|n| (*n).to_owned()).collect());
+        assert_eq!(order(&["b", "a"]).unwrap(), ["b", "a"]);
+        assert!(order(&["b"]).unwrap_err().to_string().contains("leaves out \"a\""));
+        assert!(order(&["b", "b"]).unwrap_err().to_string().contains("twice"));
+        assert!(order(&["a", "b", "c"]).unwrap_err().to_string().contains("not given"));
+    }
+}
