@@ -8,7 +8,7 @@
 //!           registry              │          objects with admission over the store
 //!        ┌─────┴─────┬────────────┤
 //!      store  pki  plugin     listen  upstream      the only folders that touch disk and sockets
-//!        └───────────┴──────┬─────┘
+//!        └───────────┴──────┬─────┘        (listen and upstream share `transport`: bulk reads, deferred writes)
 //!     route   decision   merge   object   kind      pure: inputs in, values out
 //!                           │
 //!                     model   config   observe      words that everybody uses
@@ -35,4 +35,5 @@ pub mod proxy;
 pub mod registry;
 pub mod route;
 pub mod store;
+pub mod transport;
 pub mod upstream;

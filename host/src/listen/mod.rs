@@ -1,1 +1,13 @@
-//! Sockets in: accept loop, TLS, client certificates.
+//! Sockets in: TLS, client certificates, tokens and the accept loop.
+
+mod accept;
+mod client_certificate;
+mod plain_http;
+mod tls;
+mod tokens;
+
+pub use accept::{AcceptBackOff, prepare_listener};
+pub use client_certificate::{CertificateJudge, PeerCertificate};
+pub use plain_http::refuse_plain_http;
+pub use tls::{ListenTls, ListenTlsError, SharedListenTls, TlsStream, handshake};
+pub use tokens::{TokenFileError, TokenTable};

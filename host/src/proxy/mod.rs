@@ -1,1 +1,94 @@
-//! The request path: authenticate, authorise, route, forward.
+//! The data plane: workers that accept, authenticate, route and forward.
+//!
+//! Each worker is one thread with one single-threaded runtime, its own accept loop and its own connections to
+//! backends. Workers share nothing that changes but the snapshot cell.
+
+mod answer;
+mod authenticate;
+mod authorise;
+mod body;
+mod connection;
+mod exchange;
+mod worker;
+
+use crate::listen::{SharedListenTls, TokenTable, prepare_listener};
+use crate::route::{LocalApi, Shared, Signals};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// What the data plane needs to run.
+pub struct DataPlaneConfig {
+    /// Bound already, so that the address is known and a taken port is an error of the caller's.
+    pub listener: TcpListener,
+    /// How many threads serve; at least one is started.
+    pub workers: usize,
+    /// TLS towards clients; each new connection takes what lies in the cell then.
+    pub tls: SharedListenTls,
+    /// Static tokens.
+    pub tokens: Arc<TokenTable>,
+    /// How long requests in flight may go on after [`DataPlane::drain`].
+    pub drain_timeout: Duration,
+    /// Where the snapshot lies.
+    pub snapshots: Arc<Shared>,
+    /// Answers for own kinds, health, version and metrics.
+    pub local: Arc<dyn LocalApi>,
+    /// Where traffic reports what it saw.
+    pub signals: Signals,
+}
+
+/// The running data plane. Dropping it cuts everything off.
+#[derive(Debug)]
+pub struct DataPlane {
+    local_addr: SocketAddr,
+    drain: watch::Sender<bool>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl DataPlane {
+    /// Starts the workers; connections are accepted when this returns.
+    ///
+    /// # Errors
+    /// When the socket or a thread cannot be set up.
+    pub fn start(config: DataPlaneConfig) -> io::Result<Self> {
+        prepare_listener(&config.listener)?;
+        let local_addr = config.listener.local_addr()?;
+        let (drain, draining) = watch::channel(false);
+        let config = Arc::new(config);
+        let mut workers = Vec::new();
+        for index in 0..config.workers.max(1) {
+            let listener = config.listener.try_clone()?;
+            workers.push(worker::start(index, listener, Arc::clone(&config), draining.clone())?);
+        }
+        Ok(Self { local_addr, drain, workers })
+    }
+
+    /// The address that clients reach.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Stops accepting, tells clients to go (GOAWAY, `Connection: close`), waits for requests in flight for
+    /// at most the drain timeout, then cuts what is left. Blocks: call it from a thread that may.
+    pub fn drain(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.drain.send_replace(true);
+        for worker in self.workers.drain(..) {
+            if worker.join().is_err() {
+                tracing::error!("a worker thread panicked");
+            }
+        }
+    }
+}
+
+impl Drop for DataPlane {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::{Backend, DocumentSet};
 use crate::model::group_version::GroupVersion;
+use crate::observe::ProxiedRequests;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub struct Route {
     pub group_version: GroupVersion,
     /// Where requests go.
     pub target: Target,
+    /// Counts what it forwards; the same for the life of the process (`Metrics::proxied`).
+    pub counter: Arc<ProxiedRequests>,
 }
 
 /// Everything that a request may need to know, never changed after it is built.

@@ -1,0 +1,28 @@
+//! Answers that the data plane makes itself, and what every answer carries.
+
+use super::body::{AnswerBody, Source};
+use crate::model::failure::Failure;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+/// `Audit-ID`, which ties the log lines of client, gateway and backend together.
+pub const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// A `metav1.Status` as an answer.
+pub fn refuse(failure: &Failure) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::new(Source::Whole(Some(failure.to_json()))));
+    *response.status_mut() = StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(seconds) = failure.retry_after_seconds() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// Adds what every answer carries, unless the backend said it: its audit id and `Cache-Control`.
+pub fn finish(response: &mut Response<AnswerBody>, audit_id: HeaderValue) {
+    let headers = response.headers_mut();
+    headers.entry(AUDIT_ID).or_insert(audit_id);
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+}

@@ -1,0 +1,221 @@
+//! One accepted connection: TLS, then HTTP/1.1 or HTTP/2, until it ends, is drained, or idles too long.
+
+use super::exchange::answer;
+use super::worker::Worker;
+use crate::listen::{PeerCertificate, TlsStream, handshake, refuse_plain_http};
+use crate::transport::{BulkRead, DeferredFlush};
+use http::HeaderValue;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Limit for the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Seconds until the first request must be complete (contract §7.12).
+const FIRST_REQUEST: u64 = 32;
+/// Seconds without a request after which a connection is closed (contract §7.12).
+const IDLE: u64 = 90;
+/// Seconds that an idle client has to leave by itself.
+const GRACE: u64 = 5;
+
+/// HTTP/2 limits (contract §7.12; windows and frame size as measured).
+const STREAMS: u32 = 1000;
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 5 << 20;
+const HEADER_LIST: u32 = 1 << 20;
+
+/// How a connection is told to end, and what it does meanwhile.
+#[derive(Debug)]
+pub struct Gate {
+    requests: Cell<u32>,
+    had_requests: Cell<bool>,
+    quiet_since: Cell<u64>,
+    order: Cell<Order>,
+    task: RefCell<Option<Waker>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Serve,
+    Finish,
+    Finishing,
+    Cut,
+}
+
+impl Gate {
+    /// A connection that opens at `now`, in seconds of its worker.
+    pub fn new(now: u64) -> Self {
+        Self {
+            requests: Cell::new(0),
+            had_requests: Cell::new(false),
+            quiet_since: Cell::new(now),
+            order: Cell::new(Order::Serve),
+            task: RefCell::default(),
+        }
+    }
+
+    /// Asks the connection to finish what it does and to close.
+    pub fn drain(&self) {
+        if self.order.get() == Order::Serve {
+            self.give(Order::Finish);
+        }
+    }
+
+    /// Closes the connection when it has been without a request for too long.
+    pub fn expire(&self, now: u64) {
+        if self.requests.get() > 0 {
+            return;
+        }
+        let quiet = now.saturating_sub(self.quiet_since.get());
+        let limit = if self.had_requests.get() { IDLE } else { FIRST_REQUEST };
+        if quiet >= limit + GRACE || (quiet >= limit && !self.had_requests.get()) {
+            self.give(Order::Cut);
+        } else if quiet >= limit {
+            self.drain();
+        }
+    }
+
+    fn give(&self, order: Order) {
+        self.order.set(order);
+        if let Some(task) = self.task.borrow().as_ref() {
+            task.wake_by_ref();
+        }
+    }
+
+    /// What the connection task has to do now; remembers whom to wake.
+    fn order(&self, cx: &Context<'_>) -> Order {
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+        let order = self.order.get();
+        if order == Order::Finish {
+            self.order.set(Order::Finishing);
+        }
+        order
+    }
+}
+
+/// The client side of a connection, shared by its requests.
+pub struct Client {
+    /// The worker that serves it.
+    pub worker: Rc<Worker>,
+    /// What it showed in the handshake.
+    pub certificate: PeerCertificate,
+    /// Its address, as `X-Forwarded-For` has it.
+    pub address: HeaderValue,
+    /// Whether it speaks HTTP/2.
+    pub is_http2: bool,
+    /// How it ends.
+    pub gate: Rc<Gate>,
+}
+
+/// Marks a request as being served, until its answer is sent or given up.
+pub struct InFlight(Rc<Client>);
+
+impl InFlight {
+    /// A request begins.
+    pub fn new(client: Rc<Client>) -> Self {
+        client.gate.requests.set(client.gate.requests.get() + 1);
+        client.gate.had_requests.set(true);
+        Self(client)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let gate = &self.0.gate;
+        gate.requests.set(gate.requests.get() - 1);
+        gate.quiet_since.set(self.0.worker.now());
+    }
+}
+
+/// Serves one connection to its end.
+pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
+    let gate = worker.open_gate();
+    let mut stream = BulkRead::new(stream);
+    let opening = Box::pin(async {
+        if refuse_plain_http(&mut stream).await? {
+            return Ok(None);
+        }
+        let tls = worker.config.tls.load_full();
+        handshake(stream, &tls).await.map(Some)
+    });
+    let (stream, certificate) = match tokio::time::timeout(HANDSHAKE_TIMEOUT, opening).await {
+        Ok(Ok(Some(opened))) => opened,
+        Ok(Ok(None)) => return,
+        Ok(Err(error)) => return tracing::debug!(%remote, %error, "TLS handshake failed"),
+        Err(_) => return tracing::debug!(%remote, "TLS handshake took too long"),
+    };
+    if let PeerCertificate::Refused(cause) = &certificate {
+        tracing::debug!(%remote, %cause, "client certificate refused");
+    }
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let address = HeaderValue::try_from(remote.ip().to_canonical().to_string())
+        .unwrap_or(HeaderValue::from_static("unknown"));
+    let client = Rc::new(Client { worker, certificate, address, is_http2, gate });
+    let outcome =
+        if is_http2 { serve_http2(client, stream).await } else { serve_http1(client, stream).await };
+    if let Err(error) = outcome {
+        tracing::debug!(%remote, %error, "connection ended early");
+    }
+}
+
+async fn serve_http1(client: Rc<Client>, stream: TlsStream) -> Result<(), hyper::Error> {
+    let gate = Rc::clone(&client.gate);
+    let service = service_fn(move |request| answer(Rc::clone(&client), request));
+    let connection = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    poll_fn(|cx| {
+        match gate.order(cx) {
+            Order::Cut => return Poll::Ready(Ok(())),
+            Order::Finish => connection.as_mut().graceful_shutdown(),
+            Order::Serve | Order::Finishing => {}
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await
+}
+
+async fn serve_http2(client: Rc<Client>, stream: TlsStream) -> Result<(), hyper::Error> {
+    let gate = Rc::clone(&client.gate);
+    let service = service_fn(move |request| answer(Rc::clone(&client), request));
+    let (io, flush) = DeferredFlush::new(stream);
+    let connection = hyper::server::conn::http2::Builder::new(ThisThread)
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEADER_LIST)
+        .serve_connection(TokioIo::new(io), service);
+    let mut connection = pin!(connection);
+    poll_fn(|cx| {
+        match gate.order(cx) {
+            Order::Cut => return Poll::Ready(Ok(())),
+            Order::Finish => connection.as_mut().graceful_shutdown(),
+            Order::Serve | Order::Finishing => {}
+        }
+        flush.turn(cx, |cx| connection.as_mut().poll(cx))
+    })
+    .await
+}
+
+/// Runs the streams of a connection on the thread of its worker.
+#[derive(Clone, Copy, Debug)]
+struct ThisThread;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for ThisThread {
+    fn execute(&self, future: F) {
+        let _detached = tokio::task::spawn_local(async move {
+            let _ended = future.await;
+        });
+    }
+}

@@ -1,0 +1,148 @@
+//! One worker: a thread, a single-threaded runtime, an accept loop and a tick.
+
+use super::DataPlaneConfig;
+use super::connection::{Gate, serve};
+use crate::listen::AcceptBackOff;
+use crate::model::identity::Caller;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::TcpListener;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::watch;
+
+/// How often idle connections are looked for.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the requests of one worker share.
+pub struct Worker {
+    /// What the data plane was started with.
+    pub config: Arc<DataPlaneConfig>,
+    /// The caller without a credential.
+    pub anonymous: Arc<Caller>,
+    /// Seconds since the worker started.
+    now: Cell<u64>,
+    gates: RefCell<Vec<Weak<Gate>>>,
+}
+
+impl Worker {
+    /// Seconds since the worker started, updated once a second.
+    pub fn now(&self) -> u64 {
+        self.now.get()
+    }
+
+    /// A gate for a new connection; found by the tick and by a drain until it is dropped.
+    pub fn open_gate(&self) -> Rc<Gate> {
+        let gate = Rc::new(Gate::new(self.now()));
+        self.gates.borrow_mut().push(Rc::downgrade(&gate));
+        gate
+    }
+
+    fn for_each_gate(&self, mut visit: impl FnMut(&Gate)) -> usize {
+        self.gates.borrow_mut().retain(|gate| gate.upgrade().inspect(|gate| visit(gate)).is_some());
+        self.gates.borrow().len()
+    }
+
+    fn tick(&self, started: Instant) {
+        self.now.set(started.elapsed().as_secs());
+        self.for_each_gate(|gate| gate.expire(self.now()));
+    }
+}
+
+/// Starts a worker thread. It ends after a drain.
+///
+/// # Errors
+/// When the runtime or the thread cannot be had.
+pub fn start(
+    index: usize,
+    listener: TcpListener,
+    config: Arc<DataPlaneConfig>,
+    draining: watch::Receiver<bool>,
+) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        let outcome = build_runtime().and_then(|runtime| {
+            runtime.block_on(run(listener, config, draining))?;
+            runtime.shutdown_timeout(Duration::ZERO);
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            tracing::error!(%error, worker = index, "a worker cannot run");
+        }
+    })
+}
+
+fn build_runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
+async fn run(
+    listener: TcpListener,
+    config: Arc<DataPlaneConfig>,
+    mut draining: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let drain_timeout = config.drain_timeout;
+    let worker = Rc::new(Worker {
+        config,
+        anonymous: Arc::new(Caller::anonymous()),
+        now: Cell::new(0),
+        gates: RefCell::default(),
+    });
+    let ticking = tokio::task::spawn_local(keep_ticking(Rc::clone(&worker)));
+    tokio::select! {
+        () = accept(&worker, &listener) => {}
+        // The sender never goes away without a drain.
+        _ = draining.wait_for(|drain| *drain) => {}
+    }
+    drop(listener);
+    let wait = tokio::time::timeout(drain_timeout, drain(&worker));
+    if wait.await.is_err() {
+        tracing::warn!(timeout = ?drain_timeout, "drain is over; connections that still work are cut");
+    }
+    ticking.abort();
+    Ok(())
+}
+
+async fn keep_ticking(worker: Rc<Worker>) {
+    let started = Instant::now();
+    let mut interval = tokio::time::interval(TICK);
+    loop {
+        interval.tick().await;
+        worker.tick(started);
+    }
+}
+
+async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener) {
+    let mut back_off = AcceptBackOff::default();
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => {
+                back_off.reset();
+                start_serving(worker, stream, remote);
+            }
+            Err(error) => {
+                let (pause, is_first) = back_off.pause(&error);
+                if is_first {
+                    tracing::error!(%error, "cannot accept connections; trying on");
+                }
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
+fn start_serving(worker: &Rc<Worker>, stream: TcpStream, remote: std::net::SocketAddr) {
+    let _detached = tokio::task::spawn_local(serve(Rc::clone(worker), stream, remote));
+}
+
+/// Tells every connection to finish and waits until all have.
+async fn drain(worker: &Worker) {
+    let mut interval = tokio::time::interval(Duration::from_millis(10));
+    while worker.for_each_gate(Gate::drain) > 0 {
+        interval.tick().await;
+    }
+}

@@ -1,0 +1,164 @@
+//! Writing once per turn of a connection task.
+//!
+//! An HTTP/2 codec flushes after every few frames; over TLS each flush is a record and a system call. Here
+//! `flush` does nothing while the connection task is being polled, and [`FlushOnce`], which wraps that task,
+//! flushes when the poll is over. Only the task that owns the codec touches the transport, so nothing that is
+//! written can be left lying: it was written inside a poll, and that poll ends with a flush.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Gathered bytes are handed on at this size: one full TLS record.
+const GATHER: usize = 16 * 1024;
+
+#[derive(Debug)]
+struct Inner<T> {
+    transport: T,
+    gathered: Vec<u8>,
+    /// How much of `gathered` is written already.
+    written: usize,
+    is_polled: bool,
+    needs_flush: bool,
+    has_read: bool,
+    /// A flush that failed outside the codec; the codec meets it at its next read.
+    failure: Option<io::Error>,
+}
+
+impl<T: AsyncWrite + Unpin> Inner<T> {
+    fn poll_empty(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.gathered.len() {
+            let rest = &self.gathered[self.written..];
+            match ready!(Pin::new(&mut self.transport).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.written += count,
+            }
+        }
+        self.gathered.clear();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.needs_flush {
+            ready!(self.poll_empty(cx))?;
+            ready!(Pin::new(&mut self.transport).poll_flush(cx))?;
+            self.needs_flush = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The transport that a codec sees.
+#[derive(Debug)]
+pub struct DeferredFlush<T>(Rc<RefCell<Inner<T>>>);
+
+/// The other handle to the same transport, for the wrapper around the connection task.
+#[derive(Debug)]
+pub struct FlushOnce<T>(Rc<RefCell<Inner<T>>>);
+
+impl<T: AsyncWrite + Unpin> DeferredFlush<T> {
+    /// Wraps `transport`; the second value goes around the task that polls the codec.
+    pub fn new(transport: T) -> (Self, FlushOnce<T>) {
+        let inner = Rc::new(RefCell::new(Inner {
+            transport,
+            gathered: Vec::new(),
+            written: 0,
+            is_polled: false,
+            needs_flush: false,
+            has_read: false,
+            failure: None,
+        }));
+        (Self(Rc::clone(&inner)), FlushOnce(inner))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> FlushOnce<T> {
+    /// Runs `poll` with flushing put off, then flushes. The codec meets an error of that flush at its next
+    /// read, for which it is woken.
+    pub fn turn<R>(&self, cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> R) -> R {
+        self.0.borrow_mut().is_polled = true;
+        let outcome = poll(cx);
+        let mut inner = self.0.borrow_mut();
+        inner.is_polled = false;
+        if let Poll::Ready(Err(error)) = inner.poll_flush(cx) {
+            inner.needs_flush = false;
+            inner.failure = Some(error);
+            cx.waker().wake_by_ref();
+        }
+        outcome
+    }
+
+    /// Whether anything was read since this was last asked.
+    pub fn take_has_read(&self) -> bool {
+        std::mem::take(&mut self.0.borrow_mut().has_read)
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for DeferredFlush<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        target: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut inner = self.0.borrow_mut();
+        if let Some(error) = inner.failure.take() {
+            return Poll::Ready(Err(error));
+        }
+        inner.has_read = true;
+        Pin::new(&mut inner.transport).poll_read(cx, target)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for DeferredFlush<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let mut inner = self.0.borrow_mut();
+        inner.needs_flush = true;
+        if inner.gathered.len() + data.len() > GATHER {
+            ready!(inner.poll_empty(cx))?;
+            if data.len() >= GATHER {
+                return Pin::new(&mut inner.transport).poll_write(cx, data);
+            }
+        }
+        inner.gathered.extend_from_slice(data);
+        Poll::Ready(Ok(data.len()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        let mut inner = self.0.borrow_mut();
+        inner.needs_flush = true;
+        if inner.gathered.len() + total > GATHER {
+            ready!(inner.poll_empty(cx))?;
+            if total >= GATHER {
+                return Pin::new(&mut inner.transport).poll_write_vectored(cx, slices);
+            }
+        }
+        for slice in slices {
+            inner.gathered.extend_from_slice(slice);
+        }
+        Poll::Ready(Ok(total))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.0.borrow_mut();
+        if inner.is_polled { Poll::Ready(Ok(())) } else { inner.poll_flush(cx) }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.0.borrow_mut();
+        ready!(inner.poll_flush(cx))?;
+        Pin::new(&mut inner.transport).poll_shutdown(cx)
+    }
+}
