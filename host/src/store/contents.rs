@@ -27,7 +27,6 @@ pub(crate) enum Following<'a> {
 }
 
 impl Contents {
-    #[expect(dead_code, reason = "the file store reads its contents back with it")]
     /// Takes over what was read back from a medium. `history` must hold exactly the changes after `compacted`.
     pub(crate) fn restore(
         values: BTreeMap<Arc<str>, Stored>,
@@ -41,6 +40,15 @@ impl Contents {
 
     pub(crate) fn revision(&self) -> Revision {
         self.revision
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.values.len() as u64
+    }
+
+    /// The oldest revision that can be listed, or watched from.
+    pub(crate) fn compacted(&self) -> Revision {
+        self.compacted
     }
 
     pub(crate) fn stored(&self, key: &str) -> Option<&Stored> {

@@ -7,6 +7,7 @@ mod change;
 #[cfg(test)]
 mod conformance;
 mod contents;
+mod file;
 mod memory;
 mod published;
 
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 pub use bound::{DEFAULT_HISTORY_BYTES, DEFAULT_HISTORY_EVENTS, HistoryBound};
+pub use file::{FileStore, OpenError, Summary, records, verify};
 pub use memory::MemoryStore;
 
 /// The revision of the whole store. Never reused: not after deletes, not after a restart. 0 means "nothing yet".

@@ -30,7 +30,6 @@ impl Published {
         self.contents.read()
     }
 
-    #[expect(dead_code, reason = "the file store publishes its batches with it")]
     /// Shows committed changes to readers, then wakes the watchers.
     pub(crate) fn publish(&self, changes: Vec<Change>, compacted: Revision) {
         let revision = {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{HistoryBound, ListRequest, MemoryStore, Store, StoreError, Watch, WatchItem};
+use super::{FileStore, HistoryBound, ListRequest, MemoryStore, Store, StoreError, Watch, WatchItem};
 
 mod concurrency;
 mod history;
@@ -30,9 +30,15 @@ fn memory(bound: HistoryBound) -> Subject {
     Subject { store: Arc::new(MemoryStore::new(bound)), _alive: Box::new(()) }
 }
 
+fn file(bound: HistoryBound) -> Subject {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(FileStore::open_bounded(directory.path(), bound).unwrap());
+    Subject { store, _alive: Box::new(directory) }
+}
+
 macro_rules! suite {
-    ($([$store:ident])+ $cases:tt) => { $(suite!(@one $store $cases);)+ };
-    (@one $store:ident { $($group:ident: $($case:ident),+;)+ }) => {
+    (($($store:ident)+) $cases:tt) => { $(suite!($store $cases);)+ };
+    ($store:ident { $($group:ident: $($case:ident),+;)+ }) => {
         mod $store {
             $($(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,7 +51,7 @@ macro_rules! suite {
     };
 }
 
-suite! { [memory] {
+suite! { (memory file) {
     writes: an_empty_store_is_at_revision_zero, create_refuses_an_existing_key,
         update_needs_the_expected_revision, delete_needs_the_expected_revision,
         revisions_are_never_reused, a_refused_write_takes_no_revision, empty_values_are_values;

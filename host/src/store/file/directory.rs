@@ -1,0 +1,162 @@
+//! The directory of a store: who owns it, what lies in it, and how its file comes to be.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::engine::checked;
+use super::fault::OpenError;
+use super::tables;
+
+/// The name of the store's directory inside the data directory.
+const DIRECTORY: &str = "store";
+const DATA_FILE: &str = "store.redb";
+const UNFINISHED_FILE: &str = "store.redb.new";
+const LOCK_FILE: &str = "lock";
+const MARKER_FILE: &str = "README";
+
+const MARKER_TEXT: &str = "\
+Umbel keeps its objects in store.redb; `lock` names the process that has it open.
+This file says that a store was made here: without it, a lost store.redb would pass for a first start.
+Stop Umbel before copying store.redb; `umbel store export` writes its objects as YAML,
+`umbel store verify` checks it. To start anew, move this whole directory away.
+";
+
+/// A directory that this process alone may use until it is dropped.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes the store's directory below `data_dir` if need be, and takes it.
+    pub(super) fn claim(data_dir: &Path) -> Result<Self, OpenError> {
+        let path = data_dir.join(DIRECTORY);
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(&path).map_err(OpenError::access("create", &path))?;
+        Self::lock(path)
+    }
+
+    /// Takes a directory that must hold a store already.
+    pub(super) fn existing(data_dir: &Path) -> Result<Self, OpenError> {
+        let path = data_dir.join(DIRECTORY);
+        let held = [DATA_FILE, MARKER_FILE].iter().any(|name| path.join(name).exists());
+        if !held {
+            return Err(OpenError::Absent { directory: data_dir.to_owned() });
+        }
+        let directory = Self::lock(path)?;
+        directory.find()?;
+        Ok(directory)
+    }
+
+    fn lock(path: PathBuf) -> Result<Self, OpenError> {
+        let name = path.join(LOCK_FILE);
+        let mut options = private();
+        let mut lock =
+            options.read(true).create(true).open(&name).map_err(OpenError::access("open", &name))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse { directory: path, holder: holder(lock) });
+            }
+            Err(TryLockError::Error(source)) => return Err(OpenError::access("lock", &name)(source)),
+        }
+        sign(&mut lock).map_err(OpenError::access("write", &name))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    pub(super) fn data_file(&self) -> PathBuf {
+        self.path.join(DATA_FILE)
+    }
+
+    /// Makes sure that the file is there, making a new one on the very first start only.
+    pub(super) fn prepare(&self) -> Result<(), OpenError> {
+        if !self.find()? {
+            self.create()?;
+        }
+        let file = self.data_file();
+        tighten(&file).map_err(OpenError::access("set the mode of", &file))?;
+        let marker = self.path.join(MARKER_FILE);
+        if !marker.exists() {
+            self.mark(&marker).map_err(OpenError::access("write", &marker))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the file is there. It only ever appears whole, so an empty one was emptied by somebody else.
+    fn find(&self) -> Result<bool, OpenError> {
+        let file = self.data_file();
+        match fs::metadata(&file) {
+            Ok(metadata) if metadata.is_dir() => {
+                Err(OpenError::Damaged { file, cause: "it is a directory".to_owned() })
+            }
+            Ok(metadata) if metadata.len() == 0 => {
+                Err(OpenError::Damaged { file, cause: "it is empty".to_owned() })
+            }
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let marker = self.path.join(MARKER_FILE);
+                if marker.exists() { Err(OpenError::Missing { file, marker }) } else { Ok(false) }
+            }
+            Err(source) => Err(OpenError::access("open", file)(source)),
+        }
+    }
+
+    fn create(&self) -> Result<(), OpenError> {
+        let unfinished = self.path.join(UNFINISHED_FILE);
+        let attempt = || OpenError::access("create", &unfinished);
+        let mut options = private();
+        options.read(true).create(true).truncate(true).open(&unfinished).map_err(attempt())?;
+        let db =
+            checked().create(&unfinished).map_err(|error| OpenError::from_database(&unfinished, error))?;
+        tables::initialise(&db).map_err(|error| OpenError::from_read(&unfinished, error.into()))?;
+        db.close().map_err(|error| OpenError::from_database(&unfinished, error))?;
+        let file = self.data_file();
+        fs::rename(&unfinished, &file).map_err(attempt())?;
+        self.sync().map_err(OpenError::access("sync", &self.path))
+    }
+
+    fn mark(&self, marker: &Path) -> io::Result<()> {
+        let mut file = private().create(true).truncate(true).open(marker)?;
+        file.write_all(MARKER_TEXT.as_bytes())?;
+        file.sync_all()?;
+        self.sync()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).truncate(false).mode(0o600);
+    options
+}
+
+/// Takes away what others may do with the file, for example after it was restored from a backup.
+fn tighten(file: &Path) -> io::Result<()> {
+    let mut permissions = fs::metadata(file)?.permissions();
+    if permissions.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    tracing::warn!(file = %file.display(), "others could read the store; its mode is now 0600");
+    permissions.set_mode(0o600);
+    fs::set_permissions(file, permissions)
+}
+
+fn sign(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "process {}", std::process::id())
+}
+
+fn holder(mut lock: File) -> String {
+    let mut text = String::new();
+    match lock.read_to_string(&mut text) {
+        Ok(_) if !text.trim().is_empty() => text.trim().to_owned(),
+        _ => "another process".to_owned(),
+    }
+}

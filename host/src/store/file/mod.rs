@@ -1,0 +1,131 @@
+//! A store in one file of the data directory.
+//!
+//! A thread of its own owns the file (redb). Writers queue up; each batch is decided in order, committed once, and
+//! only then shown to readers and acknowledged. Readers and watchers see a copy in memory and never wait for the
+//! disk. After a failed write the file is opened anew, so that writes work again as soon as the medium does.
+
+mod batch;
+mod directory;
+mod engine;
+mod fault;
+mod inspect;
+mod tables;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+
+use self::batch::Job;
+use self::directory::Directory;
+use self::engine::{Disk, Engine, Medium};
+use self::writer::Writer;
+use super::change::Write;
+use super::published::Published;
+use super::{HistoryBound, ListRequest, Page, Record, Revision, Store, StoreError, Watch};
+
+pub use fault::OpenError;
+pub use inspect::{Summary, records, verify};
+
+/// How many writes may wait for the writer before further ones wait for their turn to queue.
+const QUEUE_LIMIT: usize = 1024;
+
+/// A durable store. Dropping it finishes the queued writes and closes the file.
+#[derive(Debug)]
+pub struct FileStore {
+    published: Arc<Published>,
+    queue: Option<mpsc::Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl FileStore {
+    /// Opens the store of a data directory, making both on the first start. The files are private to the user.
+    ///
+    /// # Errors
+    /// [`OpenError`] when another process uses it, when it is damaged or lost, or when the system refuses.
+    pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
+        Self::open_bounded(data_dir, HistoryBound::default())
+    }
+
+    /// Like [`FileStore::open`], with another bound for the kept history.
+    ///
+    /// # Errors
+    /// As [`FileStore::open`].
+    pub fn open_bounded(data_dir: &Path, bound: HistoryBound) -> Result<Self, OpenError> {
+        Self::open_on(data_dir, bound, Disk)
+    }
+
+    fn open_on(data_dir: &Path, bound: HistoryBound, medium: impl Medium) -> Result<Self, OpenError> {
+        let directory = Directory::claim(data_dir)?;
+        let file = directory.data_file();
+        let (engine, contents) = Engine::open(directory, medium)?;
+        let published = Arc::new(Published::new(contents));
+        let writer = Writer { engine, published: Arc::clone(&published), bound };
+        let (queue, jobs) = mpsc::channel(QUEUE_LIMIT);
+        let writer = thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer.run(jobs))
+            .map_err(OpenError::access("start the writer of", file))?;
+        Ok(Self { published, queue: Some(queue), writer: Some(writer) })
+    }
+
+    fn write(&self, write: Write) -> BoxFuture<'_, Result<Revision, StoreError>> {
+        Box::pin(async move {
+            let gone = || StoreError::Medium("the store's writer has stopped: restart umbel".to_owned());
+            let (answer, decided) = oneshot::channel();
+            let queue = self.queue.as_ref().ok_or_else(gone)?;
+            queue.send(Job { write, answer }).await.map_err(|_| gone())?;
+            decided.await.map_err(|_| gone())?
+        })
+    }
+}
+
+impl Drop for FileStore {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the store's writer ended with a panic");
+        }
+    }
+}
+
+impl Store for FileStore {
+    fn revision(&self) -> Revision {
+        self.published.read().revision()
+    }
+
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        Box::pin(async move { Ok(self.published.read().get(key)) })
+    }
+
+    fn list(&self, request: ListRequest) -> BoxFuture<'_, Result<Page, StoreError>> {
+        Box::pin(async move { self.published.read().list(&request) })
+    }
+
+    fn create(&self, key: String, value: Bytes) -> BoxFuture<'_, Result<Revision, StoreError>> {
+        self.write(Write::Create { key, value })
+    }
+
+    fn update(
+        &self,
+        key: String,
+        expected: Revision,
+        value: Bytes,
+    ) -> BoxFuture<'_, Result<Revision, StoreError>> {
+        self.write(Write::Update { key, expected, value })
+    }
+
+    fn delete(&self, key: String, expected: Revision) -> BoxFuture<'_, Result<Revision, StoreError>> {
+        self.write(Write::Delete { key, expected })
+    }
+
+    fn watch(&self, prefix: String, after: Revision) -> BoxFuture<'_, Result<Box<dyn Watch>, StoreError>> {
+        Box::pin(async move { self.published.watch(prefix, after) })
+    }
+}
