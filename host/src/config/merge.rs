@@ -87,3 +87,143 @@ fn read_file(path: &Path, files: &dyn Files, problems: &mut Vec<Problem>) -> Set
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LogFormat;
+    use std::collections::HashMap;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    /// A disk made of a table; paths that end in `.d` are no directories.
+    #[derive(Default)]
+    struct Table(HashMap<PathBuf, String>);
+
+    impl Files for Table {
+        fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+            let missing = || io::Error::new(io::ErrorKind::NotFound, "no such file");
+            self.0.get(path).map(|text| text.clone().into_bytes()).ok_or_else(missing)
+        }
+
+        fn is_other_than_directory(&self, path: &Path) -> bool {
+            self.0.contains_key(path)
+        }
+    }
+
+    fn table(files: &[(&str, &str)]) -> Table {
+        Table(files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect())
+    }
+
+    fn told(flags: &ServeFlags, files: &[(&str, &str)]) -> Vec<String> {
+        load(flags, &table(files), 2).unwrap_err().0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_defaults_follow_the_data_dir() {
+        let flags = ServeFlags { data_dir: Some("/d".into()), ..ServeFlags::default() };
+        let config = load(&flags, &Table::default(), 3).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:6443");
+        assert_eq!(config.plugin_dir, Path::new("/d/plugins"));
+        assert_eq!(config.manifest_dir, Path::new("/d/manifests"));
+        assert_eq!((config.worker_threads, config.drain_timeout), (3, Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file = "listen: :7443\nadvertise-host: [a.example, 10.0.0.1]\nworker-threads: 4\nverbose: 2\n\
+                    log-format: json\ndrain-timeout: 500ms\n";
+        let flags = ServeFlags {
+            config: Some("u.yaml".into()),
+            listen: Some("localhost:0".into()),
+            ..ServeFlags::default()
+        };
+        let config = load(&flags, &table(&[("u.yaml", file)]), 1).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:0");
+        assert_eq!(config.advertise_hosts, ["a.example", "10.0.0.1"]);
+        assert_eq!((config.worker_threads, config.verbosity, config.log_format), (4, 2, LogFormat::Json));
+        assert_eq!(config.drain_timeout, Duration::from_millis(500));
+        let flags = ServeFlags { config: Some("u.yaml".into()), ..ServeFlags::default() };
+        assert_eq!(load(&flags, &table(&[("u.yaml", file)]), 1).unwrap().listen.to_string(), "0.0.0.0:7443");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let flags = ServeFlags {
+            config: Some("u.yaml".into()),
+            data_dir: Some("taken".into()),
+            listen: Some("example.com".into()),
+            advertise_host: vec!["ok.example".into(), "https://x/".into()],
+            tls_private_key_file: Some("k.pem".into()),
+            client_ca_file: Some("empty".into()),
+            token_auth_file: Some("tokens".into()),
+            ..ServeFlags::default()
+        };
+        let file = "worker-threads: 0\nlog-format: xml\nlissen: 1\ndrain-timeout: 10\nverbose: many\n";
+        let files = [
+            ("u.yaml", file),
+            ("taken", ""),
+            ("empty", ""),
+            ("k.pem", "no key"),
+            ("tokens", "a,b\nc,d,e\nf\n"),
+        ];
+        let told = told(&flags, &files);
+        let expected = [
+            "u.yaml:3: lissen: no such setting",
+            "--data-dir \"taken\": is there already and is no directory",
+            "u.yaml:2: log-format \"xml\": is neither text nor json",
+            "--listen \"example.com\": is no address; write IP:PORT",
+            "--advertise-host \"https://x/\": is neither a DNS name nor an IP",
+            "--tls-private-key-file \"k.pem\": needs --tls-cert-file as well",
+            "--tls-private-key-file \"k.pem\": holds no private key in PEM",
+            "--client-ca-file \"empty\": holds no certificate in PEM",
+            "--token-auth-file \"tokens\": line 1: at least 3 columns",
+            "--token-auth-file \"tokens\": line 3: at least 3 columns",
+            "u.yaml:1: worker-threads \"0\": must be a whole number from 1 to 1024",
+            "u.yaml:4: drain-timeout \"10\": must be a duration",
+            "u.yaml:5: verbose \"many\": must be a whole number",
+        ];
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told}\n{expected}");
+        }
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_told() {
+        let flags = ServeFlags {
+            config: Some("gone.yaml".into()),
+            tls_cert_file: Some("c".into()),
+            tls_private_key_file: Some("k".into()),
+            ..ServeFlags::default()
+        };
+        assert_eq!(
+            told(&flags, &[]),
+            [
+                "--config \"gone.yaml\": cannot be read: no such file",
+                "--tls-cert-file \"c\": cannot be read: no such file",
+                "--tls-private-key-file \"k\": cannot be read: no such file",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_key_that_belongs_to_another_certificate_is_told() {
+        let one = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+        let other = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+        let flags = ServeFlags {
+            tls_cert_file: Some("c".into()),
+            tls_private_key_file: Some("k".into()),
+            ..ServeFlags::default()
+        };
+        let (certificate, key) = (one.cert.pem(), one.signing_key.serialize_pem());
+        let config = load(&flags, &table(&[("c", &certificate), ("k", &key)]), 1).unwrap();
+        assert_eq!(config.tls_files, Some(("c".into(), "k".into())));
+        let key = other.signing_key.serialize_pem();
+        let told = told(&flags, &[("c", &certificate), ("k", &key)]);
+        assert!(
+            told[0].starts_with("--tls-cert-file \"c\": does not fit --tls-private-key-file \"k\""),
+            "{told:?}"
+        );
+    }
+}

@@ -131,3 +131,70 @@ fn registration(request: &BackendRequest<'_>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::fs;
+    use tempfile::TempDir;
+
+    fn prepare(home: &Path, port: u16) -> BackendFiles {
+        prepare_backend(&BackendRequest {
+            data_dir: &home.join("data"),
+            namespace: "default",
+            name: "flunders",
+            group: "wardle.example.com",
+            versions: &["v1alpha1".to_owned(), "v1beta1".to_owned()],
+            host: "127.0.0.1",
+            port,
+            out: &home.join("out"),
+            now: SystemTime::now(),
+        })
+        .unwrap()
+    }
+
+    fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    }
+
+    #[test]
+    fn running_it_again_changes_nothing() {
+        let home = TempDir::new().unwrap();
+        let files = prepare(home.path(), 9443);
+        let before = content(&files.directory);
+        assert_eq!(before.len(), 10);
+        assert_eq!(prepare(home.path(), 9443).notices, [""; 0]);
+        assert_eq!(before, content(&files.directory));
+    }
+
+    #[test]
+    fn another_port_keeps_the_old_files_and_the_certificate() {
+        let home = TempDir::new().unwrap();
+        let files = prepare(home.path(), 9443);
+        let before = content(&files.directory);
+        let notices = prepare(home.path(), 9444).notices;
+        assert_eq!(notices.len(), 2, "{notices:?}");
+        let after = content(&files.directory);
+        let path = |name: &str| files.directory.join(name);
+        assert_eq!(before[&path("tls.crt")], after[&path("tls.crt")]);
+        assert_eq!(before[&path("register.yaml")], after[&path("register.yaml.old")]);
+        assert!(String::from_utf8_lossy(&after[&path("flags.txt")]).contains("--secure-port=9444\n"));
+    }
+
+    #[test]
+    fn every_version_is_registered_in_order() {
+        let home = TempDir::new().unwrap();
+        let text = fs::read_to_string(prepare(home.path(), 9443).directory.join("register.yaml")).unwrap();
+        let documents: Vec<serde_yaml_ng::Value> = serde_yaml_ng::Deserializer::from_str(&text)
+            .map(|document| serde::Deserialize::deserialize(document).unwrap())
+            .collect();
+        assert_eq!(documents.len(), 3);
+        assert_eq!(documents[0]["spec"]["host"], "127.0.0.1");
+        assert_eq!(documents[1]["metadata"]["name"], "v1alpha1.wardle.example.com");
+        assert_eq!(documents[1]["spec"]["versionPriority"], 100);
+        assert_eq!(documents[2]["spec"]["versionPriority"], 99);
+        assert_eq!(documents[2]["spec"]["service"]["port"], 9443);
+    }
+}

@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs;
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -126,6 +127,7 @@ fn create(data_dir: &Path, pki: &Path, now: SystemTime) -> Result<(), PkiError> 
     }
     let unfinished = tempfile::Builder::new()
         .prefix(".pki-")
+        .permissions(fs::Permissions::from_mode(disk::DIRECTORY_MODE))
         .tempdir_in(data_dir)
         .map_err(PkiError::io("cannot make a directory in", data_dir))?;
     for (stem, name) in [CA, CLIENT_CA, FRONT_PROXY_CA] {
@@ -180,4 +182,211 @@ fn given_identity(
     let key_pem = fs::read(key).map_err(PkiError::io("cannot read", key))?;
     let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| damaged(key, error.to_string()))?;
     Ok((Identity { chain, key }, format!("{pem}\n{own_ca}"), server_name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::authority::{CA_LIFETIME, LEAF_LIFETIME};
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+    use tempfile::TempDir;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn request(data_dir: &Path, now: SystemTime) -> Request<'_> {
+        Request {
+            data_dir,
+            listen: "127.0.0.1".parse().unwrap(),
+            advertise_hosts: &[],
+            host_name: Some("box".to_owned()),
+            tls_files: None,
+            now,
+        }
+    }
+
+    fn start(data_dir: &Path, now: SystemTime) -> Credentials {
+        let credentials = ensure(&request(data_dir, now)).unwrap();
+        credentials.publish("127.0.0.1:6443".parse().unwrap()).unwrap();
+        credentials
+    }
+
+    /// Every file below a directory with its content; every mode is checked on the way.
+    fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            if path.is_dir() {
+                assert_eq!(mode, 0o700, "{}", path.display());
+                found.extend(content(&path));
+            } else {
+                assert_eq!(mode, 0o600, "{}", path.display());
+                found.insert(path.clone(), fs::read(&path).unwrap());
+            }
+        }
+        found
+    }
+
+    fn changed(before: &BTreeMap<PathBuf, Vec<u8>>, after: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<String> {
+        let names = after.iter().filter(|(path, bytes)| before.get(*path) != Some(bytes));
+        names.map(|(path, _)| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn a_later_start_changes_no_byte() {
+        let home = TempDir::new().unwrap();
+        let data_dir = home.path().join("deep/data");
+        let now = SystemTime::now();
+        let first = start(&data_dir, now);
+        let before = content(&data_dir);
+        assert!(first.notices.is_empty(), "{:?}", first.notices);
+        assert_eq!(before.len(), 14 + 1 + 4, "{:?}", before.keys());
+        let second = start(&data_dir, now + 30 * DAY);
+        assert!(second.notices.is_empty(), "{:?}", second.notices);
+        assert_eq!(before, content(&data_dir));
+    }
+
+    #[test]
+    fn leaves_close_to_expiry_are_renewed_from_the_same_ca() {
+        let home = TempDir::new().unwrap();
+        let now = SystemTime::now();
+        start(home.path(), now);
+        let before = content(home.path());
+        let later = start(home.path(), now + LEAF_LIFETIME - 60 * DAY);
+        let expected = [
+            "admin.kubeconfig",
+            "kubeconfig",
+            "admin.crt",
+            "backend-client.crt",
+            "front-proxy-client.crt",
+            "serving.crt",
+        ];
+        assert_eq!(changed(&before, &content(home.path())), expected);
+        assert_eq!(later.notices.len(), 4, "{:?}", later.notices);
+        let leaf = inspect::inspect(&later.serving.chain[0]).unwrap();
+        let old = CertificateDer::from_pem_slice(&before[&home.path().join("pki/serving.crt")]).unwrap();
+        let old = inspect::inspect(&old).unwrap();
+        assert_eq!((leaf.signer_id, leaf.public_key), (old.signer_id, old.public_key));
+        assert!(leaf.not_after > old.not_after);
+    }
+
+    #[test]
+    fn a_ca_close_to_expiry_keeps_its_key_so_that_old_leaves_stay_good() {
+        let home = TempDir::new().unwrap();
+        let now = SystemTime::now();
+        start(home.path(), now);
+        let before = content(home.path());
+        start(home.path(), now + CA_LIFETIME - 300 * DAY);
+        let after = content(home.path());
+        let names = changed(&before, &after);
+        assert!(names.contains(&"ca.crt".to_owned()) && !names.contains(&"ca.key".to_owned()), "{names:?}");
+    }
+
+    #[test]
+    fn a_new_name_reissues_the_serving_certificate_only() {
+        let home = TempDir::new().unwrap();
+        let now = SystemTime::now();
+        start(home.path(), now);
+        let before = content(home.path());
+        let hosts = ["umbel.example".to_owned(), "10.0.0.7".to_owned()];
+        let credentials = ensure(&Request { advertise_hosts: &hosts, ..request(home.path(), now) }).unwrap();
+        assert_eq!(changed(&before, &content(home.path())), ["serving.crt"]);
+        let names = inspect::inspect(&credentials.serving.chain[0]).unwrap().names;
+        assert_eq!(names, ["10.0.0.7", "127.0.0.1", "::1", "box", "localhost", "umbel.example"]);
+    }
+
+    #[test]
+    fn damaged_files_are_named_and_left_alone() {
+        let cases = [
+            (
+                "ca.key",
+                Some(""),
+                "ca.key: holds no usable private key",
+                "restore the folder pki from a backup",
+            ),
+            ("ca.crt", Some("-----BEGIN CERT"), "ca.crt: holds no certificate", "restore the folder pki"),
+            ("client-ca.crt", None, "client-ca.crt: is missing while its key is there", "restore the folder"),
+            (
+                "serving.key",
+                None,
+                "serving.key: is missing while its certificate",
+                "remove serving.crt and serving.key",
+            ),
+            ("admin.crt", Some("x"), "admin.crt: holds no certificate", "remove admin.crt and admin.key"),
+        ];
+        for (file, damage, what, mend) in cases {
+            let home = TempDir::new().unwrap();
+            start(home.path(), SystemTime::now());
+            let path = home.path().join("pki").join(file);
+            match damage {
+                Some(text) => fs::write(&path, text).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+            let before = content(home.path());
+            let told = ensure(&request(home.path(), SystemTime::now())).unwrap_err().to_string();
+            assert!(told.contains(what) && told.contains(mend), "{file}: {told}");
+            assert_eq!(before, content(home.path()), "{file}");
+        }
+    }
+
+    #[test]
+    fn files_that_do_not_belong_together_are_told() {
+        let (one, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        start(one.path(), SystemTime::now());
+        start(other.path(), SystemTime::now());
+        let copy =
+            |file: &str| fs::copy(other.path().join("pki").join(file), one.path().join("pki").join(file));
+        copy("serving.crt").unwrap();
+        let told = ensure(&request(one.path(), SystemTime::now())).unwrap_err().to_string();
+        assert!(told.contains("serving.crt: does not belong to the key beside it"), "{told}");
+        copy("serving.key").unwrap();
+        let told = ensure(&request(one.path(), SystemTime::now())).unwrap_err().to_string();
+        assert!(told.contains("serving.crt: was signed by another CA"), "{told}");
+        for file in ["serving.crt", "serving.key"] {
+            fs::remove_file(one.path().join("pki").join(file)).unwrap();
+        }
+        start(one.path(), SystemTime::now());
+    }
+
+    #[test]
+    fn a_lost_pki_is_never_silently_replaced() {
+        let home = TempDir::new().unwrap();
+        start(home.path(), SystemTime::now());
+        fs::remove_dir_all(home.path().join("pki")).unwrap();
+        let told = ensure(&request(home.path(), SystemTime::now())).unwrap_err().to_string();
+        assert!(told.contains("pki: is missing while admin.kubeconfig"), "{told}");
+    }
+
+    #[test]
+    fn what_an_interrupted_first_start_left_is_in_nobodys_way() {
+        let home = TempDir::new().unwrap();
+        let unfinished = home.path().join(".pki-abc");
+        fs::create_dir(&unfinished).unwrap();
+        fs::write(unfinished.join("ca.key"), "half").unwrap();
+        start(home.path(), SystemTime::now());
+        assert!(home.path().join("pki/ca.crt").exists());
+    }
+
+    #[test]
+    fn open_modes_are_tightened_with_a_word() {
+        let home = TempDir::new().unwrap();
+        start(home.path(), SystemTime::now());
+        for (file, mode) in [("pki/ca.key", 0o644), ("pki", 0o755)] {
+            fs::set_permissions(home.path().join(file), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let notices = start(home.path(), SystemTime::now()).notices;
+        assert_eq!(notices.len(), 2, "{notices:?}");
+        assert!(notices[1].contains("ca.key was open to others (mode 0644), now 0600"), "{notices:?}");
+        content(home.path());
+    }
+
+    #[test]
+    fn somebody_elses_directory_is_left_alone() {
+        let home = TempDir::new().unwrap();
+        fs::write(home.path().join("thesis.tex"), "").unwrap();
+        let told = ensure(&request(home.path(), SystemTime::now())).unwrap_err().to_string();
+        assert!(told.contains("choose an empty directory with --data-dir"), "{told}");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+    }
 }
