@@ -1,1 +1,141 @@
 //! The kinds that Umbel serves itself, one file each.
+//!
+//! A kind is a value of [`Kind`]: its names, its [`Schema`], its columns and the rules that are its own. Everything
+//! else (decoding, patching, field ownership, tables, OpenAPI, storage) follows from that value. A further kind
+//! is one more file and one more line in [`ALL`].
+
+pub mod api_service;
+pub mod condition;
+pub mod external_name;
+pub mod object_meta;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::model::failure::FieldError;
+use crate::model::group_version::GroupVersion;
+use crate::model::object::Object;
+use crate::model::schema::Schema;
+
+/// Every kind that Umbel serves itself.
+pub static ALL: [&Kind; 2] = [&api_service::KIND, &external_name::KIND];
+
+/// The verbs of a kind with the full set of operations, in discovery's order.
+pub const ALL_VERBS: &[&str] =
+    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// A kind of objects, for example APIService.
+pub struct Kind {
+    /// API group.
+    pub group: &'static str,
+    /// The one served version.
+    pub version: &'static str,
+    /// The kind's name, for example `APIService`.
+    pub kind: &'static str,
+    /// The name of its lists, for example `APIServiceList`.
+    pub list_kind: &'static str,
+    /// The resource in paths, for example `apiservices`.
+    pub plural: &'static str,
+    /// The resource in the singular, as kubectl accepts it.
+    pub singular: &'static str,
+    /// Whether objects live in namespaces.
+    pub scope: Scope,
+    /// Categories for `kubectl get <category>`.
+    pub categories: &'static [&'static str],
+    /// Short names for kubectl.
+    pub short_names: &'static [&'static str],
+    /// The verbs of the main resource, in alphabetical order.
+    pub verbs: &'static [&'static str],
+    /// Whether there is a `/status` subresource (`get`, `patch`, `update`).
+    pub has_status: bool,
+    /// The condition that tells whether an object works, where the kind has one.
+    pub main_condition: Option<&'static str>,
+    /// The shape of a whole object, metadata included.
+    pub schema: &'static Schema,
+    /// The columns of a table.
+    pub columns: &'static [Column],
+    /// What only this kind does.
+    pub rules: &'static dyn KindRules,
+}
+
+/// Whether objects of a kind live in namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One name for the whole server.
+    Cluster,
+    /// One name per namespace.
+    Namespaced,
+}
+
+/// A column of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Title, for example `Available`.
+    pub name: &'static str,
+    /// OpenAPI type of the cells.
+    pub cell_type: &'static str,
+    /// OpenAPI format; `name` marks the primary column.
+    pub format: &'static str,
+    /// What the column tells.
+    pub description: &'static str,
+    /// 0 is always shown, more only with `-o wide`.
+    pub priority: i32,
+}
+
+/// The rules that only one kind has. Objects given here are complete: decoded against the schema.
+pub trait KindRules: Sync {
+    /// Fills what a client left out, after every decoding.
+    fn set_defaults(&self, _object: &mut Object) {}
+
+    /// Writes what a new object starts with. The client's status has been taken out already.
+    fn prepare_for_create(&self, _object: &mut Object, _now: Timestamp) {}
+
+    /// What is wrong with a name (or a `generateName`, given with another `field`) beyond the generic rules.
+    fn validate_name(&self, _field: &str, _name: &str, _object: &Object) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// What is wrong with the spec; `old` is the stored object of an update.
+    fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<FieldError>;
+
+    /// What is wrong with a status that is written through `/status`.
+    fn validate_status(&self, _object: &Object, _old: &Object) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// The cells of a table row, one for each column of the kind.
+    fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value>;
+}
+
+impl Kind {
+    /// Group and version.
+    pub fn group_version(&self) -> GroupVersion {
+        GroupVersion::new(self.group, self.version)
+    }
+
+    /// What stands in `apiVersion`.
+    pub fn api_version(&self) -> String {
+        self.group_version().to_string()
+    }
+
+    /// Whether objects live in namespaces.
+    pub fn is_namespaced(&self) -> bool {
+        self.scope == Scope::Namespaced
+    }
+
+    /// The kind that serves `plural` in a group and version.
+    pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Self> {
+        ALL.into_iter().find(|k| k.group == group && k.version == version && k.plural == plural)
+    }
+
+    /// The kind of that name in an `apiVersion`.
+    pub fn find_by_name(api_version: &str, name: &str) -> Option<&'static Self> {
+        ALL.into_iter().find(|k| k.kind == name && k.api_version() == api_version)
+    }
+}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Kind").field(&self.kind).finish()
+    }
+}

@@ -38,12 +38,14 @@ pub struct Record {
     pub definition: &'static str,
     /// What the record is for.
     pub description: &'static str,
+    /// Whether writers own it as a whole (`x-kubernetes-map-type: atomic`) instead of field by field.
+    pub atomic: bool,
     /// The fields in the order of upstream's type.
     pub fields: &'static [Field],
 }
 
 /// A field of a record.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Field {
     /// JSON name.
     pub name: &'static str,
@@ -51,8 +53,57 @@ pub struct Field {
     pub description: &'static str,
     /// Whether OpenAPI calls it required.
     pub required: bool,
+    /// What becomes of its zero value.
+    pub zero: ZeroValue,
     /// Its type.
     pub schema: &'static Schema,
+}
+
+/// What becomes of a field whose value is the zero of its type (`""`, `0`, `false`, `{}`, `[]`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZeroValue {
+    /// Left out, as if it had not been given.
+    Omitted,
+    /// Kept when given, absent when not: zero and absent differ.
+    Kept,
+    /// Written even when it was not given.
+    Written,
+}
+
+impl Field {
+    /// An optional field whose zero value is left out.
+    pub const fn new(name: &'static str, description: &'static str, schema: &'static Schema) -> Self {
+        Self { name, description, required: false, zero: ZeroValue::Omitted, schema }
+    }
+
+    /// The same field, required.
+    #[must_use]
+    pub const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    /// The same field, with its zero value treated so.
+    #[must_use]
+    pub const fn zero(self, zero: ZeroValue) -> Self {
+        Self { zero, ..self }
+    }
+}
+
+impl Record {
+    /// The field of that JSON name.
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+impl Schema {
+    /// The record, where the type is one.
+    pub fn as_record(&'static self) -> Option<&'static Record> {
+        match self {
+            Self::Record(record) => Some(record),
+            _ => None,
+        }
+    }
 }
 
 /// How several writers share a list (`x-kubernetes-list-type`, and the strategic merge key).

@@ -1,1 +1,16 @@
 //! Pure machinery on API objects: decoding, defaulting, patching, field ownership, selectors, tables.
+//!
+//! A write goes through here in upstream's order: [`decode`] (or [`patch`]) makes an object that fits the kind's
+//! schema, [`managed_fields`] notes who wrote what, [`lifecycle`] prepares and validates it.
+
+pub mod age;
+pub mod decode;
+pub mod lifecycle;
+pub mod managed_fields;
+pub mod metadata;
+pub mod names;
+pub mod partial;
+pub mod patch;
+pub mod selector;
+pub mod shape;
+pub mod table;

@@ -1,0 +1,153 @@
+//! `service.grafana.app/v0alpha1` ExternalName: the host behind a service name.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{ALL_VERBS, Column, Kind, KindRules, Scope, object_meta};
+use crate::model::failure::{FieldError, quoted};
+use crate::model::object::Object;
+use crate::model::schema::{Field, Record, Schema, ZeroValue};
+use crate::object::age::age_cell;
+use crate::object::names;
+
+/// The kind.
+pub static KIND: Kind = Kind {
+    group: "service.grafana.app",
+    version: "v0alpha1",
+    kind: "ExternalName",
+    list_kind: "ExternalNameList",
+    plural: "externalnames",
+    singular: "externalname",
+    scope: Scope::Namespaced,
+    categories: &[],
+    short_names: &[],
+    verbs: ALL_VERBS,
+    has_status: false,
+    main_condition: None,
+    schema: &SCHEMA,
+    columns: COLUMNS,
+    rules: &Rules,
+};
+
+/// The `spec` of an ExternalName.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExternalNameSpec {
+    /// DNS name or IP literal that the service's requests go to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host: String,
+}
+
+/// The spec as a typed value; `None` only for objects that were never decoded against the schema.
+pub fn spec(object: &Object) -> Option<ExternalNameSpec> {
+    object
+        .at(&["spec"])
+        .map_or_else(|| Some(ExternalNameSpec::default()), |spec| ExternalNameSpec::deserialize(spec).ok())
+}
+
+static SCHEMA: Schema = Schema::Record(Record {
+    definition: "com.github.grafana.grafana.pkg.apis.service.v0alpha1.ExternalName",
+    description: "Gives a service name a host. APIServices name it by namespace and name, and bring the port.",
+    atomic: false,
+    fields: &[
+        object_meta::API_VERSION,
+        object_meta::KIND,
+        object_meta::METADATA,
+        Field::new("spec", "The host.", &SPEC).zero(ZeroValue::Written),
+    ],
+});
+
+static SPEC: Schema = Schema::Record(Record {
+    definition: "com.github.grafana.grafana.pkg.apis.service.v0alpha1.ExternalNameSpec",
+    description: "The host that a service name stands for.",
+    atomic: false,
+    fields: &[Field::new(
+        "host",
+        "DNS name or IP address, without scheme, port or path, for example \"api.example.com\".",
+        &Schema::String,
+    )],
+});
+
+const COLUMNS: &[Column] = &[
+    object_meta::NAME_COLUMN,
+    Column {
+        name: "Host",
+        cell_type: "string",
+        format: "",
+        description: "DNS name or IP address that requests go to.",
+        priority: 0,
+    },
+    object_meta::AGE_COLUMN,
+];
+
+struct Rules;
+
+impl KindRules for Rules {
+    fn validate(&self, object: &Object, _old: Option<&Object>) -> Vec<FieldError> {
+        let host = object.text(&["spec", "host"]);
+        if host.is_empty() {
+            let rule = "give the DNS name or IP address of the backend, for example \"api.example.com\"";
+            return vec![FieldError::required("spec.host", rule)];
+        }
+        match check_host(host) {
+            Ok(()) => Vec::new(),
+            Err(rule) => vec![FieldError::invalid("spec.host", quoted(host), rule)],
+        }
+    }
+
+    fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value> {
+        vec![object.name().into(), object.text(&["spec", "host"]).into(), age_cell(object, now).into()]
+    }
+}
+
+/// Checks that a host is a DNS name or an IP literal; the text says what is wrong with it and how to mend it.
+fn check_host(host: &str) -> Result<(), String> {
+    if host.parse::<IpAddr>().is_ok() {
+        return Ok(());
+    }
+    if let Some((scheme, rest)) = host.split_once("://") {
+        let rest = rest.split(['/', '?', '#', ':']).next().unwrap_or_default();
+        return Err(format!(
+            "must not have a scheme: leave out {}, write {}",
+            quoted(&format!("{scheme}://")),
+            quoted(rest)
+        ));
+    }
+    if host.chars().any(char::is_whitespace) {
+        return Err("must not contain spaces: write the bare DNS name or IP address".to_owned());
+    }
+    if let Some(at) = host.find(['/', '?', '#']) {
+        return Err(format!("must not have a path or query: leave out {}", quoted(&host[at..])));
+    }
+    if let Some(inner) = host.strip_prefix('[') {
+        let (address, rest) = inner.split_once(']').unwrap_or((inner, ""));
+        return Err(if rest.starts_with(':') {
+            format!(
+                "must not have a port or brackets: write {}, and give the port in the APIService's spec.service.port",
+                quoted(address)
+            )
+        } else {
+            format!("must not have brackets: write {}", quoted(address))
+        });
+    }
+    if let Some((name, port)) = host.rsplit_once(':') {
+        if !name.contains(':') && port.chars().all(|c| c.is_ascii_digit()) {
+            return Err(format!(
+                "must not have a port: write {}, and give the port in the APIService's spec.service.port",
+                quoted(name)
+            ));
+        }
+        return Err("is neither a DNS name nor an IP address".to_owned());
+    }
+    let rules = names::dns1123_subdomain(host);
+    if !rules.is_empty() {
+        return Err(format!("must be a DNS name or an IP address: {}", rules.join("; ")));
+    }
+    let looks_numeric = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    if looks_numeric && host.contains('.') {
+        return Err("looks like an IPv4 address but is none: write four numbers from 0 to 255".to_owned());
+    }
+    Ok(())
+}
