@@ -1,1 +1,22 @@
 //! Test kit: starts Umbel, kubectl and real API servers, and waits for conditions.
+//!
+//! Everything a test starts listens on a free loopback port, keeps its files in a temporary directory and dies
+//! with the value that stands for it.
+
+mod client;
+mod etcd;
+mod kubectl;
+mod peers;
+mod process;
+mod sample_api_server;
+mod umbel;
+mod wait;
+
+pub use client::{Answer, Client, Lines};
+pub use etcd::Etcd;
+pub use kubectl::{Kubectl, Output};
+pub use peers::{Missing, Peer, need};
+pub use process::{Process, free_port};
+pub use sample_api_server::SampleApiServer;
+pub use umbel::{Umbel, umbel_program};
+pub use wait::wait_for;
