@@ -1,7 +1,7 @@
 //! Errors as API clients see them: `metav1.Status` with the upstream reason and code.
 
 use bytes::Bytes;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusCause, StatusDetails};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, Status, StatusCause, StatusDetails};
 
 /// An answer that refuses a request. Renders to a `metav1.Status` object.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -15,6 +15,8 @@ pub struct Failure {
     pub message: String,
     /// Name, kind, causes and retry hint; absent where upstream leaves it out.
     pub details: Option<Box<StatusDetails>>,
+    /// With 410 on a page of a list: where an inconsistent rest can be had (`metadata.continue`).
+    pub continue_token: Option<String>,
 }
 
 /// One field of an object that is wrong.
@@ -140,7 +142,7 @@ pub fn quoted(text: &str) -> String {
 impl Failure {
     /// A failure without details.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+        Self { code, reason, message: message.into(), details: None, continue_token: None }
     }
 
     /// 400: the request cannot be understood.
@@ -262,7 +264,7 @@ impl Failure {
             code: Some(i32::from(self.code)),
             details: self.details.as_deref().cloned(),
             message: Some(self.message.clone()),
-            metadata: Default::default(),
+            metadata: ListMeta { continue_: self.continue_token.clone(), ..ListMeta::default() },
             reason: some_unless_empty(self.reason),
             status: Some("Failure".to_owned()),
         }

@@ -1,1 +1,91 @@
-//! Objects with Kubernetes semantics over the store.
+//! API objects with Kubernetes semantics over the store: admission, conflicts, finalizers, lists, watches.
+//!
+//! No HTTP. The HTTP surface and the control plane both write through here, so that every write is validated,
+//! owned by a manager and seen by watchers in one order.
+
+mod admission;
+mod continue_token;
+mod delete;
+mod freshness;
+mod key;
+mod list;
+mod options;
+mod stored;
+mod watch;
+mod write;
+
+pub use delete::Deleted;
+pub use freshness::parse_revision;
+pub use key::ObjectKey;
+pub use list::List;
+pub use options::{
+    DeleteOptions, ListOptions, Part, Propagation, Selector, VersionMatch, WatchOptions, WatchStart,
+    WriteOptions,
+};
+pub use watch::{ObjectEvent, ObjectWatch};
+
+use crate::kind::Kind;
+use crate::model::failure::Failure;
+use crate::model::object::Object;
+use crate::store::{Record, Revision, Store};
+use std::sync::Arc;
+
+/// The objects of all own kinds.
+#[derive(Clone)]
+pub struct Registry {
+    store: Arc<dyn Store>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("revision", &self.store.revision()).finish()
+    }
+}
+
+impl Registry {
+    /// Objects kept in `store`.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// The newest revision.
+    pub fn revision(&self) -> Revision {
+        self.store.revision()
+    }
+
+    /// Reads one object.
+    ///
+    /// # Errors
+    /// 404 when it is not there.
+    pub async fn get(&self, kind: &'static Kind, key: &ObjectKey) -> Result<Object, Failure> {
+        let record = self.read(kind, key).await?;
+        stored::decode(&record.key, &record.value, record.revision)
+    }
+
+    /// Reads one object that is not older than `revision`, waiting for three seconds at most.
+    ///
+    /// # Errors
+    /// 404 when it is not there, 504 when the revision does not come.
+    pub async fn get_not_older(
+        &self,
+        kind: &'static Kind,
+        key: &ObjectKey,
+        revision: Revision,
+    ) -> Result<Object, Failure> {
+        freshness::wait_for(self.store.as_ref(), revision).await?;
+        self.get(kind, key).await
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// 500 with what is wrong with the medium.
+    pub async fn probe(&self) -> Result<(), Failure> {
+        self.store.get("").await.map(drop).map_err(|e| stored::medium_failure(&e))
+    }
+
+    async fn read(&self, kind: &'static Kind, key: &ObjectKey) -> Result<Record, Failure> {
+        let found = self.store.get(&key.path(kind)).await.map_err(|e| stored::medium_failure(&e))?;
+        found.ok_or_else(|| Failure::not_found(kind.group, kind.plural, &key.name))
+    }
+}

@@ -1,0 +1,96 @@
+//! Request bodies: limit, media type, bytes.
+
+use crate::model::failure::Failure;
+use crate::object::decode::Encoding;
+use crate::object::patch::PatchFormat;
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body::Body;
+use http_body_util::BodyExt;
+
+/// Upstream's limit for a request body, in bytes.
+pub const BODY_MAX: usize = 3 * 1024 * 1024;
+
+/// Reads a body to its end. 413 beyond [`BODY_MAX`], 400 when it breaks off.
+pub async fn read<B>(body: B) -> Result<Bytes, Failure>
+where
+    B: Body + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let mut body = body;
+    if body.size_hint().lower() > BODY_MAX as u64 {
+        return Err(too_large());
+    }
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| Failure::bad_request(format!("the request body broke off: {e}")))?;
+        let Ok(mut data) = frame.into_data() else { continue };
+        if bytes.len() + data.remaining() > BODY_MAX {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&data.copy_to_bytes(data.remaining()));
+    }
+    Ok(bytes.freeze())
+}
+
+fn too_large() -> Failure {
+    Failure::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {BODY_MAX}"))
+}
+
+/// The encoding of an object in a body; 415 for what Umbel does not read.
+pub fn encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {
+    Encoding::from_content_type(content_type(headers)).ok_or_else(|| {
+        Failure::new(
+            415,
+            "UnsupportedMediaType",
+            "the body of the request was in an unknown format - accepted media types include: \
+             application/json, application/yaml",
+        )
+    })
+}
+
+/// The format of a patch; 415 for anything else, in go-restful's words. Server-side apply gets a 415 of its own.
+pub fn patch_format(headers: &HeaderMap) -> Result<PatchFormat, Failure> {
+    let given = content_type(headers);
+    if given.starts_with("application/apply-patch") {
+        let message = "415: Unsupported Media Type: server-side apply is not served yet; \
+                       use client-side apply (kubectl apply without --server-side)";
+        return Err(unsupported(message));
+    }
+    PatchFormat::from_content_type(given).ok_or_else(|| unsupported("415: Unsupported Media Type"))
+}
+
+fn unsupported(message: &str) -> Failure {
+    Failure { details: Some(Box::default()), ..Failure::new(415, "UnsupportedMediaType", message) }
+}
+
+fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::Full;
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
+        let read_at_limit = read(Full::new(Bytes::from(vec![b'x'; BODY_MAX]))).await.unwrap();
+        assert_eq!(read_at_limit.len(), BODY_MAX);
+        let refused = read(Full::new(Bytes::from(vec![b'x'; BODY_MAX + 1]))).await.unwrap_err();
+        assert_eq!(
+            (refused.code, refused.message.as_str()),
+            (413, "Request entity too large: limit is 3145728")
+        );
+    }
+
+    #[test]
+    fn protobuf_bodies_are_refused() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, "application/vnd.kubernetes.protobuf".parse().unwrap());
+        assert_eq!(encoding(&headers).unwrap_err().code, 415);
+        headers.insert(header::CONTENT_TYPE, "application/json; charset=utf-8".parse().unwrap());
+        assert_eq!(encoding(&headers), Ok(Encoding::Json));
+        assert_eq!(patch_format(&headers).unwrap_err().message, "415: Unsupported Media Type");
+    }
+}

@@ -1,0 +1,159 @@
+//! From a path to what answers it.
+
+use super::body;
+use super::index;
+use super::negotiation::{Offer, negotiate};
+use super::query::Query;
+use super::readiness;
+use super::reply::{self, Reply};
+use super::service::Api;
+use super::view::Presentation;
+use crate::kind::Kind;
+use crate::model::failure::Failure;
+use crate::model::request_info::{RequestInfo, ResourceTarget};
+use crate::registry::{ObjectKey, Part};
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use http_body::Body;
+use std::sync::Arc;
+
+/// One request for an own kind.
+pub struct Call {
+    /// The kind.
+    pub kind: &'static Kind,
+    /// Namespace and, for one object, its name.
+    pub key: ObjectKey,
+    /// The object itself or its status.
+    pub part: Part,
+    /// Query parameters.
+    pub query: Query,
+    /// Request headers.
+    pub headers: HeaderMap,
+}
+
+impl Call {
+    /// What the client accepts of what can be offered.
+    pub fn presentation(&self, offer: Offer) -> Result<Presentation, Failure> {
+        Presentation::new(negotiate(&self.headers, &self.query, offer)?, &self.query)
+    }
+
+    /// The request's user agent.
+    pub fn user_agent(&self) -> &str {
+        self.headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default()
+    }
+}
+
+/// Answers a request; a refusal is an `Err`.
+pub async fn dispatch<B>(
+    api: &Arc<Api>,
+    info: &RequestInfo,
+    parts: http::request::Parts,
+    body: B,
+) -> Result<Reply, Failure>
+where
+    B: Body + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let Some(target) = &info.target else { return plain(api, info, &parts, &query).await };
+    let Some(call) = resource_call(target, query, parts.headers) else {
+        return Err(Failure::no_such_resource());
+    };
+    let is_collection = target_is_collection(info, target);
+    let has_all_namespaces = call.kind.is_namespaced() && call.key.namespace.is_empty();
+    if info.verb == "watch" && parts.method == Method::GET {
+        return super::watching::watch(api, call).await;
+    }
+    match (is_collection, parts.method) {
+        (true, Method::GET) => super::reading::list(api, &call).await,
+        (true, Method::POST) if !has_all_namespaces => {
+            super::writing::create(api, &call, &body::read(body).await?).await
+        }
+        (true, Method::DELETE) if !has_all_namespaces => {
+            super::removing::delete_collection(api, &call, &body::read(body).await?).await
+        }
+        (false, Method::GET) => super::reading::get(api, &call).await,
+        (false, Method::PUT) => super::writing::update(api, &call, &body::read(body).await?).await,
+        (false, Method::PATCH) => super::writing::patch(api, &call, body::read(body).await?).await,
+        (false, Method::DELETE) if call.part == Part::Main => {
+            super::removing::delete(api, &call, &body::read(body).await?).await
+        }
+        _ => Err(Failure::method_not_allowed()),
+    }
+}
+
+/// A field selector gives lists a name as well, so the verb alone does not tell.
+fn target_is_collection(info: &RequestInfo, target: &ResourceTarget) -> bool {
+    matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") || target.name.is_empty()
+}
+
+fn resource_call(target: &ResourceTarget, query: Query, headers: HeaderMap) -> Option<Call> {
+    let kind = Kind::find(&target.group, &target.version, &target.resource)?;
+    if !kind.is_namespaced() && !target.namespace.is_empty() {
+        return None;
+    }
+    if kind.is_namespaced() && target.namespace.is_empty() && !target.subresource.is_empty() {
+        return None;
+    }
+    let part = match target.subresource.as_str() {
+        "" => Part::Main,
+        "status" if kind.has_status => Part::Status,
+        _ => return None,
+    };
+    let key = ObjectKey::new(target.namespace.as_str(), target.name.as_str());
+    Some(Call { kind, key, part, query, headers })
+}
+
+/// Paths that are no resources.
+async fn plain(
+    api: &Arc<Api>,
+    info: &RequestInfo,
+    parts: &http::request::Parts,
+    query: &Query,
+) -> Result<Reply, Failure> {
+    let path = info.path.as_str();
+    if let Some(answer) = readiness::serve(&api.readiness, &api.registry, path, query).await {
+        return Ok(answer);
+    }
+    let is_read = matches!(parts.method, Method::GET | Method::HEAD);
+    match path {
+        "/" | "/index.html" if is_read => {
+            let pretty = super::negotiation::Accepted {
+                format: super::negotiation::Format::PrettyJson,
+                ..Default::default()
+            };
+            let paths = index::paths(&api.shared.load(), &api.readiness);
+            return Ok(reply::value(StatusCode::OK, pretty, &paths));
+        }
+        "/version" | "/version/" => {
+            return match parts.method {
+                Method::GET | Method::HEAD => {
+                    let accepted = negotiate(&parts.headers, query, Offer::Documents).unwrap_or_default();
+                    Ok(reply::value(StatusCode::OK, accepted, &index::version()))
+                }
+                _ => Err(Failure::method_not_allowed()),
+            };
+        }
+        "/metrics" if is_read => return metrics(api),
+        _ => {}
+    }
+    let segments: Vec<&str> = path.trim_end_matches('/').split('/').skip(1).collect();
+    let ["apis", group, rest @ ..] = segments.as_slice() else { return Err(Failure::no_such_resource()) };
+    let document = match rest {
+        [] => index::group(group),
+        [version] => index::resources(group, version),
+        _ => None,
+    };
+    let document = document.ok_or_else(Failure::no_such_resource)?;
+    if parts.method != Method::GET {
+        return Err(Failure::method_not_allowed());
+    }
+    let accepted = negotiate(&parts.headers, query, Offer::Documents)?;
+    Ok(reply::value(StatusCode::OK, accepted, &document))
+}
+
+fn metrics(api: &Arc<Api>) -> Result<Reply, Failure> {
+    let rendered = api.metrics.render().map_err(Failure::internal)?;
+    let body = reply::whole(Bytes::from(rendered));
+    Ok(reply::with_body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body))
+}

@@ -1,0 +1,204 @@
+//! The door: every request that Umbel answers itself comes in here.
+
+use super::dispatch::dispatch;
+use super::query::{Query, parse_duration};
+use super::readiness::Readiness;
+use super::reply::{self, Reply};
+use crate::model::failure::Failure;
+use crate::model::identity::Caller;
+use crate::model::request_info::RequestInfo;
+use crate::observe::{Metrics, RequestLabels};
+use crate::registry::Registry;
+use crate::route::{LocalApi, LocalBody, Shared};
+use futures_util::future::BoxFuture;
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http_body::Body;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Upstream's limit for requests that are no watches.
+const REQUEST_MAX: Duration = Duration::from_secs(60);
+static AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// What the API works with.
+pub struct ApiConfig {
+    /// The objects.
+    pub registry: Registry,
+    /// Where the newest snapshot lies; the index tells its groups.
+    pub shared: Arc<Shared>,
+    /// What must have happened before `/readyz` is ok.
+    pub readiness: Arc<Readiness>,
+    /// What `/metrics` shows.
+    pub metrics: Arc<Metrics>,
+    /// The control runtime, on which all work is done.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// Answers requests for the own kinds, health, version, index and metrics.
+pub struct Api {
+    pub(super) registry: Registry,
+    pub(super) shared: Arc<Shared>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) metrics: Arc<Metrics>,
+    runtime: tokio::runtime::Handle,
+    this: std::sync::Weak<Self>,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}
+
+impl Api {
+    /// An API over `config`.
+    pub fn new(config: ApiConfig) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            registry: config.registry,
+            shared: config.shared,
+            readiness: config.readiness,
+            metrics: config.metrics,
+            runtime: config.runtime,
+            this: this.clone(),
+        })
+    }
+
+    /// Answers one request with any kind of body. Must run on the control runtime.
+    pub async fn answer<B>(self: Arc<Self>, request: Request<B>, caller: Arc<Caller>) -> Response<LocalBody>
+    where
+        B: Body + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        let began = Instant::now();
+        let (parts, body) = request.into_parts();
+        let query_text = parts.uri.query().unwrap_or_default();
+        let info = RequestInfo::new(&parts.method, parts.uri.path(), query_text);
+        let audit_id = parts.headers.get(&AUDIT_ID).cloned().unwrap_or_else(new_audit_id);
+        let is_dry_run = Query::parse(query_text).first("dryRun").is_some();
+        let deadline = deadline(&info, query_text);
+        let method = parts.method.clone();
+        tracing::debug!(method = %method, path = %info.path, user = %caller.user, "request");
+
+        let answered = match deadline {
+            Err(refused) => Err(refused),
+            Ok(None) => dispatch(&self, &info, parts, body).await,
+            Ok(Some(limit)) => match tokio::time::timeout(limit, dispatch(&self, &info, parts, body)).await {
+                Ok(answered) => answered,
+                Err(_) => Err(too_slow()),
+            },
+        };
+        let mut response = answered.unwrap_or_else(|failure| {
+            if failure.code >= 500 {
+                tracing::warn!(method = %method, path = %info.path, error = %failure.message, "refused");
+            }
+            reply::failure(&failure)
+        });
+        finish(&mut response, &method, audit_id);
+        let labels = labels(&info, &method, is_dry_run);
+        self.metrics.record_request(&labels, response.status().as_u16(), began.elapsed());
+        response
+    }
+}
+
+impl LocalApi for Api {
+    fn serve(
+        &self,
+        request: Request<hyper::body::Incoming>,
+        caller: Arc<Caller>,
+    ) -> BoxFuture<'static, Response<LocalBody>> {
+        let Some(this) = self.this.upgrade() else {
+            return Box::pin(async { reply::failure(&shutting_down()) });
+        };
+        let task = self.runtime.spawn(this.answer(request, caller));
+        Box::pin(async move {
+            task.await.unwrap_or_else(|error| {
+                if error.is_cancelled() {
+                    return reply::failure(&shutting_down());
+                }
+                tracing::error!(%error, "a request made the API panic");
+                reply::failure(&Failure::internal("the request made the server panic; its log tells where"))
+            })
+        })
+    }
+}
+
+/// How long a request may take; `None` for a watch.
+fn deadline(info: &RequestInfo, query: &str) -> Result<Option<Duration>, Failure> {
+    if info.is_long_running() {
+        return Ok(None);
+    }
+    let query = Query::parse(query);
+    let text = query.text("timeout");
+    if text.is_empty() {
+        return Ok(Some(REQUEST_MAX));
+    }
+    match parse_duration(text) {
+        Some(Duration::ZERO) => Ok(Some(REQUEST_MAX)),
+        Some(wanted) => Ok(Some(wanted.min(REQUEST_MAX))),
+        None => Err(Failure::bad_request(format!(
+            "invalid timeout specified in the request URL - {text:?} is no duration such as 30s or 1m30s"
+        ))),
+    }
+}
+
+/// What every answer carries.
+fn finish(response: &mut Reply, method: &Method, audit_id: HeaderValue) {
+    let headers = response.headers_mut();
+    headers.insert(AUDIT_ID.clone(), audit_id);
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+    if method == Method::HEAD {
+        *response.body_mut() = reply::whole("");
+    }
+}
+
+fn new_audit_id() -> HeaderValue {
+    let id = uuid::Uuid::new_v4().to_string();
+    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+fn too_slow() -> Failure {
+    Failure {
+        details: Some(Box::default()),
+        ..Failure::new(504, "Timeout", "Timeout: request did not complete within the allotted timeout")
+    }
+}
+
+fn shutting_down() -> Failure {
+    Failure::unavailable("the server is shutting down").retry_after(1)
+}
+
+/// Labels from fixed sets only, so that clients cannot grow the number of series.
+fn labels<'a>(info: &'a RequestInfo, method: &Method, is_dry_run: bool) -> RequestLabels<'a> {
+    let verb = match (info.verb.as_str(), method.as_str()) {
+        ("list", _) => "LIST",
+        ("watch", _) => "WATCH",
+        ("deletecollection", _) => "DELETECOLLECTION",
+        (_, "GET" | "HEAD") => "GET",
+        (_, "POST") => "POST",
+        (_, "PUT") => "PUT",
+        (_, "PATCH") => "PATCH",
+        (_, "DELETE") => "DELETE",
+        _ => "other",
+    };
+    let dry_run = if is_dry_run { "All" } else { "" };
+    let known = info.target.as_ref().and_then(|target| {
+        let kind = crate::kind::Kind::find(&target.group, &target.version, &target.resource)?;
+        Some((kind, target))
+    });
+    let Some((kind, target)) = known else { return RequestLabels { verb, ..RequestLabels::default() } };
+    let scope = match (target.name.is_empty(), target.namespace.is_empty()) {
+        (false, _) if !matches!(verb, "LIST" | "WATCH" | "DELETECOLLECTION") => "resource",
+        (_, false) => "namespace",
+        _ => "cluster",
+    };
+    let subresource = if target.subresource == "status" { "status" } else { "" };
+    RequestLabels {
+        verb,
+        group: kind.group,
+        version: kind.version,
+        resource: kind.plural,
+        subresource,
+        scope,
+        dry_run,
+    }
+}

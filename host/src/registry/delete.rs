@@ -1,0 +1,153 @@
+//! Deleting objects: preconditions, finalizers, dependents (contract §1.5).
+
+use super::list::List;
+use super::options::{DeleteOptions, ListOptions, Propagation};
+use super::write::{has_finalizers, is_terminating};
+use super::{ObjectKey, Registry, stored};
+use crate::kind::Kind;
+use crate::kind::condition::time_text;
+use crate::model::failure::Failure;
+use crate::model::object::Object;
+use crate::store::StoreError;
+use jiff::Timestamp;
+use serde_json::Value;
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+/// How many objects of a collection are read at once.
+const PAGE: usize = 500;
+
+/// What became of an object that was asked to go.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Deleted {
+    /// It is gone; its last state.
+    Gone(Object),
+    /// Finalizers keep it; its new state.
+    Waiting(Object),
+}
+
+impl Registry {
+    /// Deletes an object, or marks it where finalizers keep it.
+    ///
+    /// # Errors
+    /// 404 when it is not there, 409 when a precondition does not hold.
+    pub async fn delete(
+        &self,
+        kind: &'static Kind,
+        key: &ObjectKey,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Failure> {
+        loop {
+            let record = self.read(kind, key).await?;
+            let current = stored::decode(&record.key, &record.value, record.revision)?;
+            check_preconditions(kind, key, &current, options)?;
+            let mut next = current.clone();
+            set_dependent_finalizer(&mut next, options.propagation);
+            let outcome = if has_finalizers(&next) {
+                mark_as_deleting(&mut next, Timestamp::now());
+                if options.dry_run || next == current {
+                    return Ok(Deleted::Waiting(next));
+                }
+                self.store.update(record.key, record.revision, stored::encode(&next)?).await
+            } else {
+                if options.dry_run {
+                    return Ok(Deleted::Gone(current));
+                }
+                self.store.delete(record.key, record.revision).await
+            };
+            match outcome {
+                Ok(revision) if has_finalizers(&next) => {
+                    stored::stamp(&mut next, revision);
+                    return Ok(Deleted::Waiting(next));
+                }
+                Ok(_) => return Ok(Deleted::Gone(current)),
+                // Somebody else wrote first: look again, the preconditions decide.
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(stored::medium_failure(&error)),
+            }
+        }
+    }
+
+    /// Deletes what matches; objects that go meanwhile by other hands are no error.
+    ///
+    /// # Errors
+    /// As for [`Self::list`] and [`Self::delete`]; what was deleted before stays deleted.
+    pub async fn delete_collection(
+        &self,
+        kind: &'static Kind,
+        which: &ListOptions,
+        options: &DeleteOptions,
+    ) -> Result<List, Failure> {
+        let mut which = which.clone();
+        let only_one_page = which.limit > 0;
+        if !only_one_page {
+            which.limit = PAGE;
+        }
+        let mut all = List::default();
+        loop {
+            let page = self.list(kind, &which).await?;
+            all.revision = page.revision;
+            for object in page.objects {
+                let key = ObjectKey::new(object.namespace(), object.name());
+                match self.delete(kind, &key, options).await {
+                    Ok(_) => all.objects.push(object),
+                    Err(failure) if failure.code == 404 => {}
+                    Err(failure) => return Err(failure),
+                }
+            }
+            if only_one_page || page.continue_token.is_empty() {
+                return Ok(all);
+            }
+            which.continue_token = page.continue_token;
+            which.resource_version = String::new();
+        }
+    }
+}
+
+fn check_preconditions(
+    kind: &'static Kind,
+    key: &ObjectKey,
+    current: &Object,
+    options: &DeleteOptions,
+) -> Result<(), Failure> {
+    let cause = match (&options.uid, &options.resource_version) {
+        (Some(uid), _) if uid != current.uid() => format!(
+            "the UID in the precondition ({uid}) does not match the UID in record ({}). \
+             The object might have been deleted and then recreated",
+            current.uid()
+        ),
+        (_, Some(version)) if version != current.resource_version() => format!(
+            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record \
+             ({}). The object might have been modified",
+            current.resource_version()
+        ),
+        _ => return Ok(()),
+    };
+    // Upstream names the kind here, not the resource (contract §1.5).
+    Err(Failure::conflict(kind.group, kind.kind, &key.name, &cause))
+}
+
+/// What was said about dependents decides; without a word an earlier wish stays.
+fn set_dependent_finalizer(object: &mut Object, propagation: Option<Propagation>) {
+    let Some(propagation) = propagation else { return };
+    let mut finalizers = match object.take(&["metadata", "finalizers"]) {
+        Some(Value::Array(finalizers)) => finalizers,
+        _ => Vec::new(),
+    };
+    finalizers.retain(|f| f != ORPHAN && f != FOREGROUND);
+    match propagation {
+        Propagation::Orphan => finalizers.push(ORPHAN.into()),
+        Propagation::Foreground => finalizers.push(FOREGROUND.into()),
+        Propagation::Background => {}
+    }
+    if !finalizers.is_empty() {
+        object.set(&["metadata", "finalizers"], finalizers);
+    }
+}
+
+fn mark_as_deleting(object: &mut Object, now: Timestamp) {
+    if !is_terminating(object) {
+        object.set(&["metadata", "deletionTimestamp"], time_text(now));
+    }
+    object.set(&["metadata", "deletionGracePeriodSeconds"], 0);
+}

@@ -1,0 +1,194 @@
+//! Creating and changing objects (contract §1.4).
+
+use super::options::{Part, WriteOptions};
+use super::{ObjectKey, Registry, admission, stored};
+use crate::kind::Kind;
+use crate::model::failure::{Failure, FieldError};
+use crate::model::object::Object;
+use crate::object::managed_fields::is_same;
+use crate::store::StoreError;
+use jiff::Timestamp;
+
+/// How often a write that lost a race is tried again.
+const RETRIES: usize = 5;
+/// How often another name is drawn for a `generateName`.
+const NAME_DRAWS: usize = 8;
+/// Upstream's words for a lost race.
+const MODIFIED: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
+
+impl Registry {
+    /// Creates an object in `namespace` (`""` at the cluster scope) and returns it as stored.
+    ///
+    /// # Errors
+    /// 409 when the name is taken, 422 when fields are wrong, 400 when it carries a resource version.
+    pub async fn create(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        object: Object,
+        options: &WriteOptions,
+    ) -> Result<Object, Failure> {
+        let may_redraw = object.name().is_empty() && !object.text(&["metadata", "generateName"]).is_empty();
+        let draws = if may_redraw { NAME_DRAWS } else { 1 };
+        let mut refused = Failure::internal("no name was drawn");
+        for _ in 0..draws {
+            match self.create_once(kind, namespace, object.clone(), options).await {
+                Err(failure) if failure.reason == "AlreadyExists" => refused = failure,
+                other => return other,
+            }
+        }
+        if may_redraw {
+            refused.message.push_str(", the server was not able to generate a unique name for the object");
+        }
+        Err(refused)
+    }
+
+    async fn create_once(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        object: Object,
+        options: &WriteOptions,
+    ) -> Result<Object, Failure> {
+        let mut object = admission::admit_new(kind, namespace, object, &options.manager, Timestamp::now())?;
+        if !object.resource_version().is_empty() {
+            let message = "metadata.resourceVersion should not be set on objects to be created: leave it out";
+            return Err(Failure::bad_request(message));
+        }
+        let key = ObjectKey::new(object.namespace(), object.name());
+        let path = key.path(kind);
+        if options.dry_run {
+            let there = self.store.get(&path).await.map_err(|e| stored::medium_failure(&e))?;
+            return if there.is_some() { Err(self.taken(kind, &key).await) } else { Ok(object) };
+        }
+        match self.store.create(path, stored::encode(&object)?).await {
+            Ok(revision) => {
+                stored::stamp(&mut object, revision);
+                Ok(object)
+            }
+            Err(StoreError::Exists { .. }) => Err(self.taken(kind, &key).await),
+            Err(error) => Err(stored::medium_failure(&error)),
+        }
+    }
+
+    async fn taken(&self, kind: &'static Kind, key: &ObjectKey) -> Failure {
+        let mut failure = Failure::already_exists(kind.group, kind.plural, &key.name);
+        if self.get(kind, key).await.is_ok_and(|there| is_terminating(&there)) {
+            failure.message = format!("object is being deleted: {}", failure.message);
+        }
+        failure
+    }
+
+    /// Replaces an object by one that carries the resource version it was read at.
+    ///
+    /// # Errors
+    /// 404 when it is not there, 409 when it changed meanwhile, 422 when fields are wrong.
+    pub async fn update(
+        &self,
+        kind: &'static Kind,
+        key: &ObjectKey,
+        part: Part,
+        object: Object,
+        options: &WriteOptions,
+    ) -> Result<Object, Failure> {
+        self.change(kind, key, part, options, |_| Ok(object.clone())).await
+    }
+
+    /// Changes an object: `propose` makes the new state from the stored one, again for each lost race, five
+    /// times at most. A proposal that keeps the resource version it was given never conflicts for its own sake.
+    /// A proposal that changes nothing is not written and wakes no watcher.
+    ///
+    /// # Errors
+    /// What `propose` refuses with; 404, 409 and 422 as for [`Self::update`].
+    pub async fn change(
+        &self,
+        kind: &'static Kind,
+        key: &ObjectKey,
+        part: Part,
+        options: &WriteOptions,
+        mut propose: impl FnMut(&Object) -> Result<Object, Failure>,
+    ) -> Result<Object, Failure> {
+        for _ in 0..=RETRIES {
+            let record = self.read(kind, key).await?;
+            let current = stored::decode(&record.key, &record.value, record.revision)?;
+            let proposed = propose(&current)?;
+            check_uid(kind, key, options, &current)?;
+            check_revision(kind, key, &current, &proposed)?;
+            let mut next =
+                admission::admit_change(kind, part, &current, proposed, &options.manager, Timestamp::now())?;
+            if is_same(&current, &next) {
+                return Ok(current);
+            }
+            let may_go = is_terminating(&next) && !has_finalizers(&next) && has_finalizers(&current);
+            if options.dry_run {
+                return Ok(next);
+            }
+            let written = if may_go {
+                self.store.delete(record.key, record.revision).await
+            } else {
+                self.store.update(record.key, record.revision, stored::encode(&next)?).await
+            };
+            match written {
+                Ok(revision) => {
+                    stored::stamp(&mut next, revision);
+                    return Ok(next);
+                }
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(stored::medium_failure(&error)),
+            }
+        }
+        Err(Failure::conflict(kind.group, kind.plural, &key.name, MODIFIED))
+    }
+}
+
+/// Whether a deletion has begun.
+pub(super) fn is_terminating(object: &Object) -> bool {
+    !object.text(&["metadata", "deletionTimestamp"]).is_empty()
+}
+
+/// Whether somebody must act before the object may go.
+pub(super) fn has_finalizers(object: &Object) -> bool {
+    object.at(&["metadata", "finalizers"]).and_then(|f| f.as_array()).is_some_and(|f| !f.is_empty())
+}
+
+fn check_uid(
+    kind: &'static Kind,
+    key: &ObjectKey,
+    options: &WriteOptions,
+    current: &Object,
+) -> Result<(), Failure> {
+    match &options.uid {
+        Some(uid) if uid != current.uid() => {
+            let cause = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                current.uid()
+            );
+            Err(Failure::conflict(kind.group, kind.plural, &key.name, &cause))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_revision(
+    kind: &'static Kind,
+    key: &ObjectKey,
+    current: &Object,
+    proposed: &Object,
+) -> Result<(), Failure> {
+    let given = proposed.resource_version();
+    if given == current.resource_version() {
+        return Ok(());
+    }
+    if given.is_empty() || given == "0" {
+        let error = FieldError::invalid("metadata.resourceVersion", "0", "must be specified for an update");
+        // Upstream names the resource here, not the kind (contract §1.4).
+        return Err(Failure::invalid(kind.group, kind.plural, &key.name, &[error]));
+    }
+    if given.parse::<u64>().is_err() {
+        return Err(Failure::bad_request(format!(
+            "metadata.resourceVersion: Invalid value: {given:?}: must be the number that a read gave"
+        )));
+    }
+    Err(Failure::conflict(kind.group, kind.plural, &key.name, MODIFIED))
+}
