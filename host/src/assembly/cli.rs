@@ -1,6 +1,7 @@
 //! The command line.
 
 use super::backend_init::InitFlags;
+use super::store_commands::StoreCommand;
 use super::version::OutputFormat;
 use crate::config::ServeFlags;
 use clap::{Parser, Subcommand};
@@ -22,6 +23,11 @@ pub(super) enum Command {
     Backend {
         #[command(subcommand)]
         command: BackendCommand,
+    },
+    /// Check, save or fill the store of a stopped Umbel
+    Store {
+        #[command(subcommand)]
+        command: StoreCommand,
     },
     /// Print the version
     Version {

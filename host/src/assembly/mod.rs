@@ -7,6 +7,7 @@ mod cli;
 mod command_error;
 mod files;
 mod serve;
+mod store_commands;
 mod version;
 
 pub use command_error::CommandError;
@@ -46,6 +47,7 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
             serve::run(config)
         }
         Command::Backend { command: BackendCommand::Init(flags) } => backend_init::run(&flags),
+        Command::Store { command } => store_commands::run(&command),
         Command::Version { output } => print(&version::render(output)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

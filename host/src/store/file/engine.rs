@@ -8,7 +8,7 @@ use redb::{Builder, Database, DatabaseError};
 
 use super::directory::Directory;
 use super::fault::OpenError;
-use super::tables;
+use super::{inspect, tables};
 use crate::store::change::Change;
 use crate::store::contents::Contents;
 use crate::store::published::Published;
@@ -45,10 +45,10 @@ impl<M: Medium> Engine<M> {
     /// Opens the file, making it on the very first start, and reads its contents.
     pub(super) fn open(directory: Directory, medium: M) -> Result<(Self, Contents), OpenError> {
         directory.prepare()?;
+        // First without a trace: opening it for writing leaves marks, and a damaged file must stay as it is.
+        let (contents, _) = inspect::read(&directory)?;
         let mut engine = Self { medium, directory, db: None };
-        let db = engine.database()?;
-        let contents = tables::read(&db).map_err(|fault| OpenError::from_read(&engine.file(), fault))?;
-        engine.db = Some(db);
+        engine.db = Some(engine.database()?);
         Ok((engine, contents))
     }
 

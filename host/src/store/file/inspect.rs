@@ -1,14 +1,14 @@
 //! A stopped store, looked at without changing a byte of it.
 
-use std::fs;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use redb::StorageBackend as _;
-use redb::backends::InMemoryBackend;
 
 use super::directory::Directory;
 use super::engine::checked;
 use super::fault::OpenError;
+use super::overlay::Overlay;
 use super::tables;
 use crate::store::contents::Contents;
 use crate::store::{ListRequest, Record, Revision};
@@ -58,17 +58,13 @@ pub fn records(data_dir: &Path) -> Result<Vec<Record>, OpenError> {
     page.map(|page| page.records).map_err(|error| OpenError::Damaged { file, cause: error.to_string() })
 }
 
-fn read(directory: &Directory) -> Result<(Contents, u64), OpenError> {
-    let file = directory.data_file();
-    let bytes = fs::read(&file).map_err(OpenError::access("read", &file))?;
-    let file_bytes = bytes.len() as u64;
-    // A copy in memory, because redb writes to what it checks.
-    let copy = InMemoryBackend::new();
-    copy.set_len(file_bytes)
-        .and_then(|()| copy.write(0, &bytes))
-        .map_err(OpenError::access("copy", &file))?;
-    drop(bytes);
-    let db = checked().create_with_backend(copy).map_err(|error| OpenError::from_database(&file, error))?;
-    let contents = tables::read(&db).map_err(|fault| OpenError::from_read(&file, fault))?;
+/// Reads and checks everything, without a trace in the file.
+pub(super) fn read(directory: &Directory) -> Result<(Contents, u64), OpenError> {
+    let path = directory.data_file();
+    let overlay = File::open(&path).and_then(Overlay::new).map_err(OpenError::access("open", &path))?;
+    let file_bytes = overlay.len().map_err(OpenError::access("read", &path))?;
+    let db =
+        checked().create_with_backend(overlay).map_err(|error| OpenError::from_database(&path, error))?;
+    let contents = tables::read(&db).map_err(|fault| OpenError::from_read(&path, fault))?;
     Ok((contents, file_bytes))
 }

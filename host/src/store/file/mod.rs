@@ -9,7 +9,10 @@ mod directory;
 mod engine;
 mod fault;
 mod inspect;
+mod overlay;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;
@@ -71,6 +74,12 @@ impl FileStore {
             .spawn(move || writer.run(jobs))
             .map_err(OpenError::access("start the writer of", file))?;
         Ok(Self { published, queue: Some(queue), writer: Some(writer) })
+    }
+
+    /// How many writes wait in the queue.
+    #[cfg(test)]
+    fn waiting(&self) -> u64 {
+        self.queue.as_ref().map_or(0, |queue| (queue.max_capacity() - queue.capacity()) as u64)
     }
 
     fn write(&self, write: Write) -> BoxFuture<'_, Result<Revision, StoreError>> {

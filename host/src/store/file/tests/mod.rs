@@ -1,0 +1,53 @@
+//! What only a store on disk can show: restarts, damage, a full disk, and kills.
+
+mod damage;
+mod failing;
+mod full_disk;
+mod group_commit;
+mod restart;
+
+use bytes::Bytes;
+
+use crate::store::{FileStore, Store, Watch, WatchItem};
+
+fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// The revisions and keys that a watch tells, up to and including revision `last`.
+async fn sequence(watch: &mut Box<dyn Watch>, last: u64) -> Vec<(u64, String)> {
+    let mut told = Vec::new();
+    while told.last().is_none_or(|(revision, _)| *revision < last) {
+        match watch.next().await.unwrap() {
+            WatchItem::Event(event) => told.push((event.revision, event.key)),
+            WatchItem::Progress(revision) => {
+                panic!("nothing lies beside the prefix, but progress to {revision}")
+            }
+        }
+    }
+    told
+}
+
+/// A directory with a closed store that holds `count` records of some size, a few of them rewritten and deleted.
+fn filled(count: u64) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let store = FileStore::open(directory.path()).unwrap();
+    runtime().block_on(async {
+        for number in 0..count {
+            let value = bytes(&format!("{number:0>300}"));
+            store.create(format!("k/{number:04}"), value).await.unwrap();
+        }
+        for number in (0..count).step_by(5) {
+            let (key, at) = (format!("k/{number:04}"), number + 1);
+            let revision = store.update(key.clone(), at, bytes("changed")).await.unwrap();
+            if number % 2 == 0 {
+                store.delete(key, revision).await.unwrap();
+            }
+        }
+    });
+    directory
+}
