@@ -4,6 +4,7 @@ mod damage;
 mod failing;
 mod full_disk;
 mod group_commit;
+mod kill;
 mod restart;
 
 use bytes::Bytes;
