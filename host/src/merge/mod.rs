@@ -1,3 +1,4 @@
 //! Pure merging of discovery and OpenAPI documents.
 
 pub mod discovery;
+pub mod openapi;
