@@ -3,7 +3,7 @@
 mod parts;
 mod source;
 
-pub use parts::{OpenApiPart, SnapshotParts};
+pub use parts::SnapshotParts;
 pub use source::{Change, Changes, Listed, ObjectSource, SourceError, Watched};
 
 use crate::decision::binding::Decisions;

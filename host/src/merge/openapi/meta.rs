@@ -1,5 +1,6 @@
 //! The records of `meta/v1` that travel beside the own kinds: bodies of deletes, errors, lists, watch events.
 
+use crate::kind::object_meta::{API_VERSION, KIND};
 use crate::model::schema::{Field, ListSharing, Record, Schema, ZeroValue};
 
 const fn text(name: &'static str, description: &'static str) -> Field {
@@ -10,8 +11,6 @@ const fn required(name: &'static str, description: &'static str) -> Field {
     text(name, description).required().zero(ZeroValue::Written)
 }
 
-const API_VERSION: Field = text("apiVersion", "Group and version of the schema of this object.");
-const KIND: Field = text("kind", "What this object is, in CamelCase.");
 const TEXTS: &Schema = &Schema::List { items: &Schema::String, sharing: ListSharing::Atomic };
 
 pub(super) static LIST_META: Record = LIST_META_RECORD;
@@ -140,13 +139,13 @@ pub(super) static WATCH_EVENT: Record = Record {
     description: "One change that a watch tells.",
     atomic: false,
     fields: &[
+        required("type", "ADDED, MODIFIED, DELETED, BOOKMARK or ERROR."),
         Field::new(
             "object",
             "The object after an ADDED or MODIFIED, before a DELETED, a resource version alone for BOOKMARK, a Status for ERROR.",
             &Schema::Record(RAW_EXTENSION),
         )
         .required(),
-        required("type", "ADDED, MODIFIED, DELETED, BOOKMARK or ERROR."),
     ],
 };
 
@@ -161,13 +160,13 @@ const API_RESOURCE: Record = Record {
             TEXTS,
         ),
         text("group", "The group, where it differs from the list's."),
-        required("kind", "The kind of the resource's objects."),
         required("name", "The plural name, or `<plural>/<subresource>`."),
+        required("singularName", "The singular name."),
         Field::new("namespaced", "Whether objects live in namespaces.", &Schema::Boolean)
             .required()
             .zero(ZeroValue::Written),
+        required("kind", "The kind of the resource's objects."),
         Field::new("shortNames", "Shorter names that kubectl understands.", TEXTS),
-        required("singularName", "The singular name."),
         text("storageVersionHash", "A hash of the version in which objects are stored."),
         Field::new("verbs", "What can be done with it.", TEXTS).required(),
         text("version", "The version, where it differs from the list's."),

@@ -15,6 +15,6 @@ mod version2;
 pub use combine::combine;
 pub use convert::convert_to_v3;
 pub use filter::keep_group_versions;
-pub use own::{ServedKind, own_document};
+pub use own::own_document;
 pub use protobuf::encode_v2;
 pub use version2::own_document_v2;

@@ -2,8 +2,9 @@
 
 use super::definition::REFERENCE;
 use super::meta;
-use super::own::ServedKind;
+use super::own::list_definition;
 use super::parameter::{self, common, queries};
+use crate::kind::Kind;
 use serde_json::{Map, Value, json};
 
 /// What answers come as.
@@ -57,7 +58,8 @@ fn capitalise(word: &str) -> String {
 
 /// The paths of one kind.
 pub(super) struct Paths<'a> {
-    pub(super) kind: &'a ServedKind,
+    pub(super) kind: &'a Kind,
+    pub(super) definition: &'a str,
     pub(super) naming: &'a Naming,
 }
 
@@ -65,10 +67,10 @@ impl Paths<'_> {
     pub(super) fn add_to(&self, paths: &mut Map<String, Value>) {
         let kind = self.kind;
         let root = format!("/apis/{}/{}", kind.group, kind.version);
-        let place = if kind.namespaced { "/namespaces/{namespace}" } else { "" };
+        let place = if kind.is_namespaced() { "/namespaces/{namespace}" } else { "" };
         let all = format!("{root}{place}/{}", kind.plural);
         let watch = format!("{root}/watch{place}/{}", kind.plural);
-        let scope = if kind.namespaced { "Namespaced" } else { "" };
+        let scope = if kind.is_namespaced() { "Namespaced" } else { "" };
         let mut add = |path: String, further: &[&str], mut item: Value| {
             item["parameters"] = common(kind.kind, &path, further);
             paths.insert(path, item);
@@ -84,7 +86,7 @@ impl Paths<'_> {
             json!({"get": self.watch_list(&format!("{scope}{}List", kind.kind))}),
         );
         add(format!("{watch}/{{name}}"), parameter::LIST, json!({"get": self.watch_one(scope)}));
-        if kind.namespaced {
+        if kind.is_namespaced() {
             let suffix = format!("{}ForAllNamespaces", kind.kind);
             add(format!("{root}/{}", kind.plural), parameter::LIST, json!({"get": self.list(&suffix)}));
             let suffix = format!("{}ListForAllNamespaces", kind.kind);
@@ -94,7 +96,7 @@ impl Paths<'_> {
     }
 
     fn collection(&self, scope: &str) -> Value {
-        let (kind, own) = (self.kind.kind, self.kind.schema.definition);
+        let (kind, own) = (self.kind.kind, self.definition);
         let mut list = self.list(&format!("{scope}{kind}"));
         list["parameters"] = queries(parameter::LIST);
         let mut create = self.operation("create", scope, "post", format!("create {} {kind}", article(kind)));
@@ -130,7 +132,7 @@ impl Paths<'_> {
 
     /// GET, PUT and PATCH of an object or its status.
     fn read_and_write(&self, scope: &str, part: &str, what: &str) -> Value {
-        let own = self.kind.schema.definition;
+        let own = self.definition;
         let named = |verb: &str, action: &str, description: String| {
             let rest = format!("{scope}{}{part}", self.kind.kind);
             self.mark(self.naming.operation(verb, &rest, description), action)
@@ -151,7 +153,7 @@ impl Paths<'_> {
     fn list(&self, suffix: &str) -> Value {
         let description = format!("list or watch objects of kind {}", self.kind.kind);
         let mut list = self.mark(self.naming.operation("list", suffix, description), "list");
-        list["responses"] = responses(&[("200", "OK")], &self.kind.list_definition(), true);
+        list["responses"] = responses(&[("200", "OK")], &list_definition(self.definition), true);
         list
     }
 
