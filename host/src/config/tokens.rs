@@ -74,8 +74,11 @@ fn split_fields(line: &str) -> Result<Vec<String>, String> {
         let (field, after) = match rest.strip_prefix('"') {
             Some(quoted) => take_quoted(quoted)?,
             None => {
-                let end = rest.find(',').unwrap_or(rest.len());
-                (rest[..end].trim_end().to_owned(), &rest[end..])
+                let (field, after) = rest.split_at(rest.find(',').unwrap_or(rest.len()));
+                if field.contains('"') {
+                    return Err("a quote stands inside a field that does not begin with one".to_owned());
+                }
+                (field.trim_end().to_owned(), after)
             }
         };
         fields.push(field);

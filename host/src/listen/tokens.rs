@@ -1,5 +1,6 @@
 //! Static bearer tokens in upstream's CSV form: `token,user,uid,"group1,group2"` (contract §7.6).
 
+use crate::config::{StaticToken, parse_tokens};
 use crate::model::identity::Caller;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -22,24 +23,13 @@ impl TokenTable {
     /// # Errors
     /// Names every wrong line with its number and what is wrong with it, never the token itself.
     pub fn parse(text: &str) -> Result<Self, TokenFileError> {
-        let (mut table, mut lines, mut errors) = (HashMap::new(), HashMap::new(), Vec::new());
-        for (index, line) in text.lines().enumerate() {
-            let number = index + 1;
-            if line.trim().is_empty() {
-                continue;
-            }
-            match parse_line(line) {
-                Err(cause) => errors.push(format!("line {number}: {cause}")),
-                Ok((token, caller)) => {
-                    let digest = hash(token.as_bytes());
-                    if let Some(first) = lines.insert(digest, number) {
-                        errors.push(format!("line {number}: the same token stands in line {first}"));
-                    }
-                    table.insert(digest, Arc::new(caller));
-                }
-            }
-        }
-        if errors.is_empty() { Ok(Self(table)) } else { Err(TokenFileError(errors)) }
+        let tokens = parse_tokens(text)
+            .map_err(|problems| TokenFileError(problems.iter().map(ToString::to_string).collect()))?;
+        let entry = |token: StaticToken| {
+            let caller = Caller::authenticated(token.user, token.uid, token.groups, Vec::new());
+            (hash(token.token.as_bytes()), Arc::new(caller))
+        };
+        Ok(Self(tokens.into_iter().map(entry).collect()))
     }
 
     /// The caller that shows `token`.
@@ -63,78 +53,6 @@ impl TokenTable {
 
 fn hash(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
-}
-
-fn parse_line(line: &str) -> Result<(String, Caller), String> {
-    let mut fields = split_fields(line)?.into_iter();
-    let (Some(token), Some(user), Some(uid)) = (fields.next(), fields.next(), fields.next()) else {
-        return Err(
-            "at least 3 columns are needed: token,user,uid and optionally \"group1,group2\"".to_owned()
-        );
-    };
-    if token.is_empty() {
-        return Err("the token (column 1) is empty".to_owned());
-    }
-    if user.is_empty() {
-        return Err("the user name (column 2) is empty".to_owned());
-    }
-    let groups: Vec<String> = fields
-        .next()
-        .unwrap_or_default()
-        .split(',')
-        .map(|group| group.trim().to_owned())
-        .filter(|group| !group.is_empty())
-        .collect();
-    if fields.next().is_some() {
-        return Err(
-            "more than 4 columns; put several groups into one quoted column: \"group1,group2\"".to_owned()
-        );
-    }
-    Ok((token, Caller::authenticated(user, uid, groups, Vec::new())))
-}
-
-/// Splits one CSV line: quotes around a field, doubled inside it, blanks around fields ignored.
-fn split_fields(line: &str) -> Result<Vec<String>, String> {
-    let mut fields = Vec::new();
-    let mut rest = line;
-    loop {
-        rest = rest.trim_start();
-        let field;
-        (field, rest) = match rest.strip_prefix('"') {
-            Some(quoted) => take_quoted(quoted)?,
-            None => {
-                let end = rest.find(',').unwrap_or(rest.len());
-                let (field, tail) = rest.split_at(end);
-                if field.contains('"') {
-                    return Err("a quote stands inside a field that does not begin with one".to_owned());
-                }
-                (field.trim_end().to_owned(), tail)
-            }
-        };
-        fields.push(field);
-        rest = rest.trim_start();
-        if rest.is_empty() {
-            return Ok(fields);
-        }
-        rest = rest.strip_prefix(',').ok_or("text follows a closing quote")?;
-    }
-}
-
-fn take_quoted(text: &str) -> Result<(String, &str), String> {
-    let mut field = String::new();
-    let mut rest = text;
-    loop {
-        let end = rest.find('"').ok_or("a quote is not closed")?;
-        field.push_str(&rest[..end]);
-        rest = &rest[end + 1..];
-        match rest.strip_prefix('"') {
-            Some(tail) => {
-                field.push('"');
-                rest = tail;
-            }
-            None => return Ok((field, rest)),
-        }
-    }
 }
 
 #[cfg(test)]
