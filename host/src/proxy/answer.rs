@@ -1,7 +1,8 @@
 //! Answers that the data plane makes itself, and what every answer carries.
 
-use super::body::{AnswerBody, Source};
+use super::body::AnswerBody;
 use crate::model::failure::Failure;
+use crate::upstream::UpstreamFault;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
@@ -10,7 +11,7 @@ pub const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 /// A `metav1.Status` as an answer.
 pub fn refuse(failure: &Failure) -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::new(Source::Whole(Some(failure.to_json()))));
+    let mut response = Response::new(AnswerBody::whole(failure.to_json()));
     *response.status_mut() = StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -25,4 +26,13 @@ pub fn finish(response: &mut Response<AnswerBody>, audit_id: HeaderValue) {
     let headers = response.headers_mut();
     headers.entry(AUDIT_ID).or_insert(audit_id);
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+}
+
+/// Seconds after which a client may try again when a backend may be back by then.
+const RETRY_AFTER_SECONDS: i32 = 1;
+
+/// 503 that says why a backend did not answer, without its address.
+pub fn refuse_fault(fault: &UpstreamFault) -> Box<Failure> {
+    let failure = Failure::unavailable(format!("error trying to reach service: {}", fault.for_client()));
+    Box::new(if fault.is_transient() { failure.retry_after(RETRY_AFTER_SECONDS) } else { failure })
 }

@@ -1,9 +1,12 @@
 //! The body of an answer, from wherever it comes.
 
 use super::connection::InFlight;
-use crate::route::LocalBody;
+use super::pool::{Http1Lease, Http2Lease};
+use crate::route::{LocalBody, LocalError};
 use bytes::Bytes;
+use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -19,34 +22,95 @@ pub enum BodyError {
     Http1(#[from] hyper::Error),
     /// An own answer broke.
     #[error(transparent)]
-    Local(#[from] crate::route::LocalError),
+    Local(#[from] LocalError),
 }
 
-/// Where the bytes come from.
-pub enum Source {
-    /// Nowhere, or from memory.
+enum Source {
+    /// Nowhere, or memory.
     Whole(Option<Bytes>),
-    /// From the control runtime.
+    /// The control runtime.
     Local(LocalBody),
+    /// A backend. The lease keeps the stream counted.
+    Http2 { body: RecvStream, is_data_over: bool, _lease: Http2Lease },
+    /// A backend. The lease goes back to the pool when the body is complete.
+    Http1 { body: Incoming, lease: Option<Http1Lease> },
+    /// A backend's answer to an upgrade, on a connection of its own.
+    Dedicated(Incoming),
 }
 
 /// A body on its way to a client.
 pub struct AnswerBody {
     source: Source,
     /// Held until the body is sent or given up.
-    _in_flight: Option<InFlight>,
+    in_flight: Option<InFlight>,
 }
 
 impl AnswerBody {
-    /// A body from `source`.
-    pub fn new(source: Source) -> Self {
-        Self { source, _in_flight: None }
+    fn new(source: Source) -> Self {
+        Self { source, in_flight: None }
+    }
+
+    /// No body.
+    pub fn empty() -> Self {
+        Self::new(Source::Whole(None))
+    }
+
+    /// A body that lies in memory; shared, not copied.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::new(Source::Whole((!bytes.is_empty()).then_some(bytes)))
+    }
+
+    /// A body that the control runtime makes.
+    pub fn local(body: LocalBody) -> Self {
+        Self::new(Source::Local(body))
+    }
+
+    pub(super) fn http2(body: RecvStream, lease: Http2Lease) -> Self {
+        Self::new(Source::Http2 { body, is_data_over: false, _lease: lease })
+    }
+
+    pub(super) fn http1(body: Incoming, lease: Http1Lease) -> Self {
+        Self::new(Source::Http1 { body, lease: Some(lease) })
+    }
+
+    pub(super) fn dedicated(body: Incoming) -> Self {
+        Self::new(Source::Dedicated(body))
     }
 
     /// Keeps its request counted until the body is done.
     pub fn keep(&mut self, in_flight: InFlight) {
-        self._in_flight = Some(in_flight);
+        self.in_flight = Some(in_flight);
     }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        if let Source::Http1 { body, lease } = &mut self.source
+            && body.is_end_stream()
+            && let Some(lease) = lease.take()
+        {
+            lease.give_back();
+        }
+    }
+}
+
+fn poll_http2(
+    body: &mut RecvStream,
+    is_data_over: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    if !*is_data_over {
+        match ready!(body.poll_data(cx)) {
+            Some(Ok(data)) => {
+                // The window opens again as the client takes what came: that is the backpressure.
+                body.flow_control().release_capacity(data.len())?;
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => *is_data_over = true,
+        }
+    }
+    Poll::Ready(ready!(body.poll_trailers(cx)).transpose().map(|trailers| trailers.map(Frame::trailers)))
 }
 
 impl Body for AnswerBody {
@@ -59,7 +123,20 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.source {
             Source::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Source::Local(body) => Poll::Ready(ready!(Pin::new(body).poll_frame(cx)).map(|f| Ok(f?))),
+            Source::Local(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Source::Http2 { body, is_data_over, .. } => {
+                poll_http2(body, is_data_over, cx).map_err(BodyError::from)
+            }
+            Source::Dedicated(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Source::Http1 { body, lease } => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                if frame.is_none()
+                    && let Some(lease) = lease.take()
+                {
+                    lease.give_back();
+                }
+                Poll::Ready(frame.map(|frame| Ok(frame?)))
+            }
         }
     }
 
@@ -67,6 +144,8 @@ impl Body for AnswerBody {
         match &self.source {
             Source::Whole(bytes) => bytes.is_none(),
             Source::Local(body) => body.is_end_stream(),
+            Source::Http2 { body, .. } => body.is_end_stream(),
+            Source::Http1 { body, .. } | Source::Dedicated(body) => body.is_end_stream(),
         }
     }
 
@@ -74,6 +153,9 @@ impl Body for AnswerBody {
         match &self.source {
             Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Source::Local(body) => body.size_hint(),
+            Source::Http2 { body, .. } if body.is_end_stream() => SizeHint::with_exact(0),
+            Source::Http2 { .. } => SizeHint::default(),
+            Source::Http1 { body, .. } | Source::Dedicated(body) => body.size_hint(),
         }
     }
 }

@@ -3,15 +3,22 @@
 use super::answer::{AUDIT_ID, finish, refuse};
 use super::authenticate::authenticate;
 use super::authorise::authorise;
-use super::body::{AnswerBody, Source};
+use super::body::AnswerBody;
 use super::connection::{Client, InFlight};
+use super::deadline::limit;
+use super::documents;
+use super::forward::{Counted, Journey, forward};
+use super::path::{Place, locate};
+use super::upgrade::{is_http2_upgrade, is_upgrade, refuse_http2, upgrade};
 use crate::model::failure::Failure;
 use crate::model::identity::Caller;
+use crate::route::{Availability, Route, Target};
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Answers one request. Never fails: what goes wrong becomes a `metav1.Status`.
 pub async fn answer(
@@ -24,7 +31,6 @@ pub async fn answer(
         Ok(response) => response,
         Err(failure) => refuse(&failure),
     };
-    tracing::trace!(client = ?client.address, http2 = client.is_http2, ?audit_id, code = response.status().as_u16());
     finish(&mut response, audit_id);
     response.body_mut().keep(in_flight);
     Ok(response)
@@ -51,7 +57,79 @@ async fn handle(
     let caller = authenticate(client, request.headers())?;
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
     authorise(&caller, request.method(), path, query)?;
-    Ok(ask_local(client, request, caller).await)
+    match dispatch(client, &request)? {
+        Destination::Done(response) => Ok(*response),
+        Destination::Local => Ok(ask_local(client, request, caller).await),
+        Destination::Backend(journey) => send_off(client, request, &caller, journey).await,
+    }
+}
+
+/// Who answers.
+enum Destination {
+    /// Nobody else: the answer lay ready.
+    Done(Box<Response<AnswerBody>>),
+    /// The control runtime.
+    Local,
+    /// A backend.
+    Backend(Journey),
+}
+
+fn dispatch(client: &Client, request: &Request<Incoming>) -> Result<Destination, Box<Failure>> {
+    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    let snapshot = client.worker.config.snapshots.load();
+    let answer = match locate(path) {
+        Place::Version { group, version, rest } => {
+            let Some(route) = snapshot.route(group, version) else { return Err(nowhere()) };
+            return travel(route, limit(rest, query)?);
+        }
+        Place::Own => return Ok(Destination::Local),
+        Place::Groups { has_slash } => documents::groups(&snapshot, request, has_slash)?,
+        Place::Group(group) => documents::group(&snapshot, request, group)?,
+        Place::OpenApi => documents::openapi(&snapshot, request)?,
+        Place::Unknown => return Err(nowhere()),
+    };
+    Ok(Destination::Done(Box::new(answer)))
+}
+
+fn nowhere() -> Box<Failure> {
+    Box::new(Failure::no_such_resource())
+}
+
+fn travel(route: &Route, limit: Option<Duration>) -> Result<Destination, Box<Failure>> {
+    let closed = |message: &str| {
+        route.counter.count(503);
+        Err(Box::new(Failure::unavailable(message).retry_after(1)))
+    };
+    match &route.target {
+        Target::Local => Ok(Destination::Local),
+        Target::Unreachable { message, .. } => closed(message),
+        Target::Backend { availability: Availability::Closed { message, .. }, .. } => closed(message),
+        Target::Backend { backend, availability: Availability::Open } => {
+            let (backend, counter) = (Arc::clone(backend), Arc::clone(&route.counter));
+            Ok(Destination::Backend(Journey { backend, counter, limit }))
+        }
+    }
+}
+
+async fn send_off(
+    client: &Rc<Client>,
+    request: Request<Incoming>,
+    caller: &Caller,
+    journey: Journey,
+) -> Result<Response<AnswerBody>, Box<Failure>> {
+    let counted = Counted::new(Arc::clone(&journey.counter));
+    let outcome = if client.is_http2 && is_http2_upgrade(request.method(), request.headers()) {
+        Err(refuse_http2())
+    } else if !client.is_http2 && is_upgrade(request.headers()) {
+        Box::pin(upgrade(client, request, caller, &journey)).await
+    } else {
+        forward(client, request, caller, journey).await
+    };
+    counted.finish(match &outcome {
+        Ok(response) => response.status().as_u16(),
+        Err(failure) => failure.code,
+    });
+    outcome
 }
 
 async fn ask_local(
@@ -59,6 +137,5 @@ async fn ask_local(
     request: Request<Incoming>,
     caller: Arc<Caller>,
 ) -> Response<AnswerBody> {
-    let response = client.worker.config.local.serve(request, caller).await;
-    response.map(|body| AnswerBody::new(Source::Local(body)))
+    client.worker.config.local.serve(request, caller).await.map(AnswerBody::local)
 }

@@ -8,7 +8,18 @@ mod authenticate;
 mod authorise;
 mod body;
 mod connection;
+mod deadline;
+mod documents;
 mod exchange;
+mod forward;
+mod negotiate;
+mod path;
+mod pool;
+mod request_headers;
+mod response_headers;
+mod send;
+mod upgrade;
+mod upload;
 mod worker;
 
 use crate::listen::{SharedListenTls, TokenTable, prepare_listener};

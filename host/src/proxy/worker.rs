@@ -2,8 +2,10 @@
 
 use super::DataPlaneConfig;
 use super::connection::{Gate, serve};
+use super::pool::Pool;
 use crate::listen::AcceptBackOff;
 use crate::model::identity::Caller;
+use crate::route::Snapshot;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::TcpListener;
@@ -24,6 +26,10 @@ pub struct Worker {
     pub config: Arc<DataPlaneConfig>,
     /// The caller without a credential.
     pub anonymous: Arc<Caller>,
+    /// Connections to backends.
+    pub pool: Pool,
+    /// The snapshot that the pool was last compared with.
+    known: RefCell<Arc<Snapshot>>,
     /// Seconds since the worker started.
     now: Cell<u64>,
     gates: RefCell<Vec<Weak<Gate>>>,
@@ -50,6 +56,12 @@ impl Worker {
     fn tick(&self, started: Instant) {
         self.now.set(started.elapsed().as_secs());
         self.for_each_gate(|gate| gate.expire(self.now()));
+        let snapshot = self.config.snapshots.load_full();
+        if !Arc::ptr_eq(&snapshot, &self.known.borrow()) {
+            self.pool.keep_only(&snapshot);
+            *self.known.borrow_mut() = snapshot;
+        }
+        self.pool.tick(self.now());
     }
 }
 
@@ -87,6 +99,8 @@ async fn run(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let drain_timeout = config.drain_timeout;
     let worker = Rc::new(Worker {
+        pool: Pool::new(config.signals.clone()),
+        known: RefCell::new(config.snapshots.load_full()),
         config,
         anonymous: Arc::new(Caller::anonymous()),
         now: Cell::new(0),

@@ -69,6 +69,14 @@ impl Snapshot {
     pub fn route(&self, group: &str, version: &str) -> Option<&Route> {
         self.routes.get(group)?.iter().find(|r| r.group_version.version == version)
     }
+
+    /// Every backend that a route names, as often as routes name it.
+    pub fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.routes.values().flatten().filter_map(|route| match &route.target {
+            Target::Backend { backend, .. } => Some(backend),
+            Target::Local | Target::Unreachable { .. } => None,
+        })
+    }
 }
 
 /// The cell in which the newest snapshot lies.
@@ -79,6 +87,11 @@ impl Shared {
     /// The newest snapshot; wait-free.
     pub fn load(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.0.load()
+    }
+
+    /// The same, to be kept.
+    pub fn load_full(&self) -> Arc<Snapshot> {
+        self.0.load_full()
     }
 
     /// Replaces the snapshot. One writer only: the reconciler.

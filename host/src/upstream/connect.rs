@@ -2,6 +2,7 @@
 
 use super::UpstreamFault;
 use crate::decision::resolver::{Endpoint, url_authority};
+use crate::transport::BulkRead;
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// TCP with TLS over it.
-pub type Stream = tokio_rustls::client::TlsStream<TcpStream>;
+pub type Stream = tokio_rustls::client::TlsStream<BulkRead<TcpStream>>;
 
 /// Limit for the TCP connect alone (contract appendix B has 30 s; a gateway on a LAN need not wait so long).
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,7 +45,7 @@ pub async fn connect(
     tls: &Arc<rustls::ClientConfig>,
 ) -> Result<Connection, UpstreamFault> {
     let tcp = dial(endpoint).await?;
-    let handshake = TlsConnector::from(Arc::clone(tls)).connect(server_name.clone(), tcp);
+    let handshake = TlsConnector::from(Arc::clone(tls)).connect(server_name.clone(), BulkRead::new(tcp));
     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(UpstreamFault::from_handshake(&error, &server_name.to_str())),

@@ -1,0 +1,176 @@
+//! Forwarding one request to a backend.
+
+use super::answer::refuse_fault;
+use super::body::AnswerBody;
+use super::connection::Client;
+use super::pool::{Host, Lease, choose_endpoint};
+use super::request_headers::Context;
+use super::send::{Lost, Unsent, send_http1, send_http2};
+use crate::model::failure::Failure;
+use crate::model::identity::Caller;
+use crate::observe::ProxiedRequests;
+use crate::route::{Backend, SignalKind};
+use crate::upstream::UpstreamFault;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a request is sent again at most.
+const RETRIES: u32 = 2;
+/// As good as no limit.
+const FOR_EVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+
+/// Where a request goes and how long its answer may take to begin.
+pub struct Journey {
+    /// The backend.
+    pub backend: Arc<Backend>,
+    /// Counts it.
+    pub counter: Arc<ProxiedRequests>,
+    /// `None` for a request that may last.
+    pub limit: Option<Duration>,
+}
+
+/// Counts a request once: by its code, or as given up when it is dropped before.
+pub struct Counted(Option<Arc<ProxiedRequests>>);
+
+impl Counted {
+    /// A request begins.
+    pub fn new(counter: Arc<ProxiedRequests>) -> Self {
+        Self(Some(counter))
+    }
+
+    /// The client receives `code`.
+    pub fn finish(mut self, code: u16) {
+        if let Some(counter) = self.0.take() {
+            counter.count(code);
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(counter) = &self.0 {
+            counter.count(0);
+        }
+    }
+}
+
+/// Forwards a request and returns the head of the answer with its body still to come.
+///
+/// # Errors
+/// What the client is to read when there is no answer.
+pub async fn forward(
+    client: &Rc<Client>,
+    request: Request<Incoming>,
+    caller: &Caller,
+    journey: Journey,
+) -> Result<Response<AnswerBody>, Box<Failure>> {
+    let delivery = deliver(client, request, caller, &journey.backend);
+    match tokio::time::timeout(journey.limit.unwrap_or(FOR_EVER), delivery).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(time_out(&journey)),
+    }
+}
+
+/// 503 for discovery, as upstream has it, 504 for everything else.
+fn time_out(journey: &Journey) -> Box<Failure> {
+    tracing::warn!(service = %journey.backend.service, limit = ?journey.limit, "a backend did not answer in time");
+    if journey.limit == Some(super::deadline::DISCOVERY) {
+        return refuse_fault(&UpstreamFault::TimedOut { during: "waiting for the answer".to_owned() });
+    }
+    let text = "Timeout: request did not complete within the allotted timeout";
+    Box::new(Failure::new(504, "Timeout", text).retry_after(1))
+}
+
+async fn deliver(
+    client: &Rc<Client>,
+    request: Request<Incoming>,
+    caller: &Caller,
+    backend: &Arc<Backend>,
+) -> Result<Response<AnswerBody>, Box<Failure>> {
+    let (head, body) = request.into_parts();
+    let context = Context {
+        caller,
+        address: &client.address,
+        path: head.uri.path(),
+        authority: head.uri.authority().map(http::uri::Authority::as_str),
+    };
+    let mut unsent = Unsent { head: &head, context, body: (!body.is_end_stream()).then_some(body) };
+    let mut route = Choice::new(backend);
+    loop {
+        let (host, lease) = route.lease(client).await?;
+        let outcome = match lease {
+            Lease::Http2(lease) => send_http2(&host, lease, &mut unsent).await,
+            Lease::Http1(lease) => Box::pin(send_http1(&host, lease, &mut unsent)).await,
+        };
+        match outcome {
+            Ok(answer) => return answer,
+            Err(lost) => route.try_again(&host, lost)?,
+        }
+    }
+}
+
+/// Which endpoint is next, and whether there is a next at all.
+struct Choice<'a> {
+    backend: &'a Arc<Backend>,
+    unreachable: Vec<usize>,
+    retries: u32,
+}
+
+impl<'a> Choice<'a> {
+    fn new(backend: &'a Arc<Backend>) -> Self {
+        Self { backend, unreachable: Vec::new(), retries: 0 }
+    }
+
+    /// A connection to some endpoint; endpoints that cannot be reached are passed over.
+    async fn lease(&mut self, client: &Rc<Client>) -> Result<(Rc<Host>, Lease), Box<Failure>> {
+        let pool = &client.worker.pool;
+        if self.retries == 0
+            && let Some(index) = choose_endpoint(self.backend, &[])
+            && let Some(host) = pool.host(self.backend, index)
+        {
+            return match host.take() {
+                Some(lease) => Ok((host, lease)),
+                None => Box::pin(self.dial(client, index)).await,
+            };
+        }
+        let first = choose_endpoint(self.backend, &[]).unwrap_or_default();
+        Box::pin(self.dial(client, first)).await
+    }
+
+    async fn dial(&mut self, client: &Rc<Client>, first: usize) -> Result<(Rc<Host>, Lease), Box<Failure>> {
+        let mut index = first;
+        loop {
+            let Some(host) = client.worker.pool.host(self.backend, index) else {
+                let text = format!("service {} has no usable address", self.backend.service);
+                return Err(Box::new(Failure::unavailable(text)));
+            };
+            let fault = match host.connect().await {
+                Ok(lease) => return Ok((host, lease)),
+                Err(fault) => fault,
+            };
+            tracing::warn!(service = %self.backend.service, %fault, "cannot reach a backend");
+            host.report(SignalKind::Undeliverable);
+            self.unreachable.push(index);
+            match choose_endpoint(self.backend, &self.unreachable) {
+                Some(next) => index = next,
+                None => return Err(refuse_fault(&fault)),
+            }
+        }
+    }
+
+    /// Decides about another try after a request was lost.
+    fn try_again(&mut self, host: &Host, lost: Lost) -> Result<(), Box<Failure>> {
+        let service = &self.backend.service;
+        if lost.is_safe_to_repeat && self.retries < RETRIES {
+            self.retries += 1;
+            tracing::debug!(%service, fault = %lost.fault, "sending a request again that the backend has not seen");
+            return Ok(());
+        }
+        tracing::warn!(%service, fault = %lost.fault, "a backend did not answer");
+        host.report(SignalKind::Undeliverable);
+        Err(refuse_fault(&lost.fault))
+    }
+}

@@ -1,0 +1,155 @@
+//! What a path asks for, told without allocating.
+
+/// A place in the tree that all API servers share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// `/apis`, or `/apis/`, which never negotiates (contract §3.1).
+    Groups {
+        /// Whether a slash ends it.
+        has_slash: bool,
+    },
+    /// `/apis/<group>`, with or without a slash at the end.
+    Group(&'a str),
+    /// `/apis/<group>/<version>` and everything below.
+    Version {
+        /// The group.
+        group: &'a str,
+        /// The version.
+        version: &'a str,
+        /// What follows the version: empty, or beginning with a slash.
+        rest: &'a str,
+    },
+    /// `/openapi/…`.
+    OpenApi,
+    /// `/`, `/version`, `/metrics` and the health paths.
+    Own,
+    /// Nowhere.
+    Unknown,
+}
+
+/// Finds the place of a raw path.
+pub fn locate(path: &str) -> Place<'_> {
+    if let Some(below) = path.strip_prefix("/apis") {
+        return locate_api(below);
+    }
+    let (first, has_more) = match path.strip_prefix('/').unwrap_or(path).split_once('/') {
+        Some((first, rest)) => (first, !rest.is_empty()),
+        None => (path.strip_prefix('/').unwrap_or(path), false),
+    };
+    match (first, has_more) {
+        ("openapi", true) => Place::OpenApi,
+        ("healthz" | "livez" | "readyz", _) | ("" | "index.html" | "version" | "metrics", false) => {
+            Place::Own
+        }
+        _ => Place::Unknown,
+    }
+}
+
+fn locate_api(below: &str) -> Place<'_> {
+    if below.is_empty() {
+        return Place::Groups { has_slash: false };
+    }
+    let Some(below) = below.strip_prefix('/') else { return Place::Unknown };
+    if below.is_empty() {
+        return Place::Groups { has_slash: true };
+    }
+    let Some((group, tail)) = below.split_once('/') else { return Place::Group(below) };
+    if tail.is_empty() {
+        return Place::Group(group);
+    }
+    let (version, rest) = tail.split_at(tail.find('/').unwrap_or(tail.len()));
+    if group.is_empty() || version.is_empty() {
+        return Place::Unknown;
+    }
+    Place::Version { group, version, rest }
+}
+
+/// Whether an answer may last as long as it likes (contract §7.4): watches and streaming subresources. `rest`
+/// is what follows the version.
+pub fn is_long_running(rest: &str, query: &str) -> bool {
+    let mut parts = rest.split('/').filter(|part| !part.is_empty());
+    let Some(mut resource) = parts.next() else { return false };
+    if matches!(resource, "watch" | "proxy") && parts.clone().next().is_some() {
+        return true;
+    }
+    if resource == "namespaces" {
+        let Some(_namespace) = parts.next() else { return asks_to_watch(query) };
+        match parts.next() {
+            Some(inner) => resource = inner,
+            None => return false,
+        }
+    }
+    match (parts.next(), parts.next()) {
+        (None, _) => !resource.is_empty() && asks_to_watch(query),
+        (Some(_), Some("attach" | "exec" | "proxy" | "log" | "portforward")) => true,
+        _ => false,
+    }
+}
+
+fn asks_to_watch(query: &str) -> bool {
+    parameter(query, "watch").is_some_and(|value| !matches!(value, "0" | "false" | "False"))
+}
+
+/// The raw value of the first parameter of that name.
+pub fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    if query.is_empty() {
+        return None;
+    }
+    query.split('&').find_map(|pair| {
+        let rest = pair.strip_prefix(name)?;
+        if rest.is_empty() { Some("") } else { rest.strip_prefix('=') }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_path_has_its_place() {
+        assert_eq!(locate("/apis"), Place::Groups { has_slash: false });
+        assert_eq!(locate("/apis/"), Place::Groups { has_slash: true });
+        assert_eq!(locate("/apis/g.io"), Place::Group("g.io"));
+        assert_eq!(locate("/apis/g.io/"), Place::Group("g.io"));
+        for (path, rest) in [("/apis/g/v1", ""), ("/apis/g/v1/", "/"), ("/apis/g/v1/a%2Fb//c", "/a%2Fb//c")] {
+            assert_eq!(locate(path), Place::Version { group: "g", version: "v1", rest });
+        }
+        for path in ["/", "/index.html", "/version", "/version/", "/metrics", "/healthz", "/livez/ping"] {
+            assert_eq!(locate(path), Place::Own, "{path}");
+        }
+        assert_eq!(locate("/openapi/v2"), Place::OpenApi);
+        for path in
+            ["/apisx", "/apis//v1", "/api", "/nothing/here", "/metrics/slis", "/openapi", "/version/x"]
+        {
+            assert_eq!(locate(path), Place::Unknown, "{path}");
+        }
+    }
+
+    #[test]
+    fn watches_and_streams_are_long_running() {
+        for (rest, query) in [
+            ("/things", "watch=true"),
+            ("/things", "limit=5&watch=1"),
+            ("/things", "watch"),
+            ("/namespaces/n/things", "watch=true"),
+            ("/namespaces", "watch=1"),
+            ("/watch/things", ""),
+            ("/namespaces/n/pods/p/exec", ""),
+            ("/namespaces/n/pods/p/proxy/deep/er", ""),
+        ] {
+            assert!(is_long_running(rest, query), "{rest}?{query}");
+        }
+        for (rest, query) in [
+            ("", "watch=1"),
+            ("/", ""),
+            ("/things", ""),
+            ("/things", "watch=false"),
+            ("/things", "rewatch=1"),
+            ("/things/one", "watch=true"),
+            ("/namespaces/n", "watch=true"),
+            ("/things/one/status", ""),
+        ] {
+            assert!(!is_long_running(rest, query), "{rest}?{query}");
+        }
+    }
+}

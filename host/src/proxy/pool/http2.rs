@@ -1,0 +1,237 @@
+//! HTTP/2 connections to a backend: many requests on one.
+
+use super::host::Host;
+use crate::route::SignalKind;
+use crate::transport::DeferredFlush;
+use crate::upstream::{Stream, UpstreamFault};
+use bytes::Bytes;
+use h2::client::{Connection, SendRequest};
+use h2::{Ping, PingPong};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// Limit for the HTTP/2 preface and settings.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Windows and frames, as measured.
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 5 << 20;
+const FRAME: u32 = 256 << 10;
+/// Header list that a backend may send (contract §7.12 mirrored).
+const HEADER_LIST: u32 = 1 << 20;
+/// Bytes of one stream that may lie unsent.
+const SEND_BUFFER: usize = 1 << 20;
+/// Seconds without a read before a ping is sent (contract §2.8).
+const PING_AFTER: u64 = 30;
+/// Seconds for its answer (contract §2.8).
+const PING_ANSWER: u64 = 15;
+/// Seconds that a connection without a request is kept (contract §2.8).
+const IDLE: u64 = 90;
+
+/// One connection.
+pub struct Http2Connection {
+    host: Weak<Host>,
+    sender: SendRequest<Bytes>,
+    streams: Cell<usize>,
+    idle_since: Cell<u64>,
+    /// Takes no new requests: closed, or going away.
+    is_spent: Cell<bool>,
+    /// Whether it carried a request to its answer.
+    has_answered: Cell<bool>,
+    health: RefCell<Health>,
+    task: RefCell<Option<Waker>>,
+}
+
+struct Health {
+    ping: Option<PingPong>,
+    last_read: u64,
+    has_read: Rc<Cell<bool>>,
+    pinged: Option<u64>,
+    is_dead: bool,
+}
+
+impl Http2Connection {
+    /// Whether another request fits. One slot in 32 stays free: the peer counts streams that we have given up
+    /// a little longer than we do.
+    pub(super) fn has_room(&self) -> bool {
+        let limit = self.sender.current_max_send_streams();
+        !self.is_spent.get() && self.streams.get() < limit - limit / 32
+    }
+
+    /// Takes no new requests from now on.
+    pub fn spend(self: &Rc<Self>) {
+        self.is_spent.set(true);
+        if let Some(host) = self.host.upgrade() {
+            host.forget(self);
+        }
+    }
+
+    /// Whether an earlier request was answered on it.
+    pub fn has_answered(&self) -> bool {
+        self.has_answered.get()
+    }
+
+    pub(super) fn retire(&self) {
+        self.is_spent.set(true);
+        self.wake();
+    }
+
+    /// Looks after the connection once a second; `false` drops it from the pool.
+    pub(super) fn tick(&self, now: u64) -> bool {
+        let mut health = self.health.borrow_mut();
+        if health.has_read.replace(false) {
+            health.last_read = now;
+            health.pinged = None;
+        }
+        match health.pinged {
+            Some(sent) if now.saturating_sub(sent) >= PING_ANSWER => {
+                health.is_dead = true;
+                drop(health);
+                self.retire();
+                return false;
+            }
+            None if now.saturating_sub(health.last_read) >= PING_AFTER => health.send_ping(now),
+            _ => {}
+        }
+        let is_idle = self.streams.get() == 0 && now.saturating_sub(self.idle_since.get()) >= IDLE;
+        if is_idle {
+            drop(health);
+            self.retire();
+        }
+        !is_idle && !self.is_spent.get()
+    }
+
+    fn wake(&self) {
+        if let Some(task) = self.task.borrow().as_ref() {
+            task.wake_by_ref();
+        }
+    }
+
+    /// Whether the connection task has to stop: the peer is dead, or nobody needs the connection any more.
+    fn must_end(&self, cx: &Context<'_>) -> bool {
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+        self.is_spent.get() && (self.streams.get() == 0 || self.health.borrow().is_dead)
+    }
+}
+
+impl Health {
+    fn send_ping(&mut self, now: u64) {
+        let Some(ping) = self.ping.as_mut() else { return };
+        // Collects the answer to the ping before, without which no new one may be sent.
+        drop(ping.poll_pong(&mut Context::from_waker(Waker::noop())));
+        if ping.send_ping(Ping::opaque()).is_ok() {
+            self.pinged = Some(now);
+        }
+    }
+}
+
+/// The right to one stream.
+pub struct Http2Lease {
+    connection: Rc<Http2Connection>,
+}
+
+impl Http2Lease {
+    pub(super) fn new(connection: Rc<Http2Connection>) -> Self {
+        connection.streams.set(connection.streams.get() + 1);
+        Self { connection }
+    }
+
+    /// Something to send one request with.
+    pub fn sender(&self) -> SendRequest<Bytes> {
+        self.connection.sender.clone()
+    }
+
+    /// The connection.
+    pub fn connection(&self) -> &Rc<Http2Connection> {
+        &self.connection
+    }
+
+    /// The answer began: the connection works.
+    pub fn note_answer(&self) {
+        self.connection.has_answered.set(true);
+    }
+}
+
+impl Drop for Http2Lease {
+    fn drop(&mut self) {
+        let connection = &self.connection;
+        connection.streams.set(connection.streams.get() - 1);
+        if connection.streams.get() == 0 {
+            if let Some(host) = connection.host.upgrade() {
+                connection.idle_since.set(host.now.get());
+            }
+            if connection.is_spent.get() {
+                connection.wake();
+            }
+        }
+    }
+}
+
+/// Speaks HTTP/2 on a fresh connection and spawns the task that drives it.
+pub(super) async fn open(host: &Rc<Host>, stream: Stream) -> Result<Rc<Http2Connection>, UpstreamFault> {
+    let (io, flush) = DeferredFlush::new(stream);
+    let handshake = h2::client::Builder::new()
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
+        .max_header_list_size(HEADER_LIST)
+        .max_send_buffer_size(SEND_BUFFER)
+        .handshake::<_, Bytes>(io);
+    let opened = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await;
+    let (sender, mut driver) = opened
+        .map_err(|_| UpstreamFault::TimedOut { during: "HTTP/2 handshake".to_owned() })?
+        .map_err(|error| UpstreamFault::Protocol(format!("HTTP/2 handshake: {error}")))?;
+    let has_read = Rc::new(Cell::new(true));
+    let health = Health {
+        ping: driver.ping_pong(),
+        last_read: host.now.get(),
+        has_read: Rc::clone(&has_read),
+        pinged: None,
+        is_dead: false,
+    };
+    let connection = Rc::new(Http2Connection {
+        host: Rc::downgrade(host),
+        sender,
+        streams: Cell::new(0),
+        idle_since: Cell::new(host.now.get()),
+        is_spent: Cell::new(false),
+        has_answered: Cell::new(false),
+        health: RefCell::new(health),
+        task: RefCell::default(),
+    });
+    let _detached = tokio::task::spawn_local(drive(driver, flush, Rc::clone(&connection), has_read));
+    Ok(connection)
+}
+
+async fn drive(
+    driver: Connection<DeferredFlush<Stream>, Bytes>,
+    flush: crate::transport::FlushOnce<Stream>,
+    connection: Rc<Http2Connection>,
+    has_read: Rc<Cell<bool>>,
+) {
+    let mut driver = pin!(driver);
+    let outcome = poll_fn(|cx| {
+        if connection.must_end(cx) {
+            return Poll::Ready(None);
+        }
+        let outcome = flush.turn(cx, |cx| driver.as_mut().poll(cx));
+        if flush.take_has_read() {
+            has_read.set(true);
+        }
+        outcome.map(Some)
+    })
+    .await;
+    connection.spend();
+    let Some(outcome) = outcome else { return };
+    if let Some(host) = connection.host.upgrade() {
+        tracing::debug!(endpoint = %host.authority, error = outcome.err().map(tracing::field::display), "HTTP/2 connection to a backend closed");
+        host.report(SignalKind::ConnectionClosed);
+    }
+}

@@ -1,0 +1,143 @@
+//! SPDY and WebSocket: a connection of its own, then bytes both ways (contract §2.7).
+
+use super::answer::refuse_fault;
+use super::body::AnswerBody;
+use super::connection::Client;
+use super::forward::Journey;
+use super::pool::choose_endpoint;
+use super::request_headers::{Context, outgoing};
+use super::response_headers::clean;
+use super::send::fault_of_http1;
+use super::upload::UploadBody;
+use crate::model::failure::Failure;
+use crate::model::identity::Caller;
+use crate::route::{Backend, SignalKind};
+use crate::upstream::{Stream, UpstreamFault, connect};
+use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
+use http::uri::Uri;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::body::{Body, Incoming};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Limit for the backend's answer to the upgrade.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Whether a request wants to leave HTTP.
+pub fn is_upgrade(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONNECTION) else { return false };
+    value.as_bytes().split(|b| *b == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+}
+
+/// Refuses what HTTP/2 cannot carry; such clients have to come by HTTP/1.1.
+pub fn is_http2_upgrade(method: &Method, headers: &HeaderMap) -> bool {
+    *method == Method::CONNECT || headers.contains_key("sec-websocket-key")
+}
+
+/// The refusal for [`is_http2_upgrade`].
+pub fn refuse_http2() -> Box<Failure> {
+    let text = "upgrade requests (SPDY, WebSocket) need HTTP/1.1: connect without offering h2 in ALPN";
+    Box::new(Failure::bad_request(text))
+}
+
+/// Forwards an upgrade. After a 101 the two connections are tied together until one side ends.
+///
+/// # Errors
+/// What the client is to read when the backend cannot be reached or does not switch.
+pub async fn upgrade(
+    client: &Rc<Client>,
+    mut request: Request<Incoming>,
+    caller: &Caller,
+    journey: &Journey,
+) -> Result<Response<AnswerBody>, Box<Failure>> {
+    let for_client = hyper::upgrade::on(&mut request);
+    let stream = open(client, &journey.backend).await?;
+    let exchange = exchange(client, request, caller, journey, stream.0, stream.1);
+    let mut response = match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
+        Ok(outcome) => outcome.map_err(|fault| refuse_fault(&fault))?,
+        Err(_) => {
+            return Err(refuse_fault(&UpstreamFault::TimedOut {
+                during: "waiting for the answer".to_owned(),
+            }));
+        }
+    };
+    match response.status() {
+        StatusCode::SWITCHING_PROTOCOLS => {
+            let from_backend = hyper::upgrade::on(&mut response);
+            let _detached = tokio::task::spawn_local(tie(Rc::clone(client), for_client, from_backend));
+            Ok(response.map(|_| AnswerBody::empty()))
+        }
+        status if status.as_u16() < 400 => {
+            let text = format!("invalid upgrade response: status code {}", status.as_u16());
+            Err(Box::new(Failure::unavailable(text)))
+        }
+        _ => {
+            let (mut head, body) = response.into_parts();
+            clean(&mut head)?;
+            Ok(Response::from_parts(head, AnswerBody::dedicated(body)))
+        }
+    }
+}
+
+async fn open(client: &Rc<Client>, backend: &Backend) -> Result<(Stream, HeaderValue), Box<Failure>> {
+    let mut unreachable = Vec::new();
+    let mut last = UpstreamFault::Protocol(format!("service {} has no address", backend.service));
+    while let Some(index) = choose_endpoint(backend, &unreachable) {
+        let (Some(endpoint), Some(host)) = (backend.endpoints.get(index), backend.authorities.get(index))
+        else {
+            break;
+        };
+        match connect(endpoint, &backend.server_name, &backend.tls_http1).await {
+            Ok(connection) => return Ok((connection.stream, host.clone())),
+            Err(fault) => last = fault,
+        }
+        tracing::warn!(service = %backend.service, fault = %last, "cannot reach a backend for an upgrade");
+        client.worker.config.signals.report(backend.id, SignalKind::Undeliverable);
+        unreachable.push(index);
+    }
+    Err(refuse_fault(&last))
+}
+
+async fn exchange(
+    client: &Rc<Client>,
+    request: Request<Incoming>,
+    caller: &Caller,
+    journey: &Journey,
+    stream: Stream,
+    host: HeaderValue,
+) -> Result<Response<Incoming>, UpstreamFault> {
+    let (head, body) = request.into_parts();
+    let context = Context { caller, address: &client.address, path: head.uri.path(), authority: None };
+    let mut headers = outgoing(&head.headers, &context);
+    headers.insert(HOST, host);
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    for protocol in head.headers.get_all(UPGRADE) {
+        headers.append(UPGRADE, protocol.clone());
+    }
+    let body = (!body.is_end_stream()).then_some(body);
+    let mut outgoing = Request::new(UploadBody(body));
+    *outgoing.method_mut() = head.method;
+    *outgoing.uri_mut() = head.uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+    *outgoing.headers_mut() = headers;
+    let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| fault_of_http1(&error))?;
+    let service = journey.backend.service.clone();
+    let _detached = tokio::task::spawn_local(async move {
+        if let Err(error) = driver.with_upgrades().await {
+            tracing::debug!(%service, %error, "upgraded connection to a backend ended early");
+        }
+    });
+    sender.send_request(outgoing).await.map_err(|error| fault_of_http1(&error))
+}
+
+/// Copies both ways until one side ends. Holding the client keeps a drain waiting for it.
+async fn tie(client: Rc<Client>, for_client: OnUpgrade, from_backend: OnUpgrade) {
+    let (Ok(near), Ok(far)) = (for_client.await, from_backend.await) else { return };
+    let (mut near, mut far): (TokioIo<Upgraded>, TokioIo<Upgraded>) = (TokioIo::new(near), TokioIo::new(far));
+    if let Err(error) = tokio::io::copy_bidirectional(&mut near, &mut far).await {
+        tracing::debug!(client = ?client.address, %error, "upgraded connection ended early");
+    }
+}

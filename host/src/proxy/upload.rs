@@ -1,0 +1,85 @@
+//! The body of a request on its way to a backend.
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// A body for an HTTP/1.1 backend; `None` is no body.
+pub struct UploadBody(pub Option<Incoming>);
+
+impl Body for UploadBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.0 {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// Sends `body` on an HTTP/2 stream, as fast as the backend takes it. The client is asked for more only when
+/// what it sent before is on its way; the stream is reset when the client breaks off.
+pub fn start(body: Incoming, stream: SendStream<Bytes>) {
+    let _detached = tokio::task::spawn_local(send(body, stream));
+}
+
+async fn send(mut body: Incoming, mut stream: SendStream<Bytes>) {
+    loop {
+        let next = poll_fn(|cx| {
+            if stream.poll_reset(cx).is_ready() {
+                // The backend has its answer without the rest.
+                return Poll::Ready(None);
+            }
+            Pin::new(&mut body).poll_frame(cx).map(Some)
+        });
+        let sent = match next.await {
+            None => return,
+            Some(None) => return drop(stream.send_data(Bytes::new(), true)),
+            Some(Some(Err(_))) => return stream.send_reset(Reason::CANCEL),
+            Some(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => send_data(&mut stream, data, body.is_end_stream()).await,
+                Err(frame) => match frame.into_trailers() {
+                    Ok(trailers) => return drop(stream.send_trailers(trailers)),
+                    Err(_) => continue,
+                },
+            },
+        };
+        // An error means that the stream is over, which the waiting request learns from its answer.
+        if sent.is_err() || body.is_end_stream() {
+            return;
+        }
+    }
+}
+
+async fn send_data(stream: &mut SendStream<Bytes>, mut data: Bytes, is_last: bool) -> Result<(), h2::Error> {
+    if data.is_empty() && is_last {
+        return stream.send_data(data, true);
+    }
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len());
+        let granted = match poll_fn(|cx| stream.poll_capacity(cx)).await {
+            Some(granted) => granted?,
+            None => return Err(Reason::CANCEL.into()),
+        };
+        let chunk = data.split_to(granted.min(data.len()));
+        stream.send_data(chunk, is_last && data.is_empty())?;
+    }
+    Ok(())
+}
