@@ -6,8 +6,10 @@
 mod client;
 mod etcd;
 mod kubectl;
+mod normalise;
 mod peers;
 mod process;
+mod replay;
 mod sample_api_server;
 mod umbel;
 mod wait;
@@ -17,6 +19,7 @@ pub use etcd::Etcd;
 pub use kubectl::{Kubectl, Output};
 pub use peers::{Missing, Peer, need};
 pub use process::{Process, free_port};
+pub use replay::{Answering, Case, Difference, Outcome, Recording};
 pub use sample_api_server::SampleApiServer;
 pub use umbel::{Umbel, umbel_program};
 pub use wait::wait_for;

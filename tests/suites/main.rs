@@ -1,1 +1,3 @@
 //! Suites that run Umbel as a process beside real peers. One binary, so that it links once.
+
+mod golden;
