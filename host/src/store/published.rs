@@ -103,8 +103,7 @@ impl Watch for HistoryWatch {
     fn next(&mut self) -> BoxFuture<'_, Result<WatchItem, StoreError>> {
         Box::pin(async move {
             loop {
-                // Marked as seen before looking: a change that comes in between wakes the wait below.
-                self.newest.borrow_and_update();
+                // Looked at before waiting: what is published in between ends the wait at once.
                 if let Some(item) = self.look()? {
                     return Ok(item);
                 }

@@ -192,3 +192,62 @@ fn read_values(db: &Database, history: &VecDeque<Change>) -> Result<BTreeMap<Arc
         None => Ok(values),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redb::ReadableTableMetadata as _;
+    use redb::backends::InMemoryBackend;
+
+    fn created(revision: Revision) -> Change {
+        let key = Arc::from(format!("k/{revision}"));
+        Change { revision, key, value: Some(Bytes::from_static(b"x")), previous: None }
+    }
+
+    fn fresh() -> Database {
+        let db = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        initialise(&db).unwrap();
+        db
+    }
+
+    #[test]
+    fn forgotten_history_leaves_the_file() {
+        let db = fresh();
+        let changes: Vec<_> = (1..=9).map(created).collect();
+        commit(&db, &changes, 0, 2).unwrap();
+        commit(&db, &[created(10)], 2, 7).unwrap();
+        let history = db.begin_read().unwrap().open_table(HISTORY).unwrap();
+        assert_eq!(history.len().unwrap(), 3);
+        let contents = read(&db).unwrap();
+        assert_eq!((contents.revision(), contents.compacted(), contents.len()), (10, 7, 10));
+    }
+
+    #[test]
+    fn contents_that_do_not_fit_together_are_refused() {
+        type Harm = fn(&WriteTransaction);
+        let harms: [(&str, Harm); 7] = [
+            ("its history lacks revision 2", |t| drop(t.open_table(HISTORY).unwrap().remove(2).unwrap())),
+            ("its history ends at 2", |t| drop(t.open_table(HISTORY).unwrap().remove(3).unwrap())),
+            ("its revision is 9", |t| drop(t.open_table(META).unwrap().insert(META_REVISION, 9).unwrap())),
+            ("does not say its compacted", |t| {
+                drop(t.open_table(META).unwrap().remove(META_COMPACTED).unwrap());
+            }),
+            ("it has layout 7", |t| drop(t.open_table(META).unwrap().insert(META_FORMAT, 7).unwrap())),
+            ("k/2 is in its history, but has no value", |t| {
+                drop(t.open_table(VALUES).unwrap().remove("k/2").unwrap());
+            }),
+            ("the value of k/2 is not what its history ends with", |t| {
+                drop(t.open_table(VALUES).unwrap().insert("k/2", (2, b"y".as_slice())).unwrap());
+            }),
+        ];
+        for (expected, harm) in harms {
+            let db = fresh();
+            commit(&db, &[created(1), created(2), created(3)], 0, 1).unwrap();
+            let transaction = begin(&db).unwrap();
+            harm(&transaction);
+            transaction.commit().unwrap();
+            let text = read(&db).unwrap_err().to_string();
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+    }
+}

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use super::filled;
-use crate::store::{FileStore, OpenError, verify};
+use super::{bytes, filled, runtime};
+use crate::store::{FileStore, OpenError, Store as _, verify};
 
 const PAGE: usize = 4096;
 
@@ -115,6 +115,33 @@ fn no_flipped_bit_goes_unnoticed() {
             Err(other) => panic!("byte {place}: {other}"),
         }
     }
+}
+
+#[test]
+fn damage_after_a_crash_is_not_taken_for_an_unfinished_commit() {
+    let directory = filled(200);
+    let file = directory.path().join("store/store.redb");
+    // As a crash leaves it: copied while the store is open, after its last acknowledgement.
+    let store = FileStore::open(directory.path()).unwrap();
+    runtime().block_on(store.create("last".into(), bytes("acknowledged"))).unwrap();
+    let crashed = fs::read(&file).unwrap();
+    drop(store);
+    let clean = verify(directory.path()).unwrap();
+    let mut noticed = 0;
+    for page in 1..crashed.len() / PAGE {
+        let mut bytes = crashed.clone();
+        bytes[page * PAGE..(page + 1) * PAGE].fill(0);
+        fs::write(&file, &bytes).unwrap();
+        match verify(directory.path()) {
+            Ok(found) => assert_eq!(found.revision, clean.revision, "page {page}"),
+            Err(OpenError::Damaged { .. }) => noticed += 1,
+            Err(other) => panic!("page {page}: {other}"),
+        }
+    }
+    assert!(noticed > 10, "{noticed}");
+    fs::write(&file, &crashed).unwrap();
+    let store = FileStore::open(directory.path()).unwrap();
+    assert_eq!(store.revision(), clean.revision);
 }
 
 #[test]
