@@ -14,3 +14,4 @@ pub mod patch;
 pub mod selector;
 pub mod shape;
 pub mod table;
+pub mod yaml_stream;

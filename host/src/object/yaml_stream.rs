@@ -1,0 +1,219 @@
+//! A stream of YAML (or JSON) documents as objects, each with its place for error messages.
+
+use std::fmt;
+
+use serde_json::{Map, Number, Value};
+use serde_yaml_ng::Value as Yaml;
+
+use crate::model::object::Object;
+
+/// Where an object stands in a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The document, the first is 1. Those without content do not count.
+    pub document: usize,
+    /// The line where the document begins, the first line of the stream is 1.
+    pub line: usize,
+    /// The position in a `List`, the first is 1.
+    pub item: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "document {} (line {})", self.document, self.line)?;
+        self.item.map_or(Ok(()), |item| write!(f, ", item {item}"))
+    }
+}
+
+/// A document that is no object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {cause}")]
+pub struct StreamError {
+    /// Which one; for broken YAML the line is where it breaks.
+    pub place: Place,
+    /// What is wrong with it.
+    pub cause: String,
+}
+
+/// The objects of a stream in their order. Lists (`kind: …List` with `items`) are taken apart, empty documents
+/// skipped.
+///
+/// # Errors
+/// The first document that is broken or no object.
+pub fn objects(text: &str) -> Result<Vec<(Place, Object)>, StreamError> {
+    let mut found = Vec::new();
+    for (place, source) in documents(text) {
+        let yaml: Yaml = serde_yaml_ng::from_str(&source).map_err(|error| broken(place, &source, &error))?;
+        let refuse = |cause: String| StreamError { place, cause };
+        if yaml.is_null() {
+            continue;
+        }
+        let Value::Object(mut map) = json(yaml).map_err(refuse)? else {
+            return Err(refuse("it is no object, with apiVersion, kind and metadata".to_owned()));
+        };
+        let is_list = map.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+        match map.remove("items") {
+            Some(Value::Array(items)) if is_list => take_apart(place, items, &mut found)?,
+            Some(other) => {
+                map.insert("items".to_owned(), other);
+                found.push((place, Object(map)));
+            }
+            None => found.push((place, Object(map))),
+        }
+    }
+    Ok(found)
+}
+
+fn take_apart(place: Place, items: Vec<Value>, found: &mut Vec<(Place, Object)>) -> Result<(), StreamError> {
+    for (item, value) in (1..).zip(items) {
+        let place = Place { item: Some(item), ..place };
+        let object = Object::from_value(value)
+            .map_err(|_| StreamError { place, cause: "it is no object".to_owned() })?;
+        found.push((place, object));
+    }
+    Ok(())
+}
+
+/// Cuts at the `---` lines, which YAML allows nowhere else, and blanks what stands before a document, so that
+/// lines keep their numbers.
+fn documents(text: &str) -> Vec<(Place, String)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut parts: Vec<(usize, String)> = vec![(1, String::new())];
+    for (line, content) in (1..).zip(text.lines()) {
+        if is_mark(content, "---") {
+            parts.push((line, format!("{}\n", content.replacen("---", "   ", 1))));
+        } else if is_mark(content, "...") {
+            parts.push((line + 1, String::new()));
+        } else if let Some((_, part)) = parts.last_mut() {
+            part.push_str(content);
+            part.push('\n');
+        }
+    }
+    // Nothing before the first mark and nothing after the last is no document.
+    parts.retain(|(_, part)| part.lines().any(has_content));
+    (1..)
+        .zip(parts)
+        .map(|(document, (start, part))| {
+            let skipped = part.lines().take_while(|line| !has_content(line)).count();
+            let source = part.lines().skip(skipped).map(|line| format!("{line}\n")).collect();
+            (Place { document, line: start + skipped, item: None }, source)
+        })
+        .collect()
+}
+
+fn is_mark(line: &str, mark: &str) -> bool {
+    line.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r']))
+}
+
+fn has_content(line: &str) -> bool {
+    let line = line.trim();
+    !line.is_empty() && !line.starts_with(['#', '%'])
+}
+
+fn broken(place: Place, source: &str, error: &serde_yaml_ng::Error) -> StreamError {
+    let mut cause = error.to_string();
+    let Some(location) = error.location() else { return StreamError { place, cause } };
+    let known = format!(" at line {} column {}", location.line(), location.column());
+    cause = cause.replacen(&known, "", 1);
+    let within = location.line().min(source.lines().count()).max(1);
+    StreamError { place: Place { line: place.line + within - 1, ..place }, cause }
+}
+
+fn json(mut yaml: Yaml) -> Result<Value, String> {
+    yaml.apply_merge().map_err(|error| error.to_string())?;
+    convert(yaml)
+}
+
+fn convert(yaml: Yaml) -> Result<Value, String> {
+    Ok(match yaml {
+        Yaml::Null => Value::Null,
+        Yaml::Bool(truth) => Value::Bool(truth),
+        Yaml::String(text) => Value::String(text),
+        Yaml::Number(number) => Value::Number(convert_number(&number)?),
+        Yaml::Sequence(list) => Value::Array(list.into_iter().map(convert).collect::<Result<_, _>>()?),
+        Yaml::Mapping(mapping) => {
+            let mut map = Map::new();
+            for (key, value) in mapping {
+                let Yaml::String(key) = key else {
+                    return Err(format!("the key {key:?} is no text: put it in quotes"));
+                };
+                map.insert(key, convert(value)?);
+            }
+            Value::Object(map)
+        }
+        Yaml::Tagged(tagged) => return Err(format!("the tag {} is not understood", tagged.tag)),
+    })
+}
+
+fn convert_number(number: &serde_yaml_ng::Number) -> Result<Number, String> {
+    let whole = number.as_i64().map(Number::from).or_else(|| number.as_u64().map(Number::from));
+    whole
+        .or_else(|| number.as_f64().and_then(Number::from_f64))
+        .ok_or_else(|| format!("the number {number} cannot be written as JSON"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Vec<String> {
+        let found = objects(text).unwrap();
+        found.iter().map(|(place, object)| format!("{} {place}", object.name())).collect()
+    }
+
+    #[test]
+    fn documents_have_numbers_and_lines() {
+        let text = "# comment\n---\n\nmetadata: {name: a}\n---\n# nothing\n---\nmetadata:\n  name: b\n...\n";
+        assert_eq!(names(text), ["a document 1 (line 4)", "b document 2 (line 8)"]);
+        assert_eq!(names("metadata: {name: a}"), ["a document 1 (line 1)"]);
+        assert_eq!(
+            names("--- {metadata: {name: a}}\n--- # next\nmetadata: {name: b}\n"),
+            ["a document 1 (line 1)", "b document 2 (line 3)"]
+        );
+        assert_eq!(
+            names("{\"metadata\":\r\n{\"name\":\"json\"}}\r\n---\r\nmetadata: {name: b}\r\n"),
+            ["json document 1 (line 1)", "b document 2 (line 4)"]
+        );
+        assert_eq!(names(""), Vec::<String>::new());
+        assert_eq!(names("---\n---\nnull\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn lists_are_taken_apart() {
+        let text = "kind: List\nitems:\n- metadata: {name: a}\n- metadata: {name: b}\n";
+        assert_eq!(names(text), ["a document 1 (line 1), item 1", "b document 1 (line 1), item 2"]);
+        let text = "kind: Playlist of items\nmetadata: {name: a}\nitems: 3\n";
+        assert_eq!(objects(text).unwrap()[0].1.at(&["items"]), Some(&Value::from(3)));
+    }
+
+    #[test]
+    fn values_become_json() {
+        let text = "a: 1\nb: 1.5\nc: 18446744073709551615\nd: ~\ne: \"1\"\nf: yes\ng: &x {h: true}\ni: *x\n\
+                    j:\n  <<: *x\n  k: |-\n    --- no mark\n";
+        let found = objects(text).unwrap();
+        let expected = serde_json::json!({
+            "a": 1, "b": 1.5, "c": 18_446_744_073_709_551_615_u64, "d": null, "e": "1", "f": "yes",
+            "g": {"h": true}, "i": {"h": true}, "j": {"h": true, "k": "--- no mark"}
+        });
+        assert_eq!(found[0].1.clone().into_value(), expected);
+    }
+
+    #[test]
+    fn broken_documents_are_named() {
+        let cases = [
+            ("a: 1\n---\nb: [1,\n", "document 2 (line 3): "),
+            ("a: 1\n---\n# c\nb: 1\nc: 2\n  d: 3\n", "document 2 (line 6): "),
+            ("a: 1\n---\na: 1\na: 2\n", "document 2 (line 3): duplicate entry with key \"a\""),
+            ("just text\n", "document 1 (line 1): it is no object, with apiVersion, kind and metadata"),
+            ("- a\n", "document 1 (line 1): it is no object, with apiVersion, kind and metadata"),
+            ("kind: List\nitems: [3]\n", "document 1 (line 1), item 1: it is no object"),
+            ("1: x\n", "is no text: put it in quotes"),
+            ("a: !secret x\n", "document 1 (line 1): the tag !secret is not understood"),
+            ("a: .nan\n", "document 1 (line 1): the number .nan cannot be written as JSON"),
+        ];
+        for (text, expected) in cases {
+            let told = objects(text).unwrap_err().to_string();
+            assert!(told.contains(expected), "{text:?}: {told}");
+        }
+    }
+}
