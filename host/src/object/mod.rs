@@ -5,13 +5,16 @@
 
 pub mod age;
 pub mod decode;
+pub mod fit;
 pub mod lifecycle;
 pub mod managed_fields;
 pub mod metadata;
 pub mod names;
+pub mod node;
 pub mod partial;
 pub mod patch;
 pub mod selector;
 pub mod shape;
+pub mod syntax;
 pub mod table;
 pub mod yaml_stream;

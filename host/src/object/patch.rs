@@ -56,5 +56,5 @@ pub fn apply_patch(
         }
     }
     let text = whole.to_string();
-    complete(kind, whole).map(|object| Decoded::from_patch(object, Vec::new(), text))
+    Ok(Decoded::from_patch(complete(kind, whole), Vec::new(), text))
 }
