@@ -22,6 +22,10 @@ pub fn parse_revision(text: &str) -> Result<Option<Revision>, Failure> {
 
 /// Waits until the store has reached `wanted`, for three seconds at most; then 504 as upstream.
 pub(super) async fn wait_for(store: &dyn Store, wanted: Revision) -> Result<(), Failure> {
+    wait_within(PATIENCE, store, wanted).await
+}
+
+async fn wait_within(patience: Duration, store: &dyn Store, wanted: Revision) -> Result<(), Failure> {
     if store.revision() >= wanted {
         return Ok(());
     }
@@ -37,7 +41,7 @@ pub(super) async fn wait_for(store: &dyn Store, wanted: Revision) -> Result<(), 
             }
         }
     };
-    match tokio::time::timeout(PATIENCE, arrival).await {
+    match tokio::time::timeout(patience, arrival).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(super::stored::medium_failure(&error)),
         Err(_) => Err(too_large(wanted, store.revision())),
@@ -56,4 +60,30 @@ fn too_large(wanted: Revision, current: Revision) -> Failure {
         ..StatusDetails::default()
     };
     Failure { details: Some(Box::new(details)), ..Failure::new(504, "Timeout", message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[tokio::test]
+    async fn a_revision_of_the_future_is_waited_for_and_then_refused() {
+        let store = MemoryStore::default();
+        let refused = wait_within(Duration::from_millis(10), &store, 1).await.unwrap_err();
+        assert_eq!((refused.code, refused.retry_after_seconds()), (504, Some(1)));
+        assert_eq!(refused.message, "Timeout: Too large resource version: 1, current: 0");
+        let (waited, written) = tokio::join!(
+            wait_within(Duration::from_secs(30), &store, 1),
+            store.create("key".to_owned(), "value".into())
+        );
+        assert_eq!((waited, written.unwrap()), (Ok(()), 1));
+    }
+
+    #[test]
+    fn a_resource_version_is_a_number_or_refused() {
+        assert_eq!(parse_revision(""), Ok(None));
+        assert_eq!(parse_revision("12"), Ok(Some(12)));
+        assert_eq!(parse_revision("abc").unwrap_err().code, 400);
+    }
 }

@@ -14,6 +14,9 @@ mod stored;
 mod watch;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use delete::Deleted;
 pub use freshness::parse_revision;
 pub use key::ObjectKey;

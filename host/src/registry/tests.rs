@@ -1,0 +1,331 @@
+//! The registry's semantics over the store in memory.
+
+use super::{
+    DeleteOptions, Deleted, ListOptions, ObjectEvent, ObjectKey, ObjectWatch, Part, Propagation, Registry,
+    Selector, WatchOptions, WatchStart, WriteOptions,
+};
+use crate::kind::api_service::KIND;
+use crate::kind::external_name;
+use crate::model::failure::Failure;
+use crate::model::object::Object;
+use crate::object::selector::{FieldSelector, LabelSelector};
+use crate::store::{HistoryBound, MemoryStore};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn registry() -> Registry {
+    Registry::new(Arc::new(MemoryStore::default()))
+}
+
+fn local(group: &str, labels: &[(&str, &str)]) -> Object {
+    let labels: serde_json::Map<_, _> =
+        labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
+    let mut value = json!({
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": format!("v1.{group}")},
+        "spec": {"group": group, "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15},
+        "status": {},
+    });
+    if !labels.is_empty() {
+        value["metadata"]["labels"] = labels.into();
+    }
+    Object::from_value(value).unwrap()
+}
+
+fn key(group: &str) -> ObjectKey {
+    ObjectKey::new("", format!("v1.{group}"))
+}
+
+async fn create(registry: &Registry, object: Object) -> Object {
+    registry.create(&KIND, "", object, &WriteOptions::by("test")).await.unwrap()
+}
+
+async fn set_label(registry: &Registry, group: &str, label: &str, value: &str) -> Object {
+    let propose = |current: &Object| {
+        let mut next = current.clone();
+        next.set(&["metadata", "labels", label], value);
+        Ok(next)
+    };
+    let options = WriteOptions::by("test");
+    registry.change(&KIND, &key(group), Part::Main, &options, propose).await.unwrap()
+}
+
+fn labelled(text: &str) -> Selector {
+    Selector { labels: LabelSelector::parse(text).unwrap(), fields: FieldSelector::default() }
+}
+
+async fn next(watch: &mut ObjectWatch) -> ObjectEvent {
+    loop {
+        let event = tokio::time::timeout(Duration::from_secs(10), watch.next()).await.unwrap().unwrap();
+        if !matches!(event, ObjectEvent::Progress(_) | ObjectEvent::Synced(_)) {
+            return event;
+        }
+    }
+}
+
+fn told(event: ObjectEvent) -> (&'static str, String, String) {
+    let (what, object) = match event {
+        ObjectEvent::Added(object) => ("added", object),
+        ObjectEvent::Modified(object) => ("modified", object),
+        ObjectEvent::Deleted(object) => ("deleted", object),
+        ObjectEvent::Synced(_) | ObjectEvent::Progress(_) => ("mark", Object::default()),
+    };
+    (what, object.name().to_owned(), object.resource_version().to_owned())
+}
+
+#[tokio::test]
+async fn a_watch_sees_objects_come_into_and_out_of_its_selector() {
+    let registry = registry();
+    create(&registry, local("a.example.com", &[("tier", "gold")])).await;
+    create(&registry, local("b.example.com", &[])).await;
+    let options = WatchOptions { selector: labelled("tier=gold"), ..WatchOptions::default() };
+    let mut watch = registry.watch(&KIND, options).await.unwrap();
+    assert_eq!(told(next(&mut watch).await).1, "v1.a.example.com");
+
+    let entered = set_label(&registry, "b.example.com", "tier", "gold").await;
+    assert_eq!(
+        told(next(&mut watch).await),
+        ("added", "v1.b.example.com".into(), entered.resource_version().into())
+    );
+    set_label(&registry, "b.example.com", "n", "1").await;
+    assert_eq!(told(next(&mut watch).await).0, "modified");
+    let left = set_label(&registry, "b.example.com", "tier", "silver").await;
+    let event = next(&mut watch).await;
+    assert_eq!(told(event.clone()), ("deleted", "v1.b.example.com".into(), left.resource_version().into()));
+    let ObjectEvent::Deleted(last) = event else { panic!("checked above") };
+    assert_eq!(last.text(&["metadata", "labels", "tier"]), "gold", "the last state that matched");
+
+    registry.delete(&KIND, &key("a.example.com"), &DeleteOptions::default()).await.unwrap();
+    let gone = told(next(&mut watch).await);
+    assert_eq!((gone.0, gone.2), ("deleted", registry.revision().to_string()));
+}
+
+#[tokio::test]
+async fn a_watch_starts_where_it_is_told() {
+    let registry = registry();
+    let first = create(&registry, local("a.example.com", &[])).await;
+    create(&registry, local("b.example.com", &[])).await;
+    let after = first.resource_version().parse().unwrap();
+    let start = |start| WatchOptions { start, ..WatchOptions::default() };
+
+    let mut watch = registry.watch(&KIND, start(WatchStart::After(after))).await.unwrap();
+    assert_eq!(told(next(&mut watch).await).1, "v1.b.example.com");
+    let mut watch = registry.watch(&KIND, start(WatchStart::Now)).await.unwrap();
+    create(&registry, local("c.example.com", &[])).await;
+    assert_eq!(told(next(&mut watch).await).1, "v1.c.example.com");
+    let mut watch = registry.watch(&KIND, start(WatchStart::Current)).await.unwrap();
+    for wanted in ["v1.a.example.com", "v1.b.example.com", "v1.c.example.com"] {
+        assert_eq!(
+            told(next(&mut watch).await),
+            ("added", wanted.into(), told_version(&registry, wanted).await)
+        );
+    }
+}
+
+async fn told_version(registry: &Registry, name: &str) -> String {
+    registry.get(&KIND, &ObjectKey::new("", name)).await.unwrap().resource_version().to_owned()
+}
+
+#[tokio::test]
+async fn pages_show_one_revision_whatever_happens_between() {
+    let registry = registry();
+    for group in ["a.example.com", "b.example.com", "c.example.com", "d.example.com"] {
+        create(&registry, local(group, &[])).await;
+    }
+    let mut options = ListOptions { limit: 2, ..ListOptions::default() };
+    let first = registry.list(&KIND, &options).await.unwrap();
+    assert_eq!(
+        (names(&first.objects), first.remaining),
+        (vec!["v1.a.example.com", "v1.b.example.com"], Some(2))
+    );
+
+    registry.delete(&KIND, &key("c.example.com"), &DeleteOptions::default()).await.unwrap();
+    create(&registry, local("bb.example.com", &[])).await;
+    options.continue_token = first.continue_token;
+    let second = registry.list(&KIND, &options).await.unwrap();
+    assert_eq!(names(&second.objects), ["v1.c.example.com", "v1.d.example.com"]);
+    assert_eq!((second.revision, second.continue_token.as_str()), (first.revision, ""));
+}
+
+#[tokio::test]
+async fn a_page_that_is_no_longer_kept_offers_the_rest_as_it_is_now() {
+    let bound = HistoryBound { events: 2, ..HistoryBound::default() };
+    let registry = Registry::new(Arc::new(MemoryStore::new(bound)));
+    for group in ["a.example.com", "b.example.com", "c.example.com"] {
+        create(&registry, local(group, &[])).await;
+    }
+    let mut options = ListOptions { limit: 1, ..ListOptions::default() };
+    let first = registry.list(&KIND, &options).await.unwrap();
+    for n in 0..20 {
+        set_label(&registry, "a.example.com", "n", &n.to_string()).await;
+    }
+    options.continue_token = first.continue_token;
+    let expired = registry.list(&KIND, &options).await.unwrap_err();
+    assert_eq!((expired.code, expired.reason), (410, "Expired"));
+    options.continue_token = expired.continue_token.unwrap();
+    let rest = registry.list(&KIND, &options).await.unwrap();
+    assert_eq!(names(&rest.objects), ["v1.b.example.com"]);
+}
+
+fn names(objects: &[Object]) -> Vec<&str> {
+    objects.iter().map(Object::name).collect()
+}
+
+#[tokio::test]
+async fn selected_pages_are_full_and_tell_no_remainder() {
+    let registry = registry();
+    for (group, tier) in [("a.x", "gold"), ("b.x", "silver"), ("c.x", "gold"), ("d.x", "gold")] {
+        create(&registry, local(group, &[("tier", tier)])).await;
+    }
+    let options = ListOptions { limit: 2, selector: labelled("tier=gold"), ..ListOptions::default() };
+    let page = registry.list(&KIND, &options).await.unwrap();
+    assert_eq!((names(&page.objects), page.remaining), (vec!["v1.a.x", "v1.c.x"], None));
+    assert!(!page.continue_token.is_empty());
+}
+
+#[tokio::test]
+async fn a_write_that_changes_nothing_is_none() {
+    let registry = registry();
+    let object = create(&registry, local("a.example.com", &[("a", "b")])).await;
+    let again = set_label(&registry, "a.example.com", "a", "b").await;
+    assert_eq!(again, object);
+    assert_eq!(registry.revision().to_string(), object.resource_version());
+}
+
+#[tokio::test]
+async fn a_stale_object_conflicts_and_a_proposal_is_made_again() {
+    let registry = registry();
+    let stale = create(&registry, local("a.example.com", &[])).await;
+    set_label(&registry, "a.example.com", "n", "1").await;
+    let options = WriteOptions::by("test");
+    let mut changed = stale;
+    changed.set(&["metadata", "labels", "n"], "2");
+    let refused =
+        registry.update(&KIND, &key("a.example.com"), Part::Main, changed, &options).await.unwrap_err();
+    assert_eq!((refused.code, refused.reason), (409, "Conflict"));
+
+    // A writer that comes in between makes the first try lose; the second sees what it wrote.
+    let mut tries = 0;
+    let rival = registry.clone();
+    let propose = |current: &Object| {
+        tries += 1;
+        if tries == 1 {
+            let mut theirs = current.clone();
+            theirs.set(&["metadata", "labels", "rival"], "was here");
+            let write = super::stored::encode(&theirs)?;
+            let revision = current.resource_version().parse().unwrap();
+            let path = key("a.example.com").path(&KIND);
+            futures_util::FutureExt::now_or_never(rival.store.update(path, revision, write))
+                .expect("the store in memory never waits")
+                .map_err(Failure::internal)?;
+        }
+        let mut next = current.clone();
+        next.set(&["metadata", "labels", "mine"], "too");
+        Ok(next)
+    };
+    let written = registry.change(&KIND, &key("a.example.com"), Part::Main, &options, propose).await.unwrap();
+    assert_eq!(tries, 2);
+    assert_eq!(written.text(&["metadata", "labels", "rival"]), "was here");
+    assert_eq!(written.text(&["metadata", "labels", "mine"]), "too");
+}
+
+#[tokio::test]
+async fn preconditions_guard_a_delete() {
+    let registry = registry();
+    let object = create(&registry, local("a.example.com", &[])).await;
+    for (options, told) in [
+        (
+            DeleteOptions { uid: Some("other".into()), ..DeleteOptions::default() },
+            "the UID in the precondition",
+        ),
+        (
+            DeleteOptions { resource_version: Some("999".into()), ..DeleteOptions::default() },
+            "the ResourceVersion in the precondition",
+        ),
+    ] {
+        let refused = registry.delete(&KIND, &key("a.example.com"), &options).await.unwrap_err();
+        assert_eq!(refused.code, 409);
+        assert!(refused.message.contains(told), "{}", refused.message);
+    }
+    let right = DeleteOptions { uid: Some(object.uid().to_owned()), ..DeleteOptions::default() };
+    let gone = registry.delete(&KIND, &key("a.example.com"), &right).await.unwrap();
+    assert!(matches!(gone, Deleted::Gone(_)));
+    assert_eq!(registry.get(&KIND, &key("a.example.com")).await.unwrap_err().code, 404);
+}
+
+#[tokio::test]
+async fn finalizers_keep_an_object_until_the_last_is_taken_off() {
+    let registry = registry();
+    let mut object = local("a.example.com", &[]);
+    object.set(&["metadata", "finalizers"], json!(["example.com/hold"]));
+    create(&registry, object).await;
+    let key = key("a.example.com");
+    let Deleted::Waiting(waiting) = registry.delete(&KIND, &key, &DeleteOptions::default()).await.unwrap()
+    else {
+        panic!("the finalizer is ignored")
+    };
+    assert!(!waiting.text(&["metadata", "deletionTimestamp"]).is_empty());
+    let again = registry.delete(&KIND, &key, &DeleteOptions::default()).await.unwrap();
+    assert_eq!(again, Deleted::Waiting(waiting.clone()), "a repeated delete changes nothing");
+    let taken = registry.create(&KIND, "", local("a.example.com", &[]), &WriteOptions::by("t")).await;
+    assert!(taken.unwrap_err().message.starts_with("object is being deleted: "));
+
+    let propose = |current: &Object| {
+        let mut next = current.clone();
+        next.take(&["metadata", "finalizers"]);
+        Ok(next)
+    };
+    registry.change(&KIND, &key, Part::Main, &WriteOptions::by("t"), propose).await.unwrap();
+    assert_eq!(registry.get(&KIND, &key).await.unwrap_err().code, 404);
+}
+
+#[tokio::test]
+async fn a_background_delete_frees_an_object_that_waits_for_its_dependents() {
+    let registry = registry();
+    create(&registry, local("a.example.com", &[])).await;
+    let by = |propagation| DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() };
+    let waiting = registry.delete(&KIND, &key("a.example.com"), &by(Propagation::Foreground)).await.unwrap();
+    let Deleted::Waiting(waiting) = waiting else { panic!("nothing keeps it") };
+    assert_eq!(waiting.at(&["metadata", "finalizers"]), Some(&json!(["foregroundDeletion"])));
+    let gone = registry.delete(&KIND, &key("a.example.com"), &by(Propagation::Background)).await.unwrap();
+    assert!(matches!(gone, Deleted::Gone(_)));
+}
+
+#[tokio::test]
+async fn dry_runs_store_nothing() {
+    let registry = registry();
+    let dry = WriteOptions { dry_run: true, ..WriteOptions::by("test") };
+    let object = registry.create(&KIND, "", local("a.example.com", &[]), &dry).await.unwrap();
+    assert!(!object.uid().is_empty() && object.resource_version().is_empty());
+    create(&registry, local("a.example.com", &[])).await;
+    let dry = DeleteOptions { dry_run: true, ..DeleteOptions::default() };
+    registry.delete(&KIND, &key("a.example.com"), &dry).await.unwrap();
+    assert_eq!(registry.revision(), 1);
+}
+
+#[tokio::test]
+async fn namespaces_separate_lists_and_collections() {
+    let registry = registry();
+    let named = |namespace: &str, name: &str| {
+        Object::from_value(json!({
+            "apiVersion": "service.grafana.app/v0alpha1",
+            "kind": "ExternalName",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"host": "localhost"},
+        }))
+        .unwrap()
+    };
+    let options = WriteOptions::by("test");
+    for (namespace, name) in [("a", "x"), ("a", "y"), ("ab", "x")] {
+        registry.create(&external_name::KIND, namespace, named(namespace, name), &options).await.unwrap();
+    }
+    let strayed = registry.create(&external_name::KIND, "b", named("a", "z"), &options).await;
+    assert_eq!(strayed.unwrap_err().code, 400);
+    let within = ListOptions { namespace: "a".to_owned(), ..ListOptions::default() };
+    let deleted = registry.delete_collection(&external_name::KIND, &within, &DeleteOptions::default()).await;
+    assert_eq!(names(&deleted.unwrap().objects), ["x", "y"]);
+    let left = registry.list(&external_name::KIND, &ListOptions::default()).await.unwrap();
+    assert_eq!(left.objects.iter().map(Object::namespace).collect::<Vec<_>>(), ["ab"]);
+}
