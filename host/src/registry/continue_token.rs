@@ -3,10 +3,13 @@
 use crate::model::failure::Failure;
 use crate::store::Revision;
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{GeneralPurpose, general_purpose::NO_PAD};
 use serde_json::Value;
 
 const FORM: &str = "meta.k8s.io/v1";
+/// Without padding, and as generous as upstream about the bits that nobody reads.
+const TEXT: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
 
 /// Where a list goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +25,7 @@ impl ContinueToken {
     pub fn encode(&self) -> String {
         let revision = self.revision.map_or(Value::from(-1), Value::from);
         let token = serde_json::json!({"v": FORM, "rv": revision, "start": format!("{}\0", self.after)});
-        URL_SAFE_NO_PAD.encode(token.to_string())
+        TEXT.encode(token.to_string())
     }
 
     /// Reads a token that [`Self::encode`] wrote. 400 for anything else.
@@ -33,7 +36,7 @@ impl ContinueToken {
             ))
         };
         let bad_key = |why: &dyn std::fmt::Display| refuse(&format!("continue key is not valid: {why}"));
-        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| bad_key(&e))?;
+        let bytes = TEXT.decode(text.trim_end_matches('=')).map_err(|e| bad_key(&e))?;
         let token: Value = serde_json::from_slice(&bytes).map_err(|e| bad_key(&e))?;
         let form = token.get("v").and_then(Value::as_str).unwrap_or_default();
         if form != FORM {
@@ -67,14 +70,14 @@ mod tests {
             assert_eq!(ContinueToken::decode(&token.encode()), Ok(token));
         }
         let text = ContinueToken { revision: Some(7), after: "a".into() }.encode();
-        let raw = URL_SAFE_NO_PAD.decode(text).unwrap();
+        let raw = TEXT.decode(text).unwrap();
         let raw: Value = serde_json::from_slice(&raw).unwrap();
         assert_eq!(raw, serde_json::json!({"v": "meta.k8s.io/v1", "rv": 7, "start": "a\u{0}"}));
     }
 
     #[test]
     fn broken_tokens_are_refused_with_a_reason() {
-        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let encode = |text: &str| TEXT.encode(text);
         for broken in [
             "zzz".to_owned(),
             "!".to_owned(),
