@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use serde_yaml_ng::Value as Yaml;
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::path::Path;
@@ -41,8 +42,9 @@ pub struct Case {
     pub path: String,
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// In the order of the file, which decoding errors follow.
     #[serde(default)]
-    body: Option<Value>,
+    body: Option<Yaml>,
     #[serde(default)]
     raw: Option<String>,
     /// Under which name its resource version, uid, continue token and entity tag are kept.
@@ -229,7 +231,7 @@ impl Session {
             tokio::time::sleep(Duration::from_secs_f64(case.pause)).await;
         }
         let body = match (&case.body, &case.raw) {
-            (Some(body), _) => Some(self.fill(body).to_string()),
+            (Some(body), _) => Some(serde_json::to_string(&self.fill(body))?),
             (None, Some(raw)) => Some(self.fill_text(raw)),
             (None, None) => None,
         };
@@ -294,14 +296,15 @@ impl Session {
         json!({"status": answer.status, "headers": headers, "body": body})
     }
 
-    fn fill(&self, value: &Value) -> Value {
+    fn fill(&self, value: &Yaml) -> Yaml {
         match (value, &self.backend) {
-            (Value::String(text), Some((port, _))) if text == "{port}" => (*port).into(),
-            (Value::String(text), Some((_, ca))) if text == "{ca}" => ca.clone().into(),
-            (Value::String(text), _) => self.fill_text(text).into(),
-            (Value::Array(items), _) => items.iter().map(|item| self.fill(item)).collect(),
-            (Value::Object(fields), _) => {
-                fields.iter().map(|(key, item)| (key.clone(), self.fill(item))).collect::<Map<_, _>>().into()
+            (Yaml::String(text), Some((port, _))) if text == "{port}" => (*port).into(),
+            (Yaml::String(text), Some((_, ca))) if text == "{ca}" => ca.clone().into(),
+            (Yaml::String(text), _) => self.fill_text(text).into(),
+            (Yaml::Sequence(items), _) => items.iter().map(|item| self.fill(item)).collect(),
+            (Yaml::Mapping(fields), _) => {
+                let filled = fields.iter().map(|(key, item)| (key.clone(), self.fill(item)));
+                Yaml::Mapping(filled.collect())
             }
             (other, _) => other.clone(),
         }

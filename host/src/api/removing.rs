@@ -9,6 +9,7 @@ use super::reply::{self, Reply};
 use super::service::Api;
 use crate::model::failure::Failure;
 use crate::object::decode::Encoding;
+use crate::object::syntax::{explain_json, explain_yaml};
 use crate::registry::Deleted;
 use bytes::Bytes;
 use http::StatusCode;
@@ -62,8 +63,9 @@ fn parameters(call: &Call, body: &Bytes) -> Result<DeleteParameters, Failure> {
         Failure::bad_request(format!("the body of a delete must be a DeleteOptions of v1, or empty: {why}"))
     };
     let value: Value = match encoding(&call.headers)? {
-        Encoding::Json => serde_json::from_slice(body).map_err(|e| refuse(e.to_string()))?,
-        Encoding::Yaml => serde_yaml_ng::from_slice(body).map_err(|e| refuse(e.to_string()))?,
+        Encoding::Json => serde_json::from_slice(body)
+            .map_err(|e| refuse(explain_json(body).unwrap_or_else(|| e.to_string())))?,
+        Encoding::Yaml => serde_yaml_ng::from_slice(body).map_err(|e| refuse(explain_yaml(&e)))?,
     };
     if !value.is_object() {
         return Err(refuse("it is no object".to_owned()));

@@ -11,7 +11,7 @@ use super::view::Presentation;
 use crate::kind::Kind;
 use crate::model::failure::Failure;
 use crate::model::object::Object;
-use crate::object::decode::{Encoding, decode_object};
+use crate::object::shape::empty;
 use crate::registry::{ObjectEvent, ObjectWatch, WatchOptions, WatchStart, parse_revision};
 use crate::store::Revision;
 use bytes::Bytes;
@@ -139,7 +139,7 @@ impl EventStream {
 
     async fn send_bookmark(&mut self, ends_initial_events: bool) -> Result<(), Gone> {
         let Some(revision) = self.position.filter(|_| self.allow_bookmarks) else { return Ok(()) };
-        let Some(mut object) = empty_object(self.kind) else { return Ok(()) };
+        let mut object = empty(self.kind);
         object.set(&["metadata", "resourceVersion"], revision.to_string());
         if ends_initial_events {
             object.set(&["metadata", "annotations", INITIAL_EVENTS_END], "true");
@@ -165,12 +165,6 @@ impl EventStream {
         line.push('\n');
         self.sender.send(line.into()).await.map_err(|_| Gone)
     }
-}
-
-/// An object with nothing but the values that are always written.
-fn empty_object(kind: &'static Kind) -> Option<Object> {
-    let decoded = decode_object(kind, b"{}", Encoding::Json).ok()?;
-    decoded.accept(Default::default()).ok().map(|(object, _)| object)
 }
 
 fn status_value(failure: &Failure) -> Value {

@@ -1,6 +1,7 @@
 //! Continue tokens of paged lists, in upstream's form (contract §7.9).
 
 use crate::model::failure::Failure;
+use crate::object::syntax::explain_json;
 use crate::store::Revision;
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
@@ -30,14 +31,13 @@ impl ContinueToken {
 
     /// Reads a token that [`Self::encode`] wrote. 400 for anything else.
     pub fn decode(text: &str) -> Result<Self, Failure> {
-        let refuse = |why: &str| {
-            Failure::bad_request(format!(
-                "invalid continue token: {why}: take it unchanged from metadata.continue of the page before"
-            ))
-        };
+        let refuse = |why: &str| Failure::bad_request(format!("invalid continue token: {why}"));
         let bad_key = |why: &dyn std::fmt::Display| refuse(&format!("continue key is not valid: {why}"));
         let bytes = TEXT.decode(text.trim_end_matches('=')).map_err(|e| bad_key(&e))?;
-        let token: Value = serde_json::from_slice(&bytes).map_err(|e| bad_key(&e))?;
+        let token: Value = serde_json::from_slice(&bytes).map_err(|e| {
+            let why = explain_json(&bytes).unwrap_or_else(|| e.to_string());
+            bad_key(&why)
+        })?;
         let form = token.get("v").and_then(Value::as_str).unwrap_or_default();
         if form != FORM {
             return Err(bad_key(&format!("server does not recognize this encoded version {form:?}")));
