@@ -6,6 +6,8 @@ mod backend_init;
 mod cli;
 mod command_error;
 mod files;
+mod gateway;
+mod parts;
 mod serve;
 mod store_commands;
 mod version;
@@ -44,7 +46,7 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
             let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
             let config = crate::config::load(&flags, &files::RealFiles, cores)
                 .map_err(|problems| CommandError::Usage(problems.to_string()))?;
-            serve::run(config)
+            serve::run(&config)
         }
         Command::Backend { command: BackendCommand::Init(flags) } => backend_init::run(&flags),
         Command::Store { command } => store_commands::run(&command),

@@ -1,0 +1,118 @@
+//! All parts of one serving process, built in order and taken down in order.
+
+use super::CommandError;
+use super::parts::{
+    backend_tls, bind, control_runtime, ensure_credentials, listen_tls, read_tokens, start_plugins,
+};
+use crate::api::{Api, ApiConfig, Readiness};
+use crate::config::ServeConfig;
+use crate::model::group_version::GroupVersion;
+use crate::observe::Metrics;
+use crate::proxy::{DataPlane, DataPlaneConfig};
+use crate::registry::Registry;
+use crate::route::{Route, Shared, Signals, Snapshot, Target};
+use crate::store::{FileStore, Store};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// The latch that opens when every stored APIService is routed.
+const ROUTES: &str = "poststarthook/apiservice-registration-controller";
+/// The latch that opens when the manifest directory has been applied once.
+const MANIFESTS: &str = "poststarthook/manifests";
+/// How many hints from traffic may wait for the control plane.
+const SIGNALS_MAX: usize = 1024;
+/// How long control tasks may take to notice that the process ends.
+const CONTROL_STOP: Duration = Duration::from_secs(2);
+
+/// A serving process.
+pub(super) struct Gateway {
+    address: SocketAddr,
+    readiness: Arc<Readiness>,
+    data_plane: DataPlane,
+    runtime: Runtime,
+}
+
+impl Gateway {
+    /// Builds everything and starts to serve. The store comes first, because its lock keeps a second process
+    /// from touching anything; the kubeconfig is written once the port is known.
+    pub(super) fn start(config: &ServeConfig) -> Result<Self, CommandError> {
+        let credentials = ensure_credentials(config)?;
+        let store: Arc<dyn Store> =
+            Arc::new(FileStore::open(&config.data_dir).map_err(CommandError::failed)?);
+        let listener = bind(config.listen)?;
+        let tls = listen_tls(config, &credentials)?;
+        let backend_tls = backend_tls(&credentials)?;
+        let tokens = read_tokens(config)?;
+        let runtime = control_runtime()?;
+        let metrics = Metrics::new().map_err(CommandError::failed)?;
+        let plugins = start_plugins(config)?;
+        let readiness = Readiness::new(&[ROUTES, MANIFESTS]);
+        let shared = Arc::new(Shared::default());
+        let registry = Registry::new(store);
+        let (signals, heard) = Signals::channel(SIGNALS_MAX);
+        drop((backend_tls, plugins, heard));
+        shared.publish(own_routes(&metrics));
+        let local = Api::new(ApiConfig {
+            registry,
+            shared: Arc::clone(&shared),
+            readiness: Arc::clone(&readiness),
+            metrics,
+            runtime: runtime.handle().clone(),
+        });
+        let data_plane = DataPlane::start(DataPlaneConfig {
+            listener,
+            workers: config.worker_threads,
+            tls,
+            tokens,
+            drain_timeout: config.drain_timeout,
+            snapshots: shared,
+            local,
+            signals,
+        })
+        .map_err(|error| CommandError::failed(format!("cannot start the workers: {error}")))?;
+        let address = data_plane.local_addr();
+        credentials.publish(address).map_err(CommandError::failed)?;
+        Ok(Self { address, readiness, data_plane, runtime })
+    }
+
+    /// Where clients reach it.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The runtime of everything that is not the request path.
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Waits until every stored APIService is routed, then opens the latches of `/readyz`.
+    pub(super) fn become_ready(&self) {
+        self.readiness.open(ROUTES);
+        self.readiness.open(MANIFESTS);
+    }
+
+    /// Fails `/readyz`, drains the data plane within its bound, then stops the control plane and closes the
+    /// store. Blocks.
+    pub(super) fn stop(self) {
+        self.readiness.shut_down();
+        self.data_plane.drain();
+        self.runtime.shutdown_timeout(CONTROL_STOP);
+    }
+}
+
+/// The routes of the kinds that Umbel serves itself.
+fn own_routes(metrics: &Metrics) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for kind in crate::kind::ALL {
+        let route = Route {
+            api_service: format!("{}.{}", kind.version, kind.group),
+            group_version: GroupVersion::new(kind.group, kind.version),
+            target: Target::Local,
+            counter: metrics.proxied(kind.group, kind.version),
+        };
+        snapshot.routes.entry(kind.group.to_owned()).or_default().push(route);
+    }
+    snapshot
+}

@@ -1,0 +1,108 @@
+//! Building the single parts of a serving process from its settings.
+
+use super::CommandError;
+use crate::config::ServeConfig;
+use crate::decision::builtin::{DiscoveryProbe, ExternalNameResolver};
+use crate::listen::{ListenTls, SharedListenTls, TokenTable};
+use crate::pki::{self, Credentials};
+use crate::plugin::{self, Builtins, PluginConfig};
+use crate::upstream::{BackendTls, FrontProxy};
+use arc_swap::ArcSwap;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::runtime::Runtime;
+
+/// Threads for everything that is not the request path. Two, so that one long job delays nobody.
+const CONTROL_THREADS: usize = 2;
+
+/// Makes or loads all certificates; what was renewed is logged.
+pub(super) fn ensure_credentials(config: &ServeConfig) -> Result<Credentials, CommandError> {
+    let request = pki::Request {
+        data_dir: &config.data_dir,
+        listen: config.listen.ip(),
+        advertise_hosts: &config.advertise_hosts,
+        host_name: pki::host_name(),
+        tls_files: config.tls_files.as_ref().map(|(chain, key)| (chain.as_path(), key.as_path())),
+        now: SystemTime::now(),
+    };
+    let credentials = pki::ensure(&request).map_err(CommandError::failed)?;
+    for notice in &credentials.notices {
+        tracing::info!("{notice}");
+    }
+    Ok(credentials)
+}
+
+/// Takes the address before anything depends on it.
+pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, CommandError> {
+    TcpListener::bind(address).map_err(|error| {
+        CommandError::failed(format!(
+            "cannot listen on {address}: {error}; name another address with --listen"
+        ))
+    })
+}
+
+/// What clients are shown, and who vouches for theirs: Umbel's own client CA and `--client-ca-file`.
+pub(super) fn listen_tls(
+    config: &ServeConfig,
+    credentials: &Credentials,
+) -> Result<SharedListenTls, CommandError> {
+    let mut roots = parse_certificates(credentials.client_ca_pem.as_bytes(), "client CA")?;
+    if let Some(path) = &config.client_ca_file {
+        let pem = read(path, "--client-ca-file")?;
+        roots.extend(parse_certificates(&pem, "--client-ca-file")?);
+    }
+    let serving = &credentials.serving;
+    let tls = ListenTls::new(serving.chain.clone(), serving.key.clone_key(), roots);
+    Ok(Arc::new(ArcSwap::from_pointee(tls.map_err(CommandError::failed)?)))
+}
+
+/// What backends are shown, and who vouches for theirs by default.
+pub(super) fn backend_tls(credentials: &Credentials) -> Result<Arc<BackendTls>, CommandError> {
+    let front_proxy = FrontProxy {
+        chain: credentials.front_proxy.chain.clone(),
+        key: credentials.front_proxy.key.clone_key(),
+    };
+    let tls = BackendTls::new(front_proxy, credentials.ca_pem.as_bytes());
+    tls.map(Arc::new).map_err(CommandError::failed)
+}
+
+/// The static tokens; none without `--token-auth-file`.
+pub(super) fn read_tokens(config: &ServeConfig) -> Result<Arc<TokenTable>, CommandError> {
+    let Some(path) = &config.token_auth_file else { return Ok(Arc::default()) };
+    let bytes = read(path, "--token-auth-file")?;
+    let text = String::from_utf8_lossy(&bytes);
+    let refuse = |error| CommandError::failed(format!("--token-auth-file {}: {error}", path.display()));
+    TokenTable::parse(&text).map(Arc::new).map_err(refuse)
+}
+
+/// The runtime of everything that is not the request path.
+pub(super) fn control_runtime() -> Result<Runtime, CommandError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::failed(format!("cannot start the control runtime: {error}")))
+}
+
+/// Loads what lies in the plugin directory; the built-in decisions stand behind.
+pub(super) fn start_plugins(config: &ServeConfig) -> Result<Arc<plugin::Host>, CommandError> {
+    let plugins = PluginConfig { dir: config.plugin_dir.clone(), dns_servers: Vec::new() };
+    let builtins =
+        Builtins { resolver: Arc::new(ExternalNameResolver), health_checker: Arc::new(DiscoveryProbe) };
+    plugin::Host::start(plugins, builtins).map_err(CommandError::failed)
+}
+
+fn read(path: &Path, flag: &str) -> Result<Vec<u8>, CommandError> {
+    std::fs::read(path).map_err(|error| CommandError::failed(format!("{flag} {}: {error}", path.display())))
+}
+
+fn parse_certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, CommandError> {
+    CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| CommandError::failed(format!("{what}: {error}")))
+}
