@@ -1,5 +1,9 @@
 //! `umbel store`: looks at, saves and fills the store of a stopped Umbel.
 
+mod export;
+mod import;
+mod incoming;
+
 use super::CommandError;
 use crate::store;
 use clap::{Args, Subcommand, ValueHint};
@@ -10,6 +14,10 @@ use std::path::PathBuf;
 pub(super) enum StoreCommand {
     /// Check the store of a stopped Umbel without changing it: exit code 0 when it is whole, 1 when it is not
     Verify(DataDirectory),
+    /// Write every object of a stopped Umbel as a stream of YAML documents
+    Export(export::ExportFlags),
+    /// Create and update objects of a stopped Umbel from such a stream; objects that it does not name stay
+    Import(import::ImportFlags),
 }
 
 /// The flag that all these commands share.
@@ -24,6 +32,8 @@ pub(super) struct DataDirectory {
 pub(super) fn run(command: &StoreCommand) -> Result<(), CommandError> {
     match command {
         StoreCommand::Verify(flags) => verify(flags),
+        StoreCommand::Export(flags) => export::run(flags),
+        StoreCommand::Import(flags) => import::run(flags),
     }
 }
 

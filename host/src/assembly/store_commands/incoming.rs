@@ -1,0 +1,122 @@
+//! Documents of an import: what they must be, and what is filled in.
+
+use crate::kind::Kind;
+use crate::kind::condition::time_text;
+use crate::model::failure::Failure;
+use crate::model::object::Object;
+use crate::object::decode::{Encoding, FieldValidation, decode_object};
+use crate::object::metadata;
+use crate::object::yaml_stream::Place;
+use crate::registry::ObjectKey;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What the server fills in besides the status.
+const SERVER_FIELDS: [&[&str]; 4] = [
+    &["metadata", "uid"],
+    &["metadata", "creationTimestamp"],
+    &["metadata", "generation"],
+    &["metadata", "managedFields"],
+];
+
+/// An object that may be written.
+#[derive(Clone, Debug)]
+pub(super) struct Incoming {
+    pub(super) key: String,
+    pub(super) object: Object,
+    kind: &'static Kind,
+    /// Whether the document itself has a status; decoding may have added an empty one.
+    has_status: bool,
+    place: Place,
+}
+
+/// Checks every document before anything is written.
+///
+/// # Errors
+/// All problems, each with the place of its document.
+pub(super) fn read_all(documents: Vec<(Place, Object)>) -> Result<Vec<Incoming>, Vec<String>> {
+    let mut problems = Vec::new();
+    let mut found: BTreeMap<String, Incoming> = BTreeMap::new();
+    for (place, object) in documents {
+        match read(place, &object) {
+            Err(causes) => problems.extend(causes.into_iter().map(|cause| format!("{place}: {cause}"))),
+            Ok(incoming) => {
+                if let Some(first) = found.get(&incoming.key) {
+                    problems.push(format!("{place}: the same object as in {}", first.place));
+                }
+                found.insert(incoming.key.clone(), incoming);
+            }
+        }
+    }
+    if problems.is_empty() { Ok(found.into_values().collect()) } else { Err(problems) }
+}
+
+fn read(place: Place, object: &Object) -> Result<Incoming, Vec<String>> {
+    let (api_version, name) = (object.text(&["apiVersion"]), object.text(&["kind"]));
+    let kind = Kind::find_by_name(api_version, name).ok_or_else(|| vec![unknown_kind(api_version, name)])?;
+    let has_status = object.at(&["status"]).is_some();
+    let refuse = |failure: Failure| vec![failure.message];
+    let body = serde_json::to_vec(&object.0).map_err(|error| vec![error.to_string()])?;
+    let decoded = decode_object(kind, &body, Encoding::Json).map_err(refuse)?;
+    let (mut object, _) = decoded.accept(FieldValidation::Strict).map_err(refuse)?;
+    object.take(&["metadata", "resourceVersion"]);
+    let mut errors = metadata::validate_for_create(kind, &object);
+    errors.extend(kind.rules.validate(&object, None));
+    if !errors.is_empty() {
+        return Err(vec![Failure::invalid(kind.group, kind.kind, object.name(), &errors).message]);
+    }
+    match (kind.is_namespaced(), object.namespace().is_empty()) {
+        (true, true) => return Err(vec!["metadata.namespace: Required value".to_owned()]),
+        (false, false) => {
+            return Err(vec![format!("metadata.namespace: {name} objects have no namespace: leave it out")]);
+        }
+        _ => {}
+    }
+    let key = ObjectKey::new(object.namespace(), object.name()).path(kind);
+    Ok(Incoming { key, object, kind, has_status, place })
+}
+
+fn unknown_kind(api_version: &str, name: &str) -> String {
+    let known: Vec<_> =
+        crate::kind::ALL.iter().map(|kind| format!("{} {}", kind.api_version(), kind.kind)).collect();
+    format!(
+        "apiVersion {api_version:?}, kind {name:?}: Umbel keeps no such objects, only {}",
+        known.join(" and ")
+    )
+}
+
+impl Incoming {
+    /// The object to write: what a hand-written document leaves to the server is taken from what is stored, or
+    /// made anew.
+    pub(super) fn complete(self, stored: Option<&Object>, now: Timestamp) -> Object {
+        let mut object = self.object;
+        for path in SERVER_FIELDS {
+            if object.at(path).is_none_or(Value::is_null)
+                && let Some(value) = stored.and_then(|stored| stored.at(path))
+            {
+                object.set(path, value.clone());
+            }
+        }
+        if !self.has_status {
+            match stored {
+                Some(stored) => restore_status(&mut object, stored),
+                None => self.kind.rules.prepare_for_create(&mut object, now),
+            }
+        }
+        if object.uid().is_empty() {
+            object.set(&["metadata", "uid"], uuid::Uuid::new_v4().to_string());
+        }
+        if object.at(&["metadata", "creationTimestamp"]).is_none_or(Value::is_null) {
+            object.set(&["metadata", "creationTimestamp"], time_text(now));
+        }
+        object
+    }
+}
+
+fn restore_status(object: &mut Object, stored: &Object) {
+    object.take(&["status"]);
+    if let Some(status) = stored.at(&["status"]) {
+        object.set(&["status"], status.clone());
+    }
+}
