@@ -22,6 +22,7 @@ struct InProcess {
 impl InProcess {
     fn new() -> Result<Self> {
         let config = ApiConfig {
+            kinds: &umbel::kind::ALL,
             registry: Registry::new(Arc::new(MemoryStore::default())),
             shared: Arc::new(Shared::default()),
             readiness: Readiness::new(&[]),

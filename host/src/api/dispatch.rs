@@ -56,7 +56,7 @@ where
 {
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let Some(target) = &info.target else { return plain(api, info, &parts, &query).await };
-    let Some(call) = resource_call(target, query, parts.headers) else {
+    let Some(call) = resource_call(api.kinds, target, query, parts.headers) else {
         return Err(Failure::no_such_resource());
     };
     let is_collection = target_is_collection(info, target);
@@ -87,8 +87,13 @@ fn target_is_collection(info: &RequestInfo, target: &ResourceTarget) -> bool {
     matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") || target.name.is_empty()
 }
 
-fn resource_call(target: &ResourceTarget, query: Query, headers: HeaderMap) -> Option<Call> {
-    let kind = Kind::find(&target.group, &target.version, &target.resource)?;
+fn resource_call(
+    kinds: &[&'static Kind],
+    target: &ResourceTarget,
+    query: Query,
+    headers: HeaderMap,
+) -> Option<Call> {
+    let kind = Kind::find_in(kinds, &target.group, &target.version, &target.resource)?;
     if !kind.is_namespaced() && !target.namespace.is_empty() {
         return None;
     }
@@ -122,7 +127,7 @@ async fn plain(
                 format: super::negotiation::Format::PrettyJson,
                 ..Default::default()
             };
-            let paths = index::paths(&api.shared.load(), &api.readiness);
+            let paths = index::paths(api.kinds, &api.shared.load(), &api.readiness);
             return Ok(reply::value(StatusCode::OK, pretty, &paths));
         }
         "/version" | "/version/" => {
@@ -140,8 +145,8 @@ async fn plain(
     let segments: Vec<&str> = path.trim_end_matches('/').split('/').skip(1).collect();
     let ["apis", group, rest @ ..] = segments.as_slice() else { return Err(Failure::no_such_resource()) };
     let document = match rest {
-        [] => index::group(group),
-        [version] => index::resources(group, version),
+        [] => index::group(api.kinds, group),
+        [version] => index::resources(api.kinds, group, version),
         _ => None,
     };
     let document = document.ok_or_else(Failure::no_such_resource)?;

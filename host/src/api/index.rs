@@ -1,17 +1,17 @@
 //! `/`, `/version`, and the documents of the own groups (contract §3.2, §3.3, §7.5).
 
 use super::readiness::{self, Readiness};
-use crate::kind::{ALL, Kind};
+use crate::kind::Kind;
 use crate::model::group_version::compare_preference;
 use crate::route::Snapshot;
 use serde_json::{Value, json};
 
 /// The paths that are served, sorted, as `GET /` lists them.
-pub fn paths(snapshot: &Snapshot, readiness: &Readiness) -> Value {
+pub fn paths(kinds: &[&Kind], snapshot: &Snapshot, readiness: &Readiness) -> Value {
     let fixed = ["/apis", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version"];
     let mut paths: Vec<String> = fixed.map(str::to_owned).into();
     paths.extend(readiness::paths(readiness));
-    for kind in ALL {
+    for kind in kinds {
         paths.push(format!("/apis/{}", kind.group));
         paths.push(format!("/apis/{}/{}", kind.group, kind.version));
     }
@@ -49,8 +49,8 @@ fn go_architecture() -> &'static str {
 }
 
 /// `APIGroup` of an own group.
-pub fn group(name: &str) -> Option<Value> {
-    let mut versions: Vec<&str> = ALL.iter().filter(|k| k.group == name).map(|k| k.version).collect();
+pub fn group(kinds: &[&Kind], name: &str) -> Option<Value> {
+    let mut versions: Vec<&str> = kinds.iter().filter(|k| k.group == name).map(|k| k.version).collect();
     versions.sort_by(|a, b| compare_preference(a, b));
     versions.dedup();
     let entry = |version: &&str| json!({"groupVersion": format!("{name}/{version}"), "version": version});
@@ -65,9 +65,9 @@ pub fn group(name: &str) -> Option<Value> {
 }
 
 /// `APIResourceList` of an own group-version.
-pub fn resources(group: &str, version: &str) -> Option<Value> {
-    let kinds: Vec<&Kind> =
-        ALL.into_iter().filter(|kind| kind.group == group && kind.version == version).collect();
+pub fn resources(kinds: &[&Kind], group: &str, version: &str) -> Option<Value> {
+    let kinds: Vec<&&Kind> =
+        kinds.iter().filter(|kind| kind.group == group && kind.version == version).collect();
     if kinds.is_empty() {
         return None;
     }

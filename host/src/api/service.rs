@@ -4,6 +4,7 @@ use super::dispatch::dispatch;
 use super::query::{Query, parse_duration};
 use super::readiness::Readiness;
 use super::reply::{self, Reply};
+use crate::kind::Kind;
 use crate::model::failure::Failure;
 use crate::model::identity::Caller;
 use crate::model::request_info::RequestInfo;
@@ -22,6 +23,8 @@ static AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 /// What the API works with.
 pub struct ApiConfig {
+    /// What is served; Umbel serves [`crate::kind::ALL`].
+    pub kinds: &'static [&'static Kind],
     /// The objects.
     pub registry: Registry,
     /// Where the newest snapshot lies; the index tells its groups.
@@ -36,6 +39,7 @@ pub struct ApiConfig {
 
 /// Answers requests for the own kinds, health, version, index and metrics.
 pub struct Api {
+    pub(super) kinds: &'static [&'static Kind],
     pub(super) registry: Registry,
     pub(super) shared: Arc<Shared>,
     pub(super) readiness: Arc<Readiness>,
@@ -54,6 +58,7 @@ impl Api {
     /// An API over `config`.
     pub fn new(config: ApiConfig) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
+            kinds: config.kinds,
             registry: config.registry,
             shared: config.shared,
             readiness: config.readiness,
@@ -94,7 +99,7 @@ impl Api {
             reply::failure(&failure)
         });
         finish(&mut response, &method, audit_id);
-        let labels = labels(&info, &method, is_dry_run);
+        let labels = labels(self.kinds, &info, &method, is_dry_run);
         self.metrics.record_request(&labels, response.status().as_u16(), began.elapsed());
         response
     }
@@ -168,7 +173,12 @@ fn shutting_down() -> Failure {
 }
 
 /// Labels from fixed sets only, so that clients cannot grow the number of series.
-fn labels<'a>(info: &'a RequestInfo, method: &Method, is_dry_run: bool) -> RequestLabels<'a> {
+fn labels<'a>(
+    kinds: &[&'static Kind],
+    info: &'a RequestInfo,
+    method: &Method,
+    is_dry_run: bool,
+) -> RequestLabels<'a> {
     let verb = match (info.verb.as_str(), method.as_str()) {
         ("list", _) => "LIST",
         ("watch", _) => "WATCH",
@@ -182,7 +192,7 @@ fn labels<'a>(info: &'a RequestInfo, method: &Method, is_dry_run: bool) -> Reque
     };
     let dry_run = if is_dry_run { "All" } else { "" };
     let known = info.target.as_ref().and_then(|target| {
-        let kind = crate::kind::Kind::find(&target.group, &target.version, &target.resource)?;
+        let kind = Kind::find_in(kinds, &target.group, &target.version, &target.resource)?;
         Some((kind, target))
     });
     let Some((kind, target)) = known else { return RequestLabels { verb, ..RequestLabels::default() } };

@@ -55,6 +55,7 @@ impl Gateway {
         drop((backend_tls, plugins, heard));
         shared.publish(own_routes(&metrics));
         let local = Api::new(ApiConfig {
+            kinds: &crate::kind::ALL,
             registry,
             shared: Arc::clone(&shared),
             readiness: Arc::clone(&readiness),

@@ -125,7 +125,17 @@ impl Kind {
 
     /// The kind that serves `plural` in a group and version.
     pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Self> {
-        ALL.into_iter().find(|k| k.group == group && k.version == version && k.plural == plural)
+        Self::find_in(&ALL, group, version, plural)
+    }
+
+    /// The same among other kinds, for servers that are not Umbel itself.
+    pub fn find_in(
+        kinds: &[&'static Self],
+        group: &str,
+        version: &str,
+        plural: &str,
+    ) -> Option<&'static Self> {
+        kinds.iter().copied().find(|k| k.group == group && k.version == version && k.plural == plural)
     }
 
     /// The kind of that name in an `apiVersion`.

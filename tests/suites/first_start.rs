@@ -1,0 +1,127 @@
+//! First start makes everything; later starts change nothing.
+
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use umbel_tests::{Kubectl, Umbel, need};
+
+/// Certificates, kubeconfigs and the backends' folder with their bytes; every mode is checked on the way.
+fn credentials(directory: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let mode = fs::metadata(&path)?.permissions().mode() & 0o777;
+        let expected = if path.is_dir() { 0o700 } else { 0o600 };
+        ensure!(mode == expected, "{} has mode {mode:o}", path.display());
+        if path.is_dir() {
+            found.extend(credentials(&path)?);
+        } else {
+            found.insert(path.clone(), fs::read(&path)?);
+        }
+    }
+    Ok(found)
+}
+
+fn all_credentials(data_dir: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut all = credentials(&data_dir.join("pki"))?;
+    all.extend(credentials(&data_dir.join("backend"))?);
+    all.insert("admin.kubeconfig".into(), fs::read(data_dir.join("admin.kubeconfig"))?);
+    Ok(all)
+}
+
+#[tokio::test]
+async fn everything_is_there_and_a_restart_changes_no_byte() -> Result<()> {
+    let mut umbel = Umbel::start().await?;
+    let mode = fs::metadata(umbel.data_dir())?.permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700);
+    let before = all_credentials(&umbel.data_dir())?;
+    for name in [
+        "pki/ca.crt",
+        "pki/ca.key",
+        "pki/serving.crt",
+        "pki/client-ca.crt",
+        "pki/admin.crt",
+        "pki/front-proxy-ca.crt",
+        "pki/front-proxy-client.crt",
+        "backend/kubeconfig",
+        "backend/client-ca.crt",
+        "backend/front-proxy-ca.crt",
+        "backend/flags.txt",
+    ] {
+        assert!(before.contains_key(&umbel.data_dir().join(name)), "{name} is missing");
+    }
+    let status = umbel.terminate(Duration::from_secs(15)).await?;
+    assert_eq!(status.code(), Some(0), "{}", umbel.process().log_tail());
+    let admin = umbel.admin()?;
+    umbel.restart().await?;
+    assert_eq!(before, all_credentials(&umbel.data_dir())?);
+    admin.get("/apis").await?.expect(200)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_kubeconfig_is_complete_and_verifies_the_server() -> Result<()> {
+    let umbel = Umbel::start().await?;
+    let text = fs::read_to_string(umbel.kubeconfig())?;
+    assert!(!text.contains("insecure"), "{text}");
+    let config: serde_json::Value = serde_yaml_ng::from_str(&text)?;
+    assert_eq!(config["current-context"], "default-context");
+    assert_eq!(config["clusters"][0]["name"], "default-cluster");
+    assert_eq!(config["clusters"][0]["cluster"]["server"], umbel.url());
+    assert_eq!(config["users"][0]["name"], "default");
+    let Some(kubectl) = need(Kubectl::newest(&umbel.kubeconfig()))? else { return Ok(()) };
+    let whole = kubectl.ok(&["config", "view", "--raw"]).await?;
+    assert!(whole.contains("client-key-data"), "{whole}");
+    let resources = kubectl.ok(&["api-resources", "--no-headers"]).await?;
+    assert!(resources.contains("apiservices"), "{resources}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_port_is_written_and_what_somebody_added_stays() -> Result<()> {
+    let mut umbel = Umbel::start().await?;
+    let text = fs::read_to_string(umbel.kubeconfig())?;
+    let changed = text
+        .replace("    user: default\n", "    user: default\n    namespace: mine\n")
+        .replace(&umbel.url(), "https://127.0.0.1:1");
+    ensure!(changed.contains("namespace: mine") && changed.contains(":1\n"), "{changed}");
+    umbel.kill()?;
+    fs::write(umbel.kubeconfig(), changed)?;
+    umbel.restart().await?;
+    let text = fs::read_to_string(umbel.kubeconfig())?;
+    assert!(text.contains(&umbel.url()) && text.contains("namespace: mine"), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_shows_no_certificate_sees_health_and_version_only() -> Result<()> {
+    let umbel = Umbel::start().await?;
+    let anonymous = umbel.anonymous()?;
+    for path in ["/healthz", "/livez", "/readyz", "/version"] {
+        assert_eq!(anonymous.get(path).await?.status, 200, "{path}");
+    }
+    for path in ["/apis", "/apis/apiregistration.k8s.io/v1/apiservices", "/metrics"] {
+        let answer = anonymous.get(path).await?;
+        assert!([401, 403].contains(&answer.status), "{path}: {}", answer.status);
+        assert_eq!(answer.json()?["kind"], "Status", "{path}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_damaged_key_is_named_and_nothing_is_replaced() -> Result<()> {
+    let mut umbel = Umbel::start().await?;
+    umbel.terminate(Duration::from_secs(15)).await?;
+    let key = umbel.data_dir().join("pki/client-ca.key");
+    fs::write(&key, "half")?;
+    let before = all_credentials(&umbel.data_dir())?;
+    let told = umbel.restart().await.err().context("it started with a damaged key")?;
+    let told = format!("{told:#}");
+    assert!(told.contains("client-ca.key: holds no usable private key"), "{told}");
+    assert!(told.contains("restore the folder pki from a backup"), "{told}");
+    assert_eq!(before, all_credentials(&umbel.data_dir())?);
+    Ok(())
+}
