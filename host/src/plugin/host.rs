@@ -1,14 +1,33 @@
 //! The plugins of one process, and who decides for which object.
 
+use super::budget::Facet;
+use super::call_state::{CallState, Outside};
+use super::caretaker::{Caretaker, Waker};
+use super::component_checker::ComponentChecker;
+use super::component_resolver::ComponentResolver;
+use super::component_transformer::ComponentTransformer;
+use super::dns::Dns;
+use super::engine;
+use super::fault::CallFault;
+use super::host_functions::add_to_linker;
+use super::http_client::HttpClient;
+use super::roster::Roster;
+use super::runner::Runner;
 use super::status::Status;
+use super::ticker::Ticker;
 use crate::decision::binding::{BindingSubject, Decisions};
 use crate::decision::discovery::DiscoveryTransformer;
 use crate::decision::health::HealthChecker;
 use crate::decision::resolver::Resolver;
+use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
+use wasmtime::component::Linker;
 
 /// Where plugins come from and what they may use.
 #[derive(Clone, Debug)]
@@ -39,12 +58,34 @@ pub enum StartError {
         /// What the system said.
         cause: std::io::Error,
     },
+    /// The system gives no more threads.
+    #[error("plugins need threads of their own: {0}")]
+    Threads(std::io::Error),
+}
+
+/// How long [`Host::start`] waits for the first look at the directory. What takes longer is loaded later.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// Threads that run guests.
+const THREADS: usize = 2;
+
+/// What every adapter needs.
+pub(super) struct Crew {
+    pub roster: Arc<Roster>,
+    pub builtins: Builtins,
+    runner: Option<Arc<Runner>>,
+}
+
+impl Crew {
+    pub(super) fn runner(&self) -> Result<&Arc<Runner>, CallFault> {
+        self.runner.as_ref().ok_or_else(|| CallFault::Host("plugins cannot run on this machine".to_owned()))
+    }
 }
 
 /// The plugins of one process.
 pub struct Host {
-    builtins: Builtins,
-    generation: watch::Sender<u64>,
+    crew: Arc<Crew>,
+    runtime: Option<Runtime>,
+    waker: Waker,
 }
 
 impl Host {
@@ -52,33 +93,96 @@ impl Host {
     /// here: see [`Host::status`]. Blocks until the first look at the directory is over, at most 10 s.
     ///
     /// # Errors
-    /// When the directory cannot be made or read.
+    /// When the directory cannot be made or read, or threads cannot be started.
     pub fn start(config: PluginConfig, builtins: Builtins) -> Result<Arc<Self>, StartError> {
-        std::fs::create_dir_all(&config.dir)
-            .map_err(|cause| StartError::Directory { dir: config.dir.clone(), cause })?;
-        Ok(Arc::new(Self { builtins, generation: watch::Sender::new(0) }))
+        let directory = |cause| StartError::Directory { dir: config.dir.clone(), cause };
+        std::fs::create_dir_all(&config.dir).map_err(directory)?;
+        std::fs::read_dir(&config.dir).map_err(directory)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("plugin")
+            .enable_all()
+            .build()
+            .map_err(StartError::Threads)?;
+        let roster = Arc::new(Roster::new(config.dir.clone()));
+        let machine = build_machine(&config, runtime.handle().clone());
+        if let Err(cause) = &machine {
+            tracing::error!(cause, "plugins cannot run on this machine; the built-ins decide");
+        }
+        let runner = machine.as_ref().ok().map(|(runner, _)| Arc::clone(runner));
+        let (ready, first_look) = sync_channel(1);
+        let caretaker = Caretaker { directory: config.dir, roster: Arc::clone(&roster), machine };
+        let waker = caretaker.start(ready).map_err(StartError::Threads)?;
+        if first_look.recv_timeout(START_LIMIT).is_err() {
+            tracing::warn!("the first look at the plugin directory takes long; plugins will follow");
+        }
+        let crew = Arc::new(Crew { roster, builtins, runner });
+        Ok(Arc::new(Self { crew, runtime: Some(runtime), waker }))
     }
 
     /// All plugins by name, with the reason where one does not serve.
     pub fn status(&self) -> Vec<Status> {
-        Vec::new()
+        self.crew.roster.all().values().map(|slot| slot.status()).collect()
     }
 }
 
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.waker.stop();
+        if let Some(runner) = &self.crew.runner {
+            runner.ticker.stop();
+        }
+        // Dropping a runtime blocks, which is forbidden where a host may be dropped.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn build_machine(config: &PluginConfig, runtime: Handle) -> Result<(Arc<Runner>, Linker<CallState>), String> {
+    let engine = engine::build().map_err(|error| format!("{error:#}"))?;
+    let mut linker = Linker::new(&engine);
+    add_to_linker(&mut linker).map_err(|error| format!("{error:#}"))?;
+    let ticker = Ticker::start(&engine).map_err(|error| error.to_string())?;
+    let outside = Arc::new(Outside { dns: Dns::new(&config.dns_servers), http: HttpClient::default() });
+    Ok((Arc::new(Runner::new(engine, ticker, outside, runtime)), linker))
+}
+
 impl Decisions for Host {
-    fn resolver(&self, _subject: &BindingSubject) -> Arc<dyn Resolver> {
-        Arc::clone(&self.builtins.resolver)
+    fn resolver(&self, subject: &BindingSubject) -> Arc<dyn Resolver> {
+        match self.crew.roster.bound(subject, Facet::Resolver) {
+            Some(plugin) => Arc::new(ComponentResolver { crew: Arc::clone(&self.crew), plugin }),
+            None => Arc::clone(&self.crew.builtins.resolver),
+        }
     }
 
-    fn health_checker(&self, _subject: &BindingSubject) -> Arc<dyn HealthChecker> {
-        Arc::clone(&self.builtins.health_checker)
+    fn health_checker(&self, subject: &BindingSubject) -> Arc<dyn HealthChecker> {
+        match self.crew.roster.bound(subject, Facet::Health) {
+            Some(plugin) => Arc::new(ComponentChecker { crew: Arc::clone(&self.crew), plugin }),
+            None => Arc::clone(&self.crew.builtins.health_checker),
+        }
     }
 
     fn transformers(&self) -> Vec<Arc<dyn DiscoveryTransformer>> {
-        Vec::new()
+        let mut enabled: Vec<(Reverse<i32>, String)> = Vec::new();
+        for (name, slot) in self.crew.roster.all().iter() {
+            let Some(current) = slot.current().filter(|current| current.has(Facet::Discovery)) else {
+                continue;
+            };
+            let discovery = &current.profile.manifest.spec.discovery;
+            if discovery.enabled {
+                enabled.push((Reverse(discovery.priority), name.clone()));
+            }
+        }
+        enabled.sort();
+        let adapter = |plugin| ComponentTransformer { crew: Arc::clone(&self.crew), plugin };
+        enabled
+            .into_iter()
+            .map(|(_, plugin)| Arc::new(adapter(plugin)) as Arc<dyn DiscoveryTransformer>)
+            .collect()
     }
 
     fn generation(&self) -> watch::Receiver<u64> {
-        self.generation.subscribe()
+        self.crew.roster.changes()
     }
 }

@@ -11,8 +11,39 @@
 //! began with. A component that cannot be loaded or that fails costs nothing but itself: the generation before
 //! it, or the built-in, answers instead.
 
+mod address;
+mod bindings;
+mod budget;
+mod call_state;
+mod caretaker;
+mod component_checker;
+mod component_resolver;
+mod component_transformer;
+mod directory;
+mod discovery_answer;
+mod dns;
+mod engine;
+mod fault;
+mod generation;
+mod health_answer;
+mod health_memory;
 mod host;
+mod host_functions;
+mod http_client;
+mod interfaces;
+mod last_good;
+mod load;
+mod log_gate;
+mod manifest;
+mod pattern;
+mod probe_gate;
+mod resolver_answer;
+mod roster;
+mod runner;
+mod slot;
+mod source;
 mod status;
+mod ticker;
 
 pub use host::{Builtins, Host, PluginConfig, StartError};
 pub use status::{Condition, Reason, Status};

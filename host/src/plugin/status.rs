@@ -23,6 +23,8 @@ pub enum Reason {
     Unreadable,
     /// The file is larger than the limit.
     TooLarge,
+    /// Everybody may write the file.
+    PermissionsTooOpen,
     /// The file is a core module, a text, or anything else that is no component.
     NotAComponent,
     /// The file's digest is not the one that its manifest pins.

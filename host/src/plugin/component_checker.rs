@@ -1,0 +1,110 @@
+//! A component as a [`HealthChecker`].
+
+use super::bindings::health::exports::umbel::health::checker as wit;
+use super::budget::Facet;
+use super::fault::CallFault;
+use super::generation::Generation;
+use super::health_answer::{accept, declared, describe, state_for_plugin};
+use super::host::Crew;
+use super::probe_gate;
+use super::slot::Slot;
+use crate::decision::health::{HealthChecker, HealthFault, Prober, Subject, Verdict};
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+
+/// Asks the plugin of one name, whatever generation serves under it at the time of the call. What a plugin
+/// cannot judge goes to the generation before, then to the built-in; the message says so.
+pub(super) struct ComponentChecker {
+    pub crew: Arc<Crew>,
+    pub plugin: String,
+}
+
+type Judged = Result<(Verdict, Vec<u8>), HealthFault>;
+
+impl HealthChecker for ComponentChecker {
+    fn check<'a>(
+        &'a self,
+        subject: &'a Subject,
+        prober: &'a dyn Prober,
+    ) -> BoxFuture<'a, Result<Verdict, HealthFault>> {
+        Box::pin(self.decide(subject, prober))
+    }
+}
+
+impl ComponentChecker {
+    async fn decide(&self, subject: &Subject, prober: &dyn Prober) -> Result<Verdict, HealthFault> {
+        let Some(slot) = self.crew.roster.slot(&self.plugin) else {
+            let trouble = self.crew.roster.absence(&self.plugin);
+            return self.fall_back(subject, prober, &trouble).await;
+        };
+        let mut trouble = None;
+        for generation in slot.candidates(Facet::Health) {
+            let judged = match self.ask(&slot, &generation, subject, prober).await {
+                Ok(judged) => judged,
+                Err(fault) => {
+                    if slot.note_fault(&generation, &fault) {
+                        self.crew.roster.announce();
+                    }
+                    trouble.get_or_insert_with(|| format!("plugin {:?} {fault}", self.plugin));
+                    continue;
+                }
+            };
+            slot.note_answer(&generation);
+            return match judged {
+                Ok((verdict, memory)) => {
+                    slot.memory.keep(&subject.api_service, memory);
+                    Ok(verdict)
+                }
+                Err(HealthFault::NotMine) => self.crew.builtins.health_checker.check(subject, prober).await,
+                Err(inconclusive) => Err(inconclusive),
+            };
+        }
+        slot.memory.keep(&subject.api_service, Vec::new());
+        let trouble = trouble.unwrap_or_else(|| slot.absence(Facet::Health));
+        self.fall_back(subject, prober, &trouble).await
+    }
+
+    async fn fall_back(
+        &self,
+        subject: &Subject,
+        prober: &dyn Prober,
+        trouble: &str,
+    ) -> Result<Verdict, HealthFault> {
+        tracing::warn!(api_service = subject.api_service, "{trouble}; the built-in check decides");
+        let mut verdict = self.crew.builtins.health_checker.check(subject, prober).await?;
+        verdict.message = format!("{} (by the built-in check: {trouble})", verdict.message);
+        Ok(verdict)
+    }
+
+    async fn ask(
+        &self,
+        slot: &Slot,
+        generation: &Arc<Generation>,
+        subject: &Subject,
+        prober: &dyn Prober,
+    ) -> Result<Judged, CallFault> {
+        let (gate, desk) = probe_gate::channel(subject.endpoints.len());
+        let question = describe(subject);
+        let context = wit::Context {
+            settings: generation.settings(),
+            round: subject.round,
+            was: state_for_plugin(subject.was),
+            memory: slot.memory.recall(&subject.api_service),
+            extra: Vec::new(),
+        };
+        let runner = self.crew.runner()?;
+        let call = runner.call(generation, Facet::Health, Some(gate), move |generation, store| {
+            Box::pin(async move {
+                let Some(part) = &generation.facets.health else {
+                    wasmtime::bail!("exports no health checker")
+                };
+                let instance = part.instantiate_async(&mut *store).await?;
+                instance.umbel_health_checker().call_check(store, &context, &question).await
+            })
+        });
+        match desk.serve(prober, call).await? {
+            Err(fault) => Ok(Err(declared(fault))),
+            Ok(verdict) => accept(verdict, subject).map(Ok).map_err(CallFault::Answer),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A component as a [`Resolver`].
+
+use super::bindings::resolver::exports::umbel::resolver::resolver as wit;
+use super::budget::Facet;
+use super::fault::CallFault;
+use super::generation::Generation;
+use super::host::Crew;
+use super::resolver_answer::{accept, declared, is_own_host, refuse_address};
+use super::slot::Slot;
+use crate::decision::resolver::{Resolution, ResolveFault, Resolver, Target};
+use futures_util::future::BoxFuture;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Limit for looking behind the names of an answer.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
+
+/// Asks the plugin of one name, whatever generation serves under it at the time of the call. What a plugin
+/// cannot answer goes to the generation before, then to its last good answer, then to the built-in.
+pub(super) struct ComponentResolver {
+    pub crew: Arc<Crew>,
+    pub plugin: String,
+}
+
+impl Resolver for ComponentResolver {
+    fn resolve<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Resolution, ResolveFault>> {
+        Box::pin(self.decide(target))
+    }
+}
+
+impl ComponentResolver {
+    async fn decide(&self, target: &Target) -> Result<Resolution, ResolveFault> {
+        let Some(slot) = self.crew.roster.slot(&self.plugin) else {
+            return Err(ResolveFault::Other(self.crew.roster.absence(&self.plugin)));
+        };
+        let mut trouble = None;
+        for generation in slot.candidates(Facet::Resolver) {
+            let answer = match self.ask(&generation, target).await {
+                Ok(answer) => answer,
+                Err(fault) => {
+                    if slot.note_fault(&generation, &fault) {
+                        self.crew.roster.announce();
+                    }
+                    trouble.get_or_insert_with(|| format!("plugin {:?} {fault}", self.plugin));
+                    continue;
+                }
+            };
+            slot.note_answer(&generation);
+            return match answer {
+                Ok(resolution) => {
+                    slot.last_good.keep_resolution(target, &resolution, Instant::now());
+                    Ok(resolution)
+                }
+                Err(ResolveFault::NotMine) => self.crew.builtins.resolver.resolve(target).await,
+                Err(ResolveFault::Unavailable(cause)) => {
+                    slot.last_good.resolution(target, Instant::now()).ok_or(ResolveFault::Unavailable(cause))
+                }
+                Err(fault) => Err(fault),
+            };
+        }
+        let trouble = trouble.unwrap_or_else(|| slot.absence(Facet::Resolver));
+        self.fall_back(&slot, target, trouble).await
+    }
+
+    async fn fall_back(
+        &self,
+        slot: &Slot,
+        target: &Target,
+        trouble: String,
+    ) -> Result<Resolution, ResolveFault> {
+        let service = format!("{}/{}", target.namespace, target.name);
+        if let Some(last) = slot.last_good.resolution(target, Instant::now()) {
+            tracing::warn!(service, "{trouble}; its last good answer serves");
+            return Ok(last);
+        }
+        if target.external_name.is_none() {
+            return Err(ResolveFault::Other(trouble));
+        }
+        tracing::warn!(service, "{trouble}; the host of the ExternalName serves");
+        self.crew.builtins.resolver.resolve(target).await
+    }
+
+    async fn ask(
+        &self,
+        generation: &Arc<Generation>,
+        target: &Target,
+    ) -> Result<Result<Resolution, ResolveFault>, CallFault> {
+        let question = wit::Target {
+            namespace: target.namespace.clone(),
+            name: target.name.clone(),
+            port: target.port,
+            external_name: target.external_name.clone(),
+            annotations: target.annotations.clone(),
+            extra: Vec::new(),
+        };
+        let runner = self.crew.runner()?;
+        let answer = runner
+            .call(generation, Facet::Resolver, None, move |generation, store| {
+                Box::pin(async move {
+                    let Some(part) = &generation.facets.resolver else {
+                        wasmtime::bail!("exports no resolver")
+                    };
+                    let instance = part.instantiate_async(&mut *store).await?;
+                    let context = wit::Context { settings: generation.settings(), extra: Vec::new() };
+                    instance.umbel_resolver_resolver().call_resolve(store, &context, &question).await
+                })
+            })
+            .await?;
+        let resolution = match answer {
+            Err(fault) => return Ok(Err(declared(fault))),
+            Ok(resolution) => resolution,
+        };
+        let granted = &generation.profile.manifest.spec.grants.addresses;
+        let resolution = accept(resolution, target, granted).map_err(CallFault::Answer)?;
+        for endpoint in &resolution.endpoints {
+            if !is_own_host(&endpoint.host, target) {
+                for address in look_behind(&endpoint.host, endpoint.port).await {
+                    refuse_address(&endpoint.host, address, granted).map_err(CallFault::Answer)?;
+                }
+            }
+        }
+        Ok(Ok(resolution))
+    }
+}
+
+/// The addresses that dialling would find behind a name. A name without one is no fault here: dialling will say
+/// so, in words that people know.
+async fn look_behind(host: &str, port: u16) -> Vec<IpAddr> {
+    if host.parse::<IpAddr>().is_ok() {
+        return Vec::new();
+    }
+    let lookup = tokio::net::lookup_host((host, port));
+    match tokio::time::timeout(LOOKUP_LIMIT, lookup).await {
+        Ok(Ok(found)) => found.map(|socket| socket.ip()).collect(),
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    }
+}

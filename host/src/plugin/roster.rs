@@ -1,0 +1,109 @@
+//! All plugins of the process, and which one decides for an object.
+
+use super::budget::Facet;
+use super::pattern::Pattern;
+use super::slot::Slot;
+use crate::decision::binding::BindingSubject;
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+type Slots = BTreeMap<String, Arc<Slot>>;
+
+/// The plugins by name. Read without a lock; one thread writes.
+#[derive(Debug)]
+pub(super) struct Roster {
+    directory: PathBuf,
+    slots: ArcSwap<Slots>,
+    changes: watch::Sender<u64>,
+}
+
+impl Roster {
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self { directory, slots: ArcSwap::default(), changes: watch::Sender::new(0) }
+    }
+
+    pub(super) fn slot(&self, name: &str) -> Option<Arc<Slot>> {
+        self.slots.load().get(name).cloned()
+    }
+
+    pub(super) fn all(&self) -> Arc<Slots> {
+        self.slots.load_full()
+    }
+
+    /// The slot of that name, made when there is none.
+    pub(super) fn open_slot(&self, name: &str, path: PathBuf) -> Arc<Slot> {
+        if let Some(slot) = self.slot(name) {
+            return slot;
+        }
+        let slot = Arc::new(Slot::new(name, path));
+        let mut slots = Slots::clone(&self.slots.load());
+        slots.insert(name.to_owned(), Arc::clone(&slot));
+        self.slots.store(Arc::new(slots));
+        slot
+    }
+
+    pub(super) fn remove_slot(&self, name: &str) {
+        let mut slots = Slots::clone(&self.slots.load());
+        slots.remove(name);
+        self.slots.store(Arc::new(slots));
+    }
+
+    /// Tells those who keep answers to ask again.
+    pub(super) fn announce(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Why a name leads nowhere, for people.
+    pub(super) fn absence(&self, name: &str) -> String {
+        let slots = self.slots.load();
+        let present: Vec<&str> = slots.keys().map(String::as_str).collect();
+        let present = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
+        let directory = self.directory.display();
+        format!("no plugin is named {name:?}: put {name}.wasm into {directory} (present: {present})")
+    }
+
+    /// The plugin that decides for an object: the one its annotation names, else the one whose manifest says
+    /// most precisely that it does. Two that say so equally precisely are a conflict; neither is chosen.
+    pub(super) fn bound(&self, subject: &BindingSubject, facet: Facet) -> Option<String> {
+        if let Some(name) = &subject.plugin {
+            return Some(name.clone());
+        }
+        let (namespace, name) = &subject.service;
+        let service = format!("{namespace}/{name}");
+        let mut best: Option<(usize, Vec<String>)> = None;
+        for (plugin, slot) in self.slots.load().iter() {
+            let Some(current) = slot.current().filter(|current| current.has(facet)) else { continue };
+            let bindings = &current.profile.manifest.spec.bindings;
+            let by_service = most_precise(&bindings.services, &service);
+            let by_api_service = most_precise(&bindings.api_services, &subject.api_service);
+            let Some(precision) = by_service.max(by_api_service) else { continue };
+            match best.as_mut() {
+                Some((so_far, plugins)) if *so_far == precision => plugins.push(plugin.clone()),
+                Some((so_far, _)) if *so_far > precision => {}
+                _ => best = Some((precision, vec![plugin.clone()])),
+            }
+        }
+        let (_, mut plugins) = best?;
+        if plugins.len() > 1 {
+            tracing::warn!(
+                service,
+                plugins = plugins.join(", "),
+                "the manifests of several plugins bind the same service equally precisely, so none is taken; name \
+                 one with an annotation"
+            );
+            return None;
+        }
+        plugins.pop()
+    }
+}
+
+fn most_precise(patterns: &[Pattern], text: &str) -> Option<usize> {
+    patterns.iter().filter(|pattern| pattern.matches(text)).map(Pattern::precision).max()
+}
