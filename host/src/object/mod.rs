@@ -4,7 +4,9 @@
 //! schema, [`managed_fields`] notes who wrote what, [`lifecycle`] prepares and validates it.
 
 pub mod age;
+pub mod changes;
 pub mod decode;
+pub mod field_set;
 pub mod fit;
 pub mod lifecycle;
 pub mod managed_fields;
