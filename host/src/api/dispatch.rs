@@ -11,6 +11,7 @@ use super::view::Presentation;
 use crate::kind::Kind;
 use crate::model::failure::Failure;
 use crate::model::request_info::{RequestInfo, ResourceTarget};
+use crate::observe::Metrics;
 use crate::registry::{ObjectKey, Part};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -56,13 +57,16 @@ where
 {
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let Some(target) = &info.target else { return plain(api, info, &parts, &query).await };
-    let Some(call) = resource_call(api.kinds, target, query, parts.headers) else {
+    let is_collection = is_collection(info, target);
+    let Some(call) = resource_call(api.kinds, target, is_collection, query, parts.headers) else {
         return Err(Failure::no_such_resource());
     };
-    let is_collection = target_is_collection(info, target);
     let has_all_namespaces = call.kind.is_namespaced() && call.key.namespace.is_empty();
-    if info.verb == "watch" && parts.method == Method::GET {
-        return super::watching::watch(api, call).await;
+    match info.verb.as_str() {
+        "watch" if parts.method == Method::GET => return super::watching::watch(api, call).await,
+        "watch" => return Err(Failure::method_not_allowed()),
+        "proxy" => return Err(Failure::no_such_resource()),
+        _ => {}
     }
     match (is_collection, parts.method) {
         (true, Method::GET) => super::reading::list(api, &call).await,
@@ -83,13 +87,14 @@ where
 }
 
 /// A field selector gives lists a name as well, so the verb alone does not tell.
-fn target_is_collection(info: &RequestInfo, target: &ResourceTarget) -> bool {
+fn is_collection(info: &RequestInfo, target: &ResourceTarget) -> bool {
     matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") || target.name.is_empty()
 }
 
 fn resource_call(
     kinds: &[&'static Kind],
     target: &ResourceTarget,
+    is_collection: bool,
     query: Query,
     headers: HeaderMap,
 ) -> Option<Call> {
@@ -97,7 +102,7 @@ fn resource_call(
     if !kind.is_namespaced() && !target.namespace.is_empty() {
         return None;
     }
-    if kind.is_namespaced() && target.namespace.is_empty() && !target.subresource.is_empty() {
+    if kind.is_namespaced() && target.namespace.is_empty() && !is_collection {
         return None;
     }
     let part = match target.subresource.as_str() {
@@ -160,5 +165,5 @@ async fn plain(
 fn metrics(api: &Arc<Api>) -> Result<Reply, Failure> {
     let rendered = api.metrics.render().map_err(Failure::internal)?;
     let body = reply::whole(Bytes::from(rendered));
-    Ok(reply::with_body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body))
+    Ok(reply::with_body(StatusCode::OK, Metrics::CONTENT_TYPE, body))
 }

@@ -6,6 +6,7 @@
 mod body;
 mod dispatch;
 mod index;
+mod labels;
 mod negotiation;
 mod options;
 mod query;
@@ -18,6 +19,9 @@ mod stream;
 mod view;
 mod watching;
 mod writing;
+
+#[cfg(test)]
+mod tests;
 
 pub use readiness::Readiness;
 pub use service::{Api, ApiConfig};

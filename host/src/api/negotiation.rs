@@ -47,6 +47,8 @@ pub struct Accepted {
     pub format: Format,
     /// What is written.
     pub view: View,
+    /// Whether the client unpacks gzip.
+    pub gzip: bool,
 }
 
 /// What a route can produce, which decides the words of a refusal.
@@ -82,10 +84,25 @@ pub fn negotiate(
         }
         if let Some(view) = view_of(&clause.parameters) {
             let pretty = format == Format::Json && wants_pretty(headers, query);
-            return Ok(Accepted { format: if pretty { Format::PrettyJson } else { format }, view });
+            let format = if pretty { Format::PrettyJson } else { format };
+            return Ok(Accepted { format, view, gzip: accepts_gzip(headers) });
         }
     }
     Err(if known { impossible(offer) } else { unknown(offer) })
+}
+
+/// The form of a failure: what the client reads first, JSON when that cannot be had.
+pub fn error_format(headers: &HeaderMap) -> Format {
+    clauses(headers).iter().find_map(|clause| format_of(&clause.media_type)).unwrap_or_default()
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok()).any(|line| {
+        line.split(',').any(|coding| {
+            let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+            name.trim() == "gzip" && !matches!(weight.trim(), "q=0" | "q=0.0")
+        })
+    })
 }
 
 fn unknown(offer: Offer) -> Failure {

@@ -4,9 +4,15 @@ use super::negotiation::{Accepted, Format};
 use crate::model::failure::Failure;
 use crate::route::{LocalBody, LocalError};
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
+use std::io::Write;
+
+/// Answers from this size on are packed for clients that unpack, in bytes.
+const GZIP_MIN: usize = 128 * 1024;
 
 /// A response with a whole body.
 pub type Reply = Response<LocalBody>;
@@ -27,9 +33,21 @@ pub fn with_body(status: StatusCode, content_type: &'static str, body: LocalBody
 /// An object, a list or a document in the form agreed on.
 pub fn value(status: StatusCode, accepted: Accepted, value: &Value) -> Reply {
     match encode(accepted.format, value) {
+        Ok(bytes) if accepted.gzip && bytes.len() > GZIP_MIN => packed(status, accepted.format, &bytes),
         Ok(bytes) => with_body(status, accepted.format.content_type(), whole(bytes)),
         Err(e) => failure(&Failure::internal(e)),
     }
+}
+
+/// A large answer with gzip, as upstream sends it (contract §7.10).
+fn packed(status: StatusCode, format: Format, bytes: &[u8]) -> Reply {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::fast());
+    let packed = encoder.write_all(bytes).and_then(|()| encoder.finish());
+    let Ok(packed) = packed else { return with_body(status, format.content_type(), whole(bytes.to_vec())) };
+    let mut response = with_body(status, format.content_type(), whole(packed));
+    response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    response
 }
 
 /// Plain text, as health checks and metrics answer.

@@ -1,6 +1,8 @@
 //! The door: every request that Umbel answers itself comes in here.
 
 use super::dispatch::dispatch;
+use super::labels::labels;
+use super::negotiation::error_format;
 use super::query::{Query, parse_duration};
 use super::readiness::Readiness;
 use super::reply::{self, Reply};
@@ -8,7 +10,7 @@ use crate::kind::Kind;
 use crate::model::failure::Failure;
 use crate::model::identity::Caller;
 use crate::model::request_info::RequestInfo;
-use crate::observe::{Metrics, RequestLabels};
+use crate::observe::Metrics;
 use crate::registry::Registry;
 use crate::route::{LocalApi, LocalBody, Shared};
 use futures_util::future::BoxFuture;
@@ -81,6 +83,7 @@ impl Api {
         let audit_id = parts.headers.get(&AUDIT_ID).cloned().unwrap_or_else(new_audit_id);
         let is_dry_run = Query::parse(query_text).first("dryRun").is_some();
         let deadline = deadline(&info, query_text);
+        let error_format = error_format(&parts.headers);
         let method = parts.method.clone();
         tracing::debug!(method = %method, path = %info.path, user = %caller.user, "request");
 
@@ -89,14 +92,17 @@ impl Api {
             Ok(None) => dispatch(&self, &info, parts, body).await,
             Ok(Some(limit)) => match tokio::time::timeout(limit, dispatch(&self, &info, parts, body)).await {
                 Ok(answered) => answered,
-                Err(_) => Err(too_slow()),
+                Err(_) => {
+                    self.metrics.count_termination(&labels(self.kinds, &info, &method, is_dry_run), 504);
+                    Err(too_slow())
+                }
             },
         };
         let mut response = answered.unwrap_or_else(|failure| {
             if failure.code >= 500 {
                 tracing::warn!(method = %method, path = %info.path, error = %failure.message, "refused");
             }
-            reply::failure(&failure)
+            reply::failure_in(error_format, &failure)
         });
         finish(&mut response, &method, audit_id);
         let labels = labels(self.kinds, &info, &method, is_dry_run);
@@ -170,45 +176,4 @@ fn too_slow() -> Failure {
 
 fn shutting_down() -> Failure {
     Failure::unavailable("the server is shutting down").retry_after(1)
-}
-
-/// Labels from fixed sets only, so that clients cannot grow the number of series.
-fn labels<'a>(
-    kinds: &[&'static Kind],
-    info: &'a RequestInfo,
-    method: &Method,
-    is_dry_run: bool,
-) -> RequestLabels<'a> {
-    let verb = match (info.verb.as_str(), method.as_str()) {
-        ("list", _) => "LIST",
-        ("watch", _) => "WATCH",
-        ("deletecollection", _) => "DELETECOLLECTION",
-        (_, "GET" | "HEAD") => "GET",
-        (_, "POST") => "POST",
-        (_, "PUT") => "PUT",
-        (_, "PATCH") => "PATCH",
-        (_, "DELETE") => "DELETE",
-        _ => "other",
-    };
-    let dry_run = if is_dry_run { "All" } else { "" };
-    let known = info.target.as_ref().and_then(|target| {
-        let kind = Kind::find_in(kinds, &target.group, &target.version, &target.resource)?;
-        Some((kind, target))
-    });
-    let Some((kind, target)) = known else { return RequestLabels { verb, ..RequestLabels::default() } };
-    let scope = match (target.name.is_empty(), target.namespace.is_empty()) {
-        (false, _) if !matches!(verb, "LIST" | "WATCH" | "DELETECOLLECTION") => "resource",
-        (_, false) => "namespace",
-        _ => "cluster",
-    };
-    let subresource = if target.subresource == "status" { "status" } else { "" };
-    RequestLabels {
-        verb,
-        group: kind.group,
-        version: kind.version,
-        resource: kind.plural,
-        subresource,
-        scope,
-        dry_run,
-    }
 }

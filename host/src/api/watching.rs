@@ -12,6 +12,7 @@ use crate::kind::Kind;
 use crate::model::failure::Failure;
 use crate::model::object::Object;
 use crate::object::shape::empty;
+use crate::observe::{LongRunning, RequestLabels};
 use crate::registry::{ObjectEvent, ObjectWatch, WatchOptions, WatchStart, parse_revision};
 use crate::store::Revision;
 use bytes::Bytes;
@@ -48,6 +49,15 @@ pub async fn watch(api: &Arc<Api>, call: Call) -> Result<Reply, Failure> {
         None | Some(0) => MIN_DURATION + MIN_DURATION.mul_f64(fastrand::f64()),
         Some(seconds) => Duration::from_secs(seconds),
     };
+    let scope = if call.key.namespace.is_empty() { "cluster" } else { "namespace" };
+    let running = api.metrics.long_running(&RequestLabels {
+        verb: "WATCH",
+        group: call.kind.group,
+        version: call.kind.version,
+        resource: call.kind.plural,
+        scope,
+        ..RequestLabels::default()
+    });
     let (sender, body) = stream::channel();
     let events = EventStream {
         kind: call.kind,
@@ -57,6 +67,7 @@ pub async fn watch(api: &Arc<Api>, call: Call) -> Result<Reply, Failure> {
         position: None,
         allow_bookmarks: parameters.allow_bookmarks,
         announces_initial: parameters.send_initial_events == Some(true),
+        _running: running,
     };
     tokio::spawn(events.run(watch, Instant::now() + lasts));
     Ok(reply::with_body(StatusCode::OK, presentation.accepted.format.content_type(), body))
@@ -82,6 +93,8 @@ struct EventStream {
     position: Option<Revision>,
     allow_bookmarks: bool,
     announces_initial: bool,
+    /// Counts the watch while it lasts.
+    _running: LongRunning,
 }
 
 /// The client is gone.
