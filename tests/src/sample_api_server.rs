@@ -44,20 +44,28 @@ impl SampleApiServer {
     /// # Errors
     /// When it does not start.
     pub async fn start_for(data_dir: &Path) -> Result<Self> {
+        Self::start_as("default/flunders", data_dir).await
+    }
+
+    /// The same as the backend `service` (`namespace/name`).
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_as(service: &str, data_dir: &Path) -> Result<Self> {
         let mut server = Self {
             process: None,
             etcd: Etcd::start().await?,
             port: free_port()?,
             directory: TempDir::new()?,
         };
-        server.prepare(data_dir)?;
+        server.prepare(service, data_dir)?;
         server.restart().await?;
         Ok(server)
     }
 
-    fn prepare(&self, data_dir: &Path) -> Result<()> {
+    fn prepare(&self, service: &str, data_dir: &Path) -> Result<()> {
         let output = Command::new(umbel_program()?)
-            .args(["backend", "init", "default/flunders", "--group", "wardle.example.com"])
+            .args(["backend", "init", service, "--group", "wardle.example.com"])
             .args(["--version", "v1beta1", "--version", "v1alpha1", "--port", &self.port.to_string()])
             .arg("--out")
             .arg(self.files())
@@ -66,6 +74,11 @@ impl SampleApiServer {
             .output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(())
+    }
+
+    /// Where it listens on `127.0.0.1`.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     fn files(&self) -> PathBuf {
