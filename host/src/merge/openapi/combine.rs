@@ -10,7 +10,7 @@ const KINDS: &str = "x-kubernetes-group-version-kind";
 /// Adds `source` to `target` (contract §4.1): a path that is there already stays as it is; a definition or
 /// parameter of the same name and content is shared; one of the same name and other content, or that refers to
 /// such a one, is renamed `<name>_v2`, `_v3` and so on with all references to it.
-pub fn combine(target: &mut Value, mut source: Value) {
+pub(super) fn combine(target: &mut Value, mut source: Value) {
     let differing = differing_names(target, &source);
     if !differing.is_empty() {
         rename_apart(target, &mut source, &differing);

@@ -11,7 +11,7 @@ pub(super) const SECTIONS: [(&str, &str); 3] =
 
 /// Removes every path of an OpenAPI v2 document outside the given group-versions, and what only those paths
 /// needed (contract §4.1). Definitions that name a kind of these group-versions stay.
-pub fn keep_group_versions(document: &mut Value, kept: &BTreeSet<GroupVersion>) {
+pub(super) fn keep_group_versions(document: &mut Value, kept: &BTreeSet<GroupVersion>) {
     let prefixes: Vec<_> = kept.iter().map(|gv| format!("/apis/{}/{}/", gv.group, gv.version)).collect();
     if let Some(Value::Object(paths)) = document.get_mut("paths") {
         paths.retain(|path, _| prefixes.iter().any(|prefix| path.starts_with(prefix)));

@@ -8,13 +8,10 @@ mod meta;
 mod operation;
 mod own;
 mod parameter;
+mod prepare;
 mod protobuf;
 mod reference;
 mod version2;
 
-pub use combine::combine;
 pub use convert::convert_to_v3;
-pub use filter::keep_group_versions;
-pub use own::own_document;
-pub use protobuf::encode_v2;
-pub use version2::own_document_v2;
+pub use prepare::{OwnDocuments, prepare_backend_v2, prepare_v3};

@@ -9,7 +9,7 @@ use crate::model::schema::Record;
 use serde_json::{Map, Value, json};
 
 /// The document of the group-version of `kinds`, which all share it (contract §4.2).
-pub fn own_document(kinds: &[&'static Kind]) -> Value {
+pub(super) fn own_document(kinds: &[&'static Kind]) -> Value {
     let mut paths = Map::new();
     let mut definitions = Definitions::default();
     if let Some(first) = kinds.first() {
@@ -88,8 +88,8 @@ fn add_kind(definitions: &mut Definitions, kind: &Kind, schema: &'static Record)
 mod tests {
     use super::*;
     use crate::kind::{api_service, external_name};
-    use crate::merge::openapi::own_document_v2;
     use crate::merge::openapi::reference::each_reference;
+    use crate::merge::openapi::version2::own_document_v2;
 
     fn operations(document: &Value) -> Vec<String> {
         let mut lines = Vec::new();

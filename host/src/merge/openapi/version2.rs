@@ -1,11 +1,11 @@
-//! An OpenAPI v3 document of our own in the form of OpenAPI v2. Only what [`super::own_document`] writes is
+//! An OpenAPI v3 document of our own in the form of OpenAPI v2. Only what [`super::own`] writes is
 //! understood, which has one schema for all media types of a body.
 
 use super::definition::REFERENCE;
 use serde_json::{Map, Value, json};
 
 /// Says the same as `document` in OpenAPI v2.
-pub fn own_document_v2(document: &Value) -> Value {
+pub(super) fn own_document_v2(document: &Value) -> Value {
     let paths = convert_each(document.get("paths"), path_item);
     let definitions = convert_each(document.pointer("/components/schemas"), schema);
     json!({"swagger": "2.0", "info": document.get("info"), "paths": paths, "definitions": definitions})

@@ -13,7 +13,7 @@ use prost::Message;
 use serde_json::{Map, Value};
 
 /// An OpenAPI v2 document in JSON as protobuf.
-pub fn encode_v2(document: &Value) -> Vec<u8> {
+pub(crate) fn encode_v2(document: &Value) -> Vec<u8> {
     let section = |name: &str| document.get(name).and_then(Value::as_object);
     let info =
         section("info").map(|info| Info { title: text(info, "title"), version: text(info, "version") });

@@ -8,7 +8,7 @@ mod document;
 mod message;
 mod schema;
 
-pub use document::encode_v2;
+pub(super) use document::encode_v2;
 
 use message::{Any, NamedAny};
 use serde_json::{Map, Value};
