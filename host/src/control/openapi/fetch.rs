@@ -1,0 +1,182 @@
+//! One round of asking a backend for its documents.
+
+use super::download::{Download, Received, Wanted};
+use super::source::Source;
+use crate::merge::openapi::{convert_to_v3, prepare_backend_v2, prepare_v3};
+use crate::model::group_version::GroupVersion;
+use crate::route::HashedDocument;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Largest index, in bytes.
+const INDEX_MAX: usize = 4 << 20;
+/// Largest document of one group-version, in bytes; the whole of Kubernetes' core is 4 MB.
+const DOCUMENT_MAX: usize = 16 << 20;
+/// Largest OpenAPI v2 document, which describes a whole server, in bytes.
+const V2_MAX: usize = 64 << 20;
+/// Largest sum of the documents of one backend, in bytes.
+const BACKEND_MAX: usize = 128 << 20;
+
+/// What is known of one backend.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    /// Entity tag of the index, or of the v2 document where there is no index.
+    etag: Option<String>,
+    /// The group-versions for which `etag` was asked: with others an unchanged answer says nothing.
+    pub(super) asked_for: BTreeSet<GroupVersion>,
+    /// The documents, each with the URL that the backend gave for it.
+    pub(super) v3: BTreeMap<GroupVersion, (String, HashedDocument)>,
+    /// Its OpenAPI v2 document, kept to its own group-versions.
+    pub(super) v2: Option<Bytes>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    paths: BTreeMap<String, IndexEntry>,
+}
+
+#[derive(Deserialize)]
+struct IndexEntry {
+    #[serde(rename = "serverRelativeURL")]
+    url: String,
+}
+
+/// Asks a backend what has changed since `known`. `None` when nothing has.
+///
+/// # Errors
+/// When an answer is missing, too large or broken; whatever was known stays.
+pub(super) async fn ask(
+    download: &dyn Download,
+    source: &Source,
+    known: &Known,
+) -> Result<Option<Known>, String> {
+    let etag = known.etag.clone().filter(|_| known.asked_for == source.group_versions);
+    let wanted = Wanted { path: "/openapi/v3".to_owned(), etag: etag.clone(), max: INDEX_MAX };
+    let answer = download.get(&source.backend, wanted).await?;
+    match answer.status {
+        304 if etag.is_some() => Ok(None),
+        200 => take_index(download, source, known, answer).await.map(Some),
+        404 => ask_v2_only(download, source, known, etag).await,
+        status => Err(format!("GET /openapi/v3: status {status}")),
+    }
+}
+
+async fn take_index(
+    download: &dyn Download,
+    source: &Source,
+    known: &Known,
+    answer: Received,
+) -> Result<Known, String> {
+    let index: Index = serde_json::from_slice(&answer.body)
+        .map_err(|error| format!("GET /openapi/v3: the answer is no index: {error}"))?;
+    let mut new = Known { etag: answer.etag, asked_for: source.group_versions.clone(), ..Known::default() };
+    let mut size = 0_usize;
+    for group_version in &source.group_versions {
+        let Some(entry) = index.paths.get(&format!("apis/{group_version}")) else { continue };
+        let document = match known.v3.get(group_version) {
+            Some((url, document)) if *url == entry.url && url.contains("hash=") => document.clone(),
+            _ => get_document(download, source, &entry.url).await?,
+        };
+        size = size.saturating_add(document.document.identity.len());
+        if size > BACKEND_MAX {
+            return Err(format!("its documents together are larger than {BACKEND_MAX} bytes"));
+        }
+        new.v3.insert(group_version.clone(), (entry.url.clone(), document));
+    }
+    // Servers make both versions from one source: the second is asked for again only when the first has changed.
+    let is_same = new.v3.keys().eq(known.v3.keys())
+        && new.v3.values().zip(known.v3.values()).all(|((_, new), (_, old))| new.hash == old.hash);
+    new.v2 = if is_same && known.v2.is_some() { known.v2.clone() } else { get_v2(download, source).await? };
+    Ok(new)
+}
+
+async fn get_document(download: &dyn Download, source: &Source, url: &str) -> Result<HashedDocument, String> {
+    let mut path = url.to_owned();
+    // A hash that went stale since the index was read is redirected to the present one.
+    for _ in 0..2 {
+        if !path.starts_with("/openapi/v3/") {
+            return Err(format!("its index names {path:?}, which is not below /openapi/v3/"));
+        }
+        let wanted = Wanted { path: path.clone(), etag: None, max: DOCUMENT_MAX };
+        let answer = download.get(&source.backend, wanted).await?;
+        match (answer.status, answer.location) {
+            (200, _) => {
+                check_document(&answer.body).map_err(|error| format!("GET {path}: {error}"))?;
+                return Ok(prepare_v3(answer.body));
+            }
+            (301 | 302 | 307 | 308, Some(location)) => path = location,
+            (status, _) => return Err(format!("GET {path}: status {status}")),
+        }
+    }
+    Err(format!("GET {url}: redirected twice"))
+}
+
+fn check_document(body: &[u8]) -> Result<(), String> {
+    #[derive(Deserialize)]
+    struct Head {
+        openapi: String,
+        #[serde(rename = "paths")]
+        _paths: BTreeMap<String, IgnoredAny>,
+    }
+    let head: Head = serde_json::from_slice(body)
+        .map_err(|error| format!("the answer is no OpenAPI document: {error}"))?;
+    if head.openapi.starts_with("3.") {
+        Ok(())
+    } else {
+        Err(format!("the document says that it is OpenAPI {:?}, not 3", head.openapi))
+    }
+}
+
+/// The v2 document beside v3 ones. Only old clients read it, so a backend without it is no fault.
+async fn get_v2(download: &dyn Download, source: &Source) -> Result<Option<Bytes>, String> {
+    let wanted = Wanted { path: "/openapi/v2".to_owned(), etag: None, max: V2_MAX };
+    let answer = download.get(&source.backend, wanted).await?;
+    match answer.status {
+        200 => Ok(Some(prepare_backend_v2(parse_v2(&answer.body)?, &source.group_versions))),
+        403 | 404 | 406 => Ok(None),
+        status => Err(format!("GET /openapi/v2: status {status}")),
+    }
+}
+
+/// A backend without v3: its v2 document is converted (contract §4.3).
+async fn ask_v2_only(
+    download: &dyn Download,
+    source: &Source,
+    known: &Known,
+    etag: Option<String>,
+) -> Result<Option<Known>, String> {
+    // The index answered 404, so the tag that is known can only be of the v2 document.
+    let etag = etag.filter(|_| known.v3.values().all(|(url, _)| url.is_empty()));
+    let wanted = Wanted { path: "/openapi/v2".to_owned(), etag: etag.clone(), max: V2_MAX };
+    let answer = download.get(&source.backend, wanted).await?;
+    let mut new = Known { etag: answer.etag, asked_for: source.group_versions.clone(), ..Known::default() };
+    match answer.status {
+        304 if etag.is_some() => return Ok(None),
+        200 => {
+            let document = parse_v2(&answer.body)?;
+            for group_version in &source.group_versions {
+                let own = prepare_backend_v2(document.clone(), &[group_version.clone()].into());
+                let own = serde_json::from_slice(&own).unwrap_or_default();
+                let converted = prepare_v3(convert_to_v3(&own).to_string().into());
+                new.v3.insert(group_version.clone(), (String::new(), converted));
+            }
+            new.v2 = Some(prepare_backend_v2(document, &source.group_versions));
+        }
+        // It describes nothing.
+        404 => new.etag = None,
+        status => return Err(format!("GET /openapi/v2: status {status}")),
+    }
+    Ok(Some(new))
+}
+
+fn parse_v2(body: &[u8]) -> Result<Value, String> {
+    let document: Value = serde_json::from_slice(body)
+        .map_err(|error| format!("GET /openapi/v2: the answer is no OpenAPI document: {error}"))?;
+    match document.get("swagger").and_then(Value::as_str) {
+        Some("2.0") => Ok(document),
+        _ => Err("GET /openapi/v2: the answer is no OpenAPI 2.0 document".to_owned()),
+    }
+}
