@@ -11,7 +11,7 @@ use crate::model::failure::{FieldError, quoted};
 use crate::model::object::Object;
 use crate::model::schema::{Field, ListSharing, Record, Schema, ZeroValue};
 use crate::object::age::age_cell;
-use crate::object::names;
+use crate::object::{metadata_rules, names};
 
 /// The port that an APIService without `spec.service.port` means.
 pub const DEFAULT_PORT: i32 = 443;
@@ -167,19 +167,26 @@ impl KindRules for Rules {
         vec![FieldError::invalid(field, quoted(name), rule)]
     }
 
-    fn validate(&self, object: &Object, _old: Option<&Object>) -> Vec<FieldError> {
+    fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<FieldError> {
         let Some(spec) = typed(object).map(|o| o.spec.unwrap_or_default()) else {
             return vec![FieldError::invalid("spec", "", "does not have the shape of an APIServiceSpec")];
         };
-        let mut errors = validate_group_version(&spec);
+        let mut errors = Vec::new();
+        if let Some(old) = old {
+            // A change is held against the rules of metadata once more, and each failure is reported again, as
+            // clients know it (contract §1.3).
+            errors.extend(metadata_rules::check_change(object, old));
+            errors.extend(metadata_rules::check(&KIND, object));
+        }
+        errors.extend(validate_group_version(&spec));
         errors.extend(validate_ranks(&spec));
         errors.extend(validate_target(&spec));
         errors
     }
 
-    fn validate_status(&self, object: &Object, _old: &Object) -> Vec<FieldError> {
+    fn validate_status(&self, object: &Object, old: &Object) -> Vec<FieldError> {
         let conditions = object.at(&["status", "conditions"]).and_then(Value::as_array);
-        let mut errors = Vec::new();
+        let mut errors = metadata_rules::check_change(object, old);
         for (index, condition) in conditions.into_iter().flatten().enumerate() {
             let status = condition.get("status").and_then(Value::as_str).unwrap_or_default();
             if !["True", "False", "Unknown"].contains(&status) {

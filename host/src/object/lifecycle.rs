@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::metadata;
+use super::{metadata, metadata_rules};
 use crate::kind::Kind;
 use crate::model::failure::{Failure, FieldError};
 use crate::model::object::Object;
@@ -28,7 +28,7 @@ pub fn create(kind: &'static Kind, object: &mut Object, birth: Birth<'_>) -> Res
     metadata::generate_name(object, birth.random);
     clear_status(kind, object);
     kind.rules.prepare_for_create(object, birth.now);
-    let mut errors = metadata::validate_for_create(kind, object);
+    let mut errors = metadata_rules::check(kind, object);
     errors.extend(kind.rules.validate(object, None));
     refuse(kind, object, errors)
 }
@@ -41,7 +41,8 @@ pub fn update(kind: &'static Kind, object: &mut Object, stored: &Object) -> Resu
     if kind.has_status {
         restore(object, stored, "status");
     }
-    let mut errors = metadata::validate_for_update(kind, object, stored);
+    metadata::keep_for_update(object, stored);
+    let mut errors = metadata_rules::check_change(object, stored);
     errors.extend(kind.rules.validate(object, Some(stored)));
     refuse(kind, object, errors)
 }
@@ -52,7 +53,11 @@ pub fn update(kind: &'static Kind, object: &mut Object, stored: &Object) -> Resu
 /// 422 with every cause.
 pub fn update_status(kind: &'static Kind, object: &mut Object, stored: &Object) -> Result<(), Failure> {
     restore(object, stored, "spec");
-    let mut errors = metadata::validate_for_update(kind, object, stored);
+    for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+        metadata::restore(object, stored, field);
+    }
+    metadata::keep_for_update(object, stored);
+    let mut errors = metadata_rules::check_change(object, stored);
     errors.extend(kind.rules.validate_status(object, stored));
     refuse(kind, object, errors)
 }
@@ -78,3 +83,6 @@ fn refuse(kind: &Kind, object: &Object, errors: Vec<FieldError>) -> Result<(), F
     }
     Err(Failure::invalid(kind.group, kind.kind, object.name(), &errors))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,9 @@
-//! The rules of `metadata`.
+//! What the server fills in `metadata`.
 
 use jiff::Timestamp;
 
 use crate::kind::Kind;
 use crate::kind::condition::time_text;
-use crate::model::failure::FieldError;
 use crate::model::object::Object;
 
 const GENERATED_LENGTH: usize = 5;
@@ -43,17 +42,82 @@ pub fn generate_name(object: &mut Object, random: &mut dyn FnMut(usize) -> usize
     object.set(&["metadata", "name"], name);
 }
 
-/// What is wrong with the metadata of a new object.
-pub fn validate_for_create(kind: &Kind, object: &Object) -> Vec<FieldError> {
-    let _ = kind;
-    if object.name().is_empty() {
-        return vec![FieldError::required("metadata.name", "name or generateName is required")];
+/// Keeps in a changed object what only the server writes.
+pub fn keep_for_update(object: &mut Object, stored: &Object) {
+    let mut keep = |field: &str| {
+        if let Some(value) = stored.at(&["metadata", field]) {
+            object.set(&["metadata", field], value.clone());
+        }
+    };
+    keep("creationTimestamp");
+    keep("deletionTimestamp");
+    if stored.uid().is_empty() {
+        return;
     }
-    Vec::new()
+    for field in ["uid", "deletionGracePeriodSeconds"] {
+        if object.at(&["metadata", field]).is_none() {
+            restore(object, stored, field);
+        }
+    }
 }
 
-/// What is wrong with the change of metadata.
-pub fn validate_for_update(kind: &Kind, object: &Object, stored: &Object) -> Vec<FieldError> {
-    let _ = stored;
-    validate_for_create(kind, object)
+/// Gives a field of the metadata back its stored value, or its absence.
+pub fn restore(object: &mut Object, stored: &Object, field: &str) {
+    match stored.at(&["metadata", field]) {
+        Some(value) => object.set(&["metadata", field], value.clone()),
+        None => {
+            object.take(&["metadata", field]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kind::{api_service, external_name};
+
+    fn object(metadata: serde_json::Value) -> Object {
+        Object::from_value(json!({ "metadata": metadata })).unwrap()
+    }
+
+    #[test]
+    fn a_new_object_gets_its_identity_from_the_server() {
+        let mut new = object(json!({
+            "name": "a", "namespace": "x", "uid": "mine", "creationTimestamp": "2000-01-01T00:00:00Z",
+            "deletionTimestamp": "2000-01-01T00:00:00Z", "deletionGracePeriodSeconds": 3,
+        }));
+        let mut namespaced = new.clone();
+        fill_for_create(&api_service::KIND, &mut new, "", "u", Timestamp::UNIX_EPOCH);
+        let wanted = json!({"name": "a", "uid": "u", "creationTimestamp": "1970-01-01T00:00:00Z"});
+        assert_eq!(new, object(wanted));
+        fill_for_create(&external_name::KIND, &mut namespaced, "n", "u", Timestamp::UNIX_EPOCH);
+        assert_eq!(namespaced.namespace(), "n");
+    }
+
+    #[test]
+    fn names_are_generated_from_the_alphabet_and_stay_short() {
+        let mut new = object(json!({"generateName": format!("{}é", "x".repeat(57))}));
+        let mut next = 0;
+        generate_name(&mut new, &mut |below| {
+            next = (next + 1) % below;
+            next
+        });
+        assert_eq!(new.name(), format!("{}cdfgh", "x".repeat(57)));
+        let mut named = object(json!({"name": "a", "generateName": "b-"}));
+        generate_name(&mut named, &mut |_| 0);
+        assert_eq!(named.name(), "a");
+    }
+
+    #[test]
+    fn an_update_cannot_touch_what_the_server_writes() {
+        let stored = object(json!({
+            "uid": "u", "creationTimestamp": "2000-01-01T00:00:00Z",
+            "deletionTimestamp": "2001-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0,
+        }));
+        let mut changed = object(json!({"creationTimestamp": "1999-01-01T00:00:00Z"}));
+        keep_for_update(&mut changed, &stored);
+        assert_eq!(changed, stored);
+    }
 }

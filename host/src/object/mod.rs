@@ -11,6 +11,7 @@ pub mod fit;
 pub mod lifecycle;
 pub mod managed_fields;
 pub mod metadata;
+pub mod metadata_rules;
 pub mod names;
 pub mod node;
 pub mod partial;

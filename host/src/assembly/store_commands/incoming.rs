@@ -5,7 +5,7 @@ use crate::kind::condition::time_text;
 use crate::model::failure::Failure;
 use crate::model::object::Object;
 use crate::object::decode::{Encoding, FieldValidation, decode_object};
-use crate::object::metadata;
+use crate::object::metadata_rules;
 use crate::object::yaml_stream::Place;
 use crate::registry::ObjectKey;
 use jiff::Timestamp;
@@ -61,7 +61,7 @@ fn read(place: Place, object: &Object) -> Result<Incoming, Vec<String>> {
     let decoded = decode_object(kind, &body, Encoding::Json).map_err(refuse)?;
     let (mut object, _) = decoded.accept(FieldValidation::Strict).map_err(refuse)?;
     object.take(&["metadata", "resourceVersion"]);
-    let mut errors = metadata::validate_for_create(kind, &object);
+    let mut errors = metadata_rules::check(kind, &object);
     errors.extend(kind.rules.validate(&object, None));
     if !errors.is_empty() {
         return Err(vec![Failure::invalid(kind.group, kind.kind, object.name(), &errors).message]);
