@@ -6,6 +6,7 @@ mod cli;
 mod first_start;
 mod golden;
 mod old_and_new_kubectl;
+mod proxying;
 mod restart;
 mod sample_apiserver;
 mod store_commands;

@@ -19,7 +19,7 @@ pub fn authenticate(client: &Client, headers: &HeaderMap) -> Result<Arc<Caller>,
     }
     match headers.get(AUTHORIZATION) {
         Some(value) => {
-            let known = bearer(value.as_bytes()).and_then(|token| client.worker.config.tokens.find(token));
+            let known = bearer(value.as_bytes()).and_then(|token| client.worker.inputs.tokens.find(token));
             known.cloned().ok_or_else(|| Box::new(Failure::unauthorized()))
         }
         None if matches!(client.certificate, PeerCertificate::Refused(_)) => {

@@ -145,7 +145,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
         if refuse_plain_http(&mut stream).await? {
             return Ok(None);
         }
-        let tls = worker.config.tls.load_full();
+        let tls = worker.inputs.tls.load_full();
         handshake(stream, &tls).await.map(Some)
     });
     let (stream, certificate) = match tokio::time::timeout(HANDSHAKE_TIMEOUT, opening).await {

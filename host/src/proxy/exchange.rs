@@ -76,7 +76,7 @@ enum Destination {
 
 fn dispatch(client: &Client, request: &Request<Incoming>) -> Result<Destination, Box<Failure>> {
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
-    let snapshot = client.worker.config.snapshots.load();
+    let snapshot = client.worker.inputs.snapshots.load();
     let answer = match locate(path) {
         Place::Version { group, version, rest } => {
             let Some(route) = snapshot.route(group, version) else { return Err(nowhere()) };
@@ -137,5 +137,5 @@ async fn ask_local(
     request: Request<Incoming>,
     caller: Arc<Caller>,
 ) -> Response<AnswerBody> {
-    client.worker.config.local.serve(request, caller).await.map(AnswerBody::local)
+    client.worker.inputs.local.serve(request, caller).await.map(AnswerBody::local)
 }

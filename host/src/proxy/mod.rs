@@ -51,7 +51,17 @@ pub struct DataPlaneConfig {
     pub signals: Signals,
 }
 
-/// The running data plane. Dropping it cuts everything off.
+/// What every worker is given; see [`DataPlaneConfig`].
+struct Inputs {
+    tls: SharedListenTls,
+    tokens: Arc<TokenTable>,
+    drain_timeout: Duration,
+    snapshots: Arc<Shared>,
+    local: Arc<dyn LocalApi>,
+    signals: Signals,
+}
+
+/// The running data plane. Dropping it drains it.
 #[derive(Debug)]
 pub struct DataPlane {
     local_addr: SocketAddr,
@@ -65,14 +75,24 @@ impl DataPlane {
     /// # Errors
     /// When the socket or a thread cannot be set up.
     pub fn start(config: DataPlaneConfig) -> io::Result<Self> {
-        prepare_listener(&config.listener)?;
-        let local_addr = config.listener.local_addr()?;
+        let DataPlaneConfig {
+            listener,
+            workers: count,
+            tls,
+            tokens,
+            drain_timeout,
+            snapshots,
+            local,
+            signals,
+        } = config;
+        prepare_listener(&listener)?;
+        let local_addr = listener.local_addr()?;
         let (drain, draining) = watch::channel(false);
-        let config = Arc::new(config);
+        let shared = Arc::new(Inputs { tls, tokens, drain_timeout, snapshots, local, signals });
         let mut workers = Vec::new();
-        for index in 0..config.workers.max(1) {
-            let listener = config.listener.try_clone()?;
-            workers.push(worker::start(index, listener, Arc::clone(&config), draining.clone())?);
+        for index in 0..count.max(1) {
+            // Each worker closes its own copy; the socket stops listening when the last one is gone.
+            workers.push(worker::start(index, listener.try_clone()?, Arc::clone(&shared), draining.clone())?);
         }
         Ok(Self { local_addr, drain, workers })
     }

@@ -19,11 +19,16 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 
 /// Limit for the backend's answer to the upgrade.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long one side of an upgraded connection may go on after the other one ended.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether a request wants to leave HTTP.
 pub fn is_upgrade(headers: &HeaderMap) -> bool {
@@ -94,7 +99,7 @@ async fn open(client: &Rc<Client>, backend: &Backend) -> Result<(Stream, HeaderV
             Err(fault) => last = fault,
         }
         tracing::warn!(service = %backend.service, fault = %last, "cannot reach a backend for an upgrade");
-        client.worker.config.signals.report(backend.id, SignalKind::Undeliverable);
+        client.worker.inputs.signals.report(backend.id, SignalKind::Undeliverable);
         unreachable.push(index);
     }
     Err(refuse_fault(&last))
@@ -133,11 +138,29 @@ async fn exchange(
     sender.send_request(outgoing).await.map_err(|error| fault_of_http1(&error))
 }
 
-/// Copies both ways until one side ends. Holding the client keeps a drain waiting for it.
+/// Copies both ways until one side ends, then gives the other direction a moment for what is under way.
+/// Holding the client keeps a drain waiting for it.
 async fn tie(client: Rc<Client>, for_client: OnUpgrade, from_backend: OnUpgrade) {
     let (Ok(near), Ok(far)) = (for_client.await, from_backend.await) else { return };
-    let (mut near, mut far): (TokioIo<Upgraded>, TokioIo<Upgraded>) = (TokioIo::new(near), TokioIo::new(far));
-    if let Err(error) = tokio::io::copy_bidirectional(&mut near, &mut far).await {
-        tracing::debug!(client = ?client.address, %error, "upgraded connection ended early");
+    let (mut near_read, mut near_write) = tokio::io::split(TokioIo::new(near));
+    let (mut far_read, mut far_write) = tokio::io::split(TokioIo::new(far));
+    let mut up = pin!(pass_on(&mut near_read, &mut far_write));
+    let mut down = pin!(pass_on(&mut far_read, &mut near_write));
+    let rest = tokio::select! {
+        () = &mut up => tokio::time::timeout(CLOSE_TIMEOUT, down).await,
+        () = &mut down => tokio::time::timeout(CLOSE_TIMEOUT, up).await,
+    };
+    if rest.is_err() {
+        tracing::debug!(client = ?client.address, "one side of an upgraded connection ended and the other did not");
+    }
+}
+
+/// Copies one direction to its end and closes it there. A side that left without a word is an end like any
+/// other: the side that stays still gets a proper one.
+async fn pass_on(from: &mut ReadHalf<TokioIo<Upgraded>>, to: &mut WriteHalf<TokioIo<Upgraded>>) {
+    let copied = tokio::io::copy(from, to).await;
+    let closed = to.shutdown().await;
+    if let Err(error) = copied.and(closed) {
+        tracing::debug!(%error, "upgraded connection ended early");
     }
 }

@@ -1,6 +1,6 @@
 //! One worker: a thread, a single-threaded runtime, an accept loop and a tick.
 
-use super::DataPlaneConfig;
+use super::Inputs;
 use super::connection::{Gate, serve};
 use super::pool::Pool;
 use crate::listen::AcceptBackOff;
@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// What the requests of one worker share.
 pub struct Worker {
     /// What the data plane was started with.
-    pub config: Arc<DataPlaneConfig>,
+    pub(super) inputs: Arc<Inputs>,
     /// The caller without a credential.
     pub anonymous: Arc<Caller>,
     /// Connections to backends.
@@ -56,7 +56,7 @@ impl Worker {
     fn tick(&self, started: Instant) {
         self.now.set(started.elapsed().as_secs());
         self.for_each_gate(|gate| gate.expire(self.now()));
-        let snapshot = self.config.snapshots.load_full();
+        let snapshot = self.inputs.snapshots.load_full();
         if !Arc::ptr_eq(&snapshot, &self.known.borrow()) {
             self.pool.keep_only(&snapshot);
             *self.known.borrow_mut() = snapshot;
@@ -72,12 +72,12 @@ impl Worker {
 pub fn start(
     index: usize,
     listener: TcpListener,
-    config: Arc<DataPlaneConfig>,
+    inputs: Arc<Inputs>,
     draining: watch::Receiver<bool>,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         let outcome = build_runtime().and_then(|runtime| {
-            runtime.block_on(run(listener, config, draining))?;
+            runtime.block_on(run(listener, inputs, draining))?;
             runtime.shutdown_timeout(Duration::ZERO);
             Ok(())
         });
@@ -93,15 +93,15 @@ fn build_runtime() -> io::Result<LocalRuntime> {
 
 async fn run(
     listener: TcpListener,
-    config: Arc<DataPlaneConfig>,
+    inputs: Arc<Inputs>,
     mut draining: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let drain_timeout = config.drain_timeout;
+    let drain_timeout = inputs.drain_timeout;
     let worker = Rc::new(Worker {
-        pool: Pool::new(config.signals.clone()),
-        known: RefCell::new(config.snapshots.load_full()),
-        config,
+        pool: Pool::new(inputs.signals.clone()),
+        known: RefCell::new(inputs.snapshots.load_full()),
+        inputs,
         anonymous: Arc::new(Caller::anonymous()),
         now: Cell::new(0),
         gates: RefCell::default(),

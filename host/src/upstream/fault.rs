@@ -112,7 +112,8 @@ impl UpstreamFault {
                 Self::WrongName { valid_for: "other names".to_owned(), wanted: wanted.to_owned() }
             }
             CertificateError::NotValidForNameContext { presented, .. } => {
-                let names = if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
+                let names: Vec<&str> = presented.iter().map(|name| bare_name(name)).collect();
+                let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
                 Self::WrongName { valid_for: names, wanted: wanted.to_owned() }
             }
             CertificateError::Expired
@@ -122,4 +123,9 @@ impl UpstreamFault {
             other => Self::Tls(format!("failed to verify certificate: {other}")),
         }
     }
+}
+/// `DnsName("a.b")` and `IpAddress(1.2.3.4)` as people write them.
+fn bare_name(presented: &str) -> &str {
+    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.map_or(presented, |name| name.trim_matches('"'))
 }

@@ -1,0 +1,128 @@
+//! Who is let in, and what a backend learns about it.
+
+use super::backend::{Backend, echo};
+use super::pki::Authority;
+use super::plane::{Answer, Client, Plane, authorised, empty, whole};
+use anyhow::Result;
+use http::{Method, Request};
+
+const PATH: &str = "/apis/g.example/v1/things";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn query_is_forwarded_byte_for_byte() -> Result<()> {
+    let ca = Authority::new("backends")?;
+    for alpn in ["h2", "http/1.1"] {
+        let backend = Backend::start(&ca, &[alpn], echo()).await?;
+        let plane = Plane::before(backend.port, &ca)?;
+        let target = "/apis/g.example/v1/things/a%2Fb//c/?z=1&a=%20+%26;x&&b&%zz=%41";
+        for client in ["h2", "http/1.1"] {
+            let answer = plane.ask(client, Request::get(target).body(empty())?).await?;
+            assert_eq!(answer.lines()[0], format!("GET {target}"), "{client} to {alpn}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inbound_remote_headers_are_stripped() -> Result<()> {
+    let ca = Authority::new("backends")?;
+    for alpn in ["h2", "http/1.1"] {
+        let backend = Backend::start(&ca, &[alpn], echo()).await?;
+        let plane = Plane::before(backend.port, &ca)?;
+        let request = Request::post(PATH)
+            .header("x-remote-user", "root")
+            .header("x-remote-group", "forged")
+            .header("x-remote-uid", "0")
+            .header("x-remote-extra-scopes", "forged")
+            .header("x_remote_user", "root")
+            .header("impersonate-user", "root")
+            .header("connection", "x-hop")
+            .header("x-hop", "1")
+            .header("audit-id", "mine")
+            .header("accept", "application/yaml")
+            .header("x-forwarded-for", "203.0.113.9")
+            .body(whole("hello"))?;
+        let answer = plane.ask("http/1.1", request).await?;
+        let mut lines = answer.lines();
+        lines.retain(|line| !line.starts_with("host: "));
+        assert_eq!(
+            lines,
+            [
+                "POST /apis/g.example/v1/things",
+                "accept: application/yaml",
+                "audit-id: mine",
+                "content-length: 5",
+                "x-forwarded-for: 203.0.113.9, 127.0.0.1",
+                "x-forwarded-host: umbel.example",
+                "x-forwarded-proto: https",
+                "x-forwarded-uri: /apis/g.example/v1/things",
+                "x-remote-group: system:authenticated",
+                "x-remote-group: system:masters",
+                "x-remote-uid: 7",
+                "x-remote-user: ann",
+                "body: hello",
+            ],
+            "{alpn}"
+        );
+        assert_eq!(answer.headers.get_all("audit-id").iter().collect::<Vec<_>>(), ["mine"]);
+        assert_eq!(answer.headers["cache-control"], "no-cache, private");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_certificates_and_tokens_tell_callers() -> Result<()> {
+    let plane = Plane::start()?;
+    let strangers = Authority::new("strangers")?;
+    let ask = |leaf, token: Option<&'static str>, path: &'static str| {
+        let plane = &plane;
+        async move {
+            let mut client = Client::new(plane.dial(leaf, "http/1.1").await?, "http/1.1").await?;
+            let mut request = Request::get(path).body(empty())?;
+            if let Some(token) = token {
+                request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
+            }
+            Answer::read(client.send(request).await?).await
+        }
+    };
+    let master = plane.client_ca.client("eve", &["system:masters"])?;
+    assert_eq!(ask(Some(master), None, "/metrics").await?.text(), "eve /metrics");
+    assert_eq!(ask(None, Some("admin-token"), "/metrics").await?.text(), "ann /metrics");
+    assert_eq!(ask(None, None, "/readyz").await?.text(), "system:anonymous /readyz");
+    // A credential that does not hold is an error even where none is needed, and the answer is readable.
+    let forged = strangers.client("eve", &["system:masters"])?;
+    let answer = ask(Some(forged), None, "/readyz").await?;
+    assert_eq!(answer.status_object()?["reason"], "Unauthorized");
+    let forged = strangers.client("eve", &["system:masters"])?;
+    assert_eq!(ask(Some(forged), Some("admin-token"), "/metrics").await?.status, 200);
+    for (token, status) in [(Some("wrong"), 401), (None, 401), (Some("jo-token"), 403)] {
+        let answer = ask(None, token, PATH).await?;
+        assert_eq!(answer.status, status);
+        answer.status_object()?;
+    }
+    let plain = plane.client_ca.client("jo", &["staff"])?;
+    let answer = ask(Some(plain), None, "/apis/g.example/v1/namespaces/n/things/x").await?;
+    assert_eq!(
+        answer.status_object()?["message"],
+        r#"things.g.example "x" is forbidden: User "jo" cannot get resource "things" in API group "g.example" in the namespace "n""#
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_paths_are_a_status() -> Result<()> {
+    let plane = Plane::start()?;
+    for (path, status) in
+        [("/nothing/here", 404), ("/apis/g.example/v1/things", 404), ("/apis/g.example", 404)]
+    {
+        let answer = plane.get(path).await?;
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.status_object()?["message"], "the server could not find the requested resource");
+    }
+    let answer = plane.get("/apis").await?;
+    assert_eq!((answer.status, answer.headers["retry-after"].to_str()?), (503, "1"));
+    let mut client = plane.client("h2").await?;
+    let request = authorised(Request::builder().method(Method::OPTIONS).uri("/nothing").body(empty())?)?;
+    assert_eq!(Answer::read(client.send(request).await?).await?.status, 404);
+    Ok(())
+}
