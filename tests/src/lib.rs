@@ -22,4 +22,4 @@ pub use process::{Process, free_port};
 pub use replay::{Answering, Case, Difference, Outcome, Recording};
 pub use sample_api_server::SampleApiServer;
 pub use umbel::{Umbel, umbel_program};
-pub use wait::wait_for;
+pub use wait::{Hopeless, wait_for};

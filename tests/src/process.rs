@@ -1,5 +1,6 @@
 //! A child process whose output goes to a file.
 
+use super::wait::Hopeless;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
@@ -48,7 +49,10 @@ impl Process {
     pub fn check_alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => bail!("{} ended with {status}; its last lines:\n{}", self.name, self.log_tail()),
+            Some(status) => {
+                let text = format!("{} ended with {status}; its last lines:\n{}", self.name, self.log_tail());
+                Err(Hopeless(text).into())
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The command line.
 
 use super::backend_init::InitFlags;
+use super::demo::{BackendFlags, DemoFlags};
 use super::store_commands::StoreCommand;
 use super::version::OutputFormat;
 use crate::config::ServeFlags;
@@ -19,6 +20,14 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Serve: one TLS address in front of every registered API server
     Serve(Box<ServeFlags>),
+    /// Try it: a gateway and two sample API servers in a temporary directory, until Ctrl-C
+    Demo(DemoFlags),
+    /// One sample API server of the demo
+    #[command(hide = true)]
+    DemoBackend(BackendFlags),
+    /// `serve` that ends with the demo
+    #[command(hide = true)]
+    DemoGateway(Box<ServeFlags>),
     /// Prepare backends
     Backend {
         #[command(subcommand)]

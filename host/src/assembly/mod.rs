@@ -5,6 +5,7 @@
 mod backend_init;
 mod cli;
 mod command_error;
+mod demo;
 mod files;
 mod gateway;
 mod parts;
@@ -14,6 +15,7 @@ mod version;
 
 pub use command_error::CommandError;
 
+use crate::config::ServeFlags;
 use clap::{CommandFactory, Parser};
 use cli::{BackendCommand, Cli, Command};
 use std::io::{self, Write};
@@ -42,11 +44,17 @@ pub fn run() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<(), CommandError> {
     match command {
-        Command::Serve(flags) => {
-            let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-            let config = crate::config::load(&flags, &files::RealFiles, cores)
-                .map_err(|problems| CommandError::Usage(problems.to_string()))?;
-            serve::run(&config)
+        Command::Serve(flags) => serve(&flags),
+        Command::Demo(flags) => demo::run(&flags),
+        Command::DemoBackend(flags) => {
+            if flags.until_stdin_ends {
+                demo::end_with_stdin();
+            }
+            demo::run_backend(&flags)
+        }
+        Command::DemoGateway(flags) => {
+            demo::end_with_stdin();
+            serve(&flags)
         }
         Command::Backend { command: BackendCommand::Init(flags) } => backend_init::run(&flags),
         Command::Store { command } => store_commands::run(&command),
@@ -57,6 +65,13 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
             print(&String::from_utf8_lossy(&script))
         }
     }
+}
+
+fn serve(flags: &ServeFlags) -> Result<(), CommandError> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let config = crate::config::load(flags, &files::RealFiles, cores)
+        .map_err(|problems| CommandError::Usage(problems.to_string()))?;
+    serve::run(&config)
 }
 
 /// Writes to standard output; a reader that has gone away is no failure.

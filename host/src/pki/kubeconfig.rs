@@ -37,8 +37,8 @@ pub(super) fn write(path: &Path, entry: &Entry, server: &str) -> Result<(), PkiE
     }
 }
 
-/// The server's URL in a kubeconfig that [`write`] made.
-pub(super) fn server(text: &str) -> Option<String> {
+/// The server's URL in a kubeconfig that Umbel wrote; `None` when there is none.
+pub fn server(text: &str) -> Option<String> {
     let document: Value = serde_yaml_ng::from_str(text).ok()?;
     let clusters = document.get("clusters")?.as_sequence()?;
     let ours = clusters.iter().find(|item| is_named(item, "default-cluster"))?;

@@ -27,4 +27,5 @@ pub use backend::{BackendFiles, BackendRequest, prepare_backend};
 pub use credentials::{Credentials, Identity};
 pub use error::PkiError;
 pub use folder::{Request, ensure};
+pub use kubeconfig::server as server_of_kubeconfig;
 pub use names::host_name;
