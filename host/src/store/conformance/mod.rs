@@ -15,7 +15,7 @@ mod watches;
 mod writes;
 
 /// Far more than any step needs; only a hang meets it.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A store under test, with what must outlive it.
 pub(crate) struct Subject {

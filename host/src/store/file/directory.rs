@@ -27,7 +27,7 @@ Stop Umbel before copying store.redb; `umbel store export` writes its objects as
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Directory {
@@ -64,7 +64,7 @@ impl Directory {
             Err(TryLockError::Error(source)) => return Err(OpenError::access("lock", &name)(source)),
         }
         sign(&mut lock).map_err(OpenError::access("write", &name))?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, lock })
     }
 
     pub(super) fn data_file(&self) -> PathBuf {
@@ -127,6 +127,15 @@ impl Directory {
 
     fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Closing alone would not do while a child, forked but not yet executed, shares the descriptor.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(directory = %self.path.display(), "the store stays locked until exit: {error}");
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! A disk that fills up at any point of a commit: nothing acknowledged is lost, nothing is told twice.
 
+use std::process::Command;
 use std::sync::Arc;
 
 use super::failing::{FailingDisk, Faults};
 use super::{bytes, sequence};
-use crate::store::{FileStore, HistoryBound, Store, StoreError, verify};
+use crate::store::{FileStore, HistoryBound, ListRequest, Store, StoreError, verify};
 
 struct Tale {
     store: FileStore,
@@ -79,4 +80,54 @@ async fn a_restart_on_a_full_disk_keeps_what_was_acknowledged() {
         let next = store.revision() + 1;
         assert_eq!(store.create("next".into(), bytes("x")).await.unwrap(), next);
     }
+}
+
+/// A small file system of its own, unmounted when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments = ["-t", "tmpfs", "-o", "size=8m,mode=0700", "umbel-test"];
+        let mounted = Command::new("mount").args(arguments).arg(directory.path()).output();
+        mounted.is_ok_and(|output| output.status.success()).then(|| Self(directory))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        Command::new("umount").arg("--lazy").arg(self.0.path()).status().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_really_full_file_system_behaves_the_same() {
+    let Some(disk) = SmallDisk::mount() else {
+        println!("skipped: only root may mount the small file system that this test fills");
+        return;
+    };
+    let data_dir = disk.0.path();
+    let store = FileStore::open(data_dir).unwrap();
+    let mut acknowledged = 0;
+    let refused = loop {
+        let key = format!("k/{acknowledged:04}");
+        match store.create(key, bytes(&"x".repeat(10_000))).await {
+            Ok(revision) => acknowledged = revision,
+            Err(refused) => break refused.to_string(),
+        }
+        assert!(acknowledged < 1_000, "the disk never fills");
+    };
+    assert!(refused.contains("No space left on device") && refused.contains("Make room"), "{refused}");
+    for _ in 0..3 {
+        assert!(store.create("k/more".into(), bytes(&"x".repeat(10_000))).await.is_err());
+    }
+    let page = store.list(ListRequest::default()).await.unwrap();
+    assert_eq!(page.records.len() as u64, acknowledged, "reads go on");
+
+    let larger = Command::new("mount").args(["-o", "remount,size=32m"]).arg(data_dir).status().unwrap();
+    assert!(larger.success());
+    assert_eq!(store.create("k/more".into(), bytes("x")).await.unwrap(), acknowledged + 1);
+    drop(store);
+    let found = verify(data_dir).unwrap();
+    assert_eq!((found.records, found.revision), (acknowledged + 1, acknowledged + 1));
 }

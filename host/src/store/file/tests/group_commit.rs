@@ -91,5 +91,5 @@ async fn patiently(mut condition: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("the condition never holds");
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("the condition never holds");
 }

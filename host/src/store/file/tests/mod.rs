@@ -5,6 +5,7 @@ mod failing;
 mod full_disk;
 mod group_commit;
 mod kill;
+mod measure;
 mod restart;
 
 use bytes::Bytes;
