@@ -213,7 +213,7 @@ async fn a_stale_object_conflicts_and_a_proposal_is_made_again() {
         tries += 1;
         if tries == 1 {
             let mut theirs = current.clone();
-            theirs.set(&["metadata", "labels", "rival"], "was here");
+            theirs.set(&["metadata", "labels", "rival"], "was-here");
             let write = super::stored::encode(&theirs)?;
             let revision = current.resource_version().parse().unwrap();
             let path = key("a.example.com").path(&KIND);
@@ -227,7 +227,7 @@ async fn a_stale_object_conflicts_and_a_proposal_is_made_again() {
     };
     let written = registry.change(&KIND, &key("a.example.com"), Part::Main, &options, propose).await.unwrap();
     assert_eq!(tries, 2);
-    assert_eq!(written.text(&["metadata", "labels", "rival"]), "was here");
+    assert_eq!(written.text(&["metadata", "labels", "rival"]), "was-here");
     assert_eq!(written.text(&["metadata", "labels", "mine"]), "too");
 }
 
