@@ -1,5 +1,6 @@
 //! The control plane: reconciles the store into the routing snapshot.
 
+pub mod manifests;
 pub mod openapi;
 mod parts;
 mod source;

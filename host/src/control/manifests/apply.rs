@@ -1,0 +1,122 @@
+//! Carrying out a plan.
+
+use super::declared::Declared;
+use super::plan::{Action, describe, plan, propose};
+use super::report::{Conflict, tell};
+use super::{MANAGER, MARK, declared::ManifestFile};
+use crate::kind::{ALL, Kind};
+use crate::model::failure::Failure;
+use crate::model::object::Object;
+use crate::registry::{DeleteOptions, ListOptions, ObjectKey, Part, Registry, WriteOptions};
+use jiff::Timestamp;
+
+/// Makes the store hold what the files declare; returns everything that stands in the way, in an order that stays
+/// the same.
+///
+/// # Errors
+/// When the stored objects cannot be read.
+pub(super) async fn apply(registry: &Registry, files: &[ManifestFile]) -> Result<Vec<String>, Failure> {
+    let mut problems = round(registry, files).await?;
+    if problems.has_created && !problems.texts.is_empty() {
+        // What is new may have to tell of a conflict.
+        problems = round(registry, files).await?;
+    }
+    Ok(problems.texts)
+}
+
+#[derive(Default)]
+struct Problems {
+    texts: Vec<String>,
+    has_created: bool,
+}
+
+async fn round(registry: &Registry, files: &[ManifestFile]) -> Result<Problems, Failure> {
+    let mut stored = Vec::new();
+    for kind in ALL {
+        let list = registry.list(kind, &ListOptions::default()).await?;
+        stored.extend(list.objects.into_iter().map(|object| (kind, object)));
+    }
+    let plan = plan(files, &stored);
+    let mut problems = Problems { texts: plan.problems, has_created: false };
+    for action in plan.actions {
+        let is_create = matches!(action, Action::Create(_));
+        match carry_out(registry, action).await {
+            Ok(()) => problems.has_created |= is_create,
+            Err(problem) => problems.texts.push(problem),
+        }
+    }
+    Ok(problems)
+}
+
+async fn carry_out(registry: &Registry, action: Action) -> Result<(), String> {
+    match action {
+        Action::Create(declared) => {
+            let outcome = create(registry, &declared).await;
+            told("created", &declared.kind, &declared.key, &declared.origin.file, &outcome);
+            outcome.map(drop).map_err(|failure| format!("{}: {}", declared.origin, failure.message))
+        }
+        Action::Update(declared) => {
+            let outcome = update(registry, &declared).await;
+            told("updated", &declared.kind, &declared.key, &declared.origin.file, &outcome);
+            outcome.map(drop).map_err(|failure| format!("{}: {}", declared.origin, failure.message))
+        }
+        Action::Remove { kind, key, resource_version, file } => {
+            // Whoever changed it meanwhile is looked at in the next round.
+            let options =
+                DeleteOptions { resource_version: Some(resource_version), ..DeleteOptions::default() };
+            let outcome = registry.delete(kind, &key, &options).await;
+            told("removed", &kind, &key, &file, &outcome);
+            match outcome {
+                Err(failure) if failure.code != 404 => {
+                    let what = describe(kind, &key);
+                    Err(format!("{what} of {file} cannot be removed: {}", failure.message))
+                }
+                _ => Ok(()),
+            }
+        }
+        Action::Report { kind, key, conflict } => {
+            let outcome = report(registry, kind, &key, conflict.as_ref()).await;
+            outcome.map(drop).map_err(|failure| format!("{}: {}", describe(kind, &key), failure.message))
+        }
+    }
+}
+
+fn told<T>(done: &str, kind: &&Kind, key: &ObjectKey, file: &str, outcome: &Result<T, Failure>) {
+    if outcome.is_ok() {
+        tracing::info!(object = describe(kind, key), file, "{done} as the manifests say");
+    }
+}
+
+async fn create(registry: &Registry, declared: &Declared) -> Result<Object, Failure> {
+    let mut object = declared.object.clone();
+    object.take(&["metadata", "resourceVersion"]);
+    object.take(&["metadata", "uid"]);
+    object.take(&["metadata", "managedFields"]);
+    object.set(&["metadata", "annotations", MARK], declared.origin.file.as_str());
+    registry.create(declared.kind, &declared.key.namespace, object, &WriteOptions::by(MANAGER)).await
+}
+
+async fn update(registry: &Registry, declared: &Declared) -> Result<Object, Failure> {
+    let change = |current: &Object| {
+        if current.annotation(MARK).is_none() {
+            return Err(Failure::bad_request("it was taken away from the manifests just now"));
+        }
+        Ok(propose(current, declared))
+    };
+    registry.change(declared.kind, &declared.key, Part::Main, &WriteOptions::by(MANAGER), change).await
+}
+
+async fn report(
+    registry: &Registry,
+    kind: &'static Kind,
+    key: &ObjectKey,
+    conflict: Option<&Conflict>,
+) -> Result<Object, Failure> {
+    let part = if kind.has_status { Part::Status } else { Part::Main };
+    let change = |current: &Object| {
+        let mut next = current.clone();
+        tell(kind, &mut next, conflict, Timestamp::now());
+        Ok(next)
+    };
+    registry.change(kind, key, part, &WriteOptions::by(MANAGER), change).await
+}

@@ -1,0 +1,116 @@
+//! The files of the directory.
+
+use super::declared::{ManifestFile, parse};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Largest file that is read, in bytes; more is a problem of the file.
+const FILE_MAX: u64 = 32 << 20;
+
+/// What tells that the directory has changed: its files with their times, sizes and inodes. Cheap to make.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fingerprint {
+    /// Tells a directory from one that was made in its place.
+    pub(super) directory: u64,
+    files: Vec<(String, Option<SystemTime>, u64, u64)>,
+}
+
+/// Reads what tells that something has changed.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub(super) fn fingerprint(directory: &Path) -> io::Result<Fingerprint> {
+    let entries = manifest_paths(directory)?.into_iter().map(|(name, path)| {
+        let metadata = fs::metadata(path).ok();
+        let (size, inode) = metadata.as_ref().map_or((0, 0), |m| (m.len(), m.ino()));
+        (name, metadata.and_then(|m| m.modified().ok()), size, inode)
+    });
+    Ok(Fingerprint { directory: fs::metadata(directory)?.ino(), files: entries.collect() })
+}
+
+/// Reads all files, sorted by name.
+///
+/// # Errors
+/// When the directory cannot be read. A file that cannot be read is a problem of that file.
+pub(super) fn read(directory: &Path) -> io::Result<Vec<ManifestFile>> {
+    Ok(manifest_paths(directory)?.into_iter().map(|(name, path)| read_file(&name, &path)).collect())
+}
+
+fn read_file(name: &str, path: &Path) -> ManifestFile {
+    let problem = |cause: String| ManifestFile {
+        name: name.to_owned(),
+        problems: vec![format!("{name}: {cause}")],
+        ..ManifestFile::default()
+    };
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.len() > FILE_MAX => {
+            return problem(format!("larger than {FILE_MAX} bytes: split it"));
+        }
+        Ok(_) => {}
+        Err(error) => return problem(format!("cannot be read: {error}")),
+    }
+    match fs::read(path).map(String::from_utf8) {
+        Ok(Ok(text)) => parse(name, &text),
+        Ok(Err(error)) => problem(format!("is not UTF-8 text: {error}")),
+        Err(error) => problem(format!("cannot be read: {error}")),
+    }
+}
+
+/// Names and paths of the files that count, sorted by name. Links are followed, so that directories whose files are
+/// links into a hidden `..data` work.
+fn manifest_paths(directory: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let path = entry.path();
+        // A broken link counts as a file that cannot be read.
+        if counts(&name) && !path.is_dir() {
+            found.push((name, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Whether a file of that name counts. What editors leave behind (`.a.yaml.swp`, `a.yaml~`, `#a.yaml#`,
+/// `a.yaml.bak`) does not.
+fn counts(name: &str) -> bool {
+    let has_ending = [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
+    has_ending && !name.starts_with(['.', '#'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_files_and_those_of_editors_do_not_count() {
+        for name in ["a.yaml", "b.yml", "c.json"] {
+            assert!(counts(name), "{name}");
+        }
+        for name in
+            [".a.yaml", "..data", "a.yaml~", "#a.yaml#", "#a.yaml", ".#a.yaml", "a.yaml.bak", "a.txt", "yaml"]
+        {
+            assert!(!counts(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_a_problem_of_that_file() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("b.yaml"), b"\xff\xfe").unwrap();
+        fs::write(directory.path().join("c.yaml"), "").unwrap();
+        fs::create_dir(directory.path().join("d.yaml")).unwrap();
+        std::os::unix::fs::symlink("nowhere", directory.path().join("a.yaml")).unwrap();
+        let files = read(directory.path()).unwrap();
+        let shown: Vec<_> = files.iter().map(|f| (f.name.as_str(), f.problems.len())).collect();
+        assert_eq!(shown, [("a.yaml", 1), ("b.yaml", 1), ("c.yaml", 0)]);
+        assert!(files[1].problems[0].starts_with("b.yaml: is not UTF-8 text"), "{}", files[1].problems[0]);
+    }
+}

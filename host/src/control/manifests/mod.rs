@@ -1,0 +1,66 @@
+//! `--manifest-dir`: files that say which objects there shall be.
+//!
+//! Rules, each held by a test:
+//! - Files `*.yaml`, `*.yml` and `*.json` directly in the directory count, links to files too; names that begin with
+//!   a dot do not. A file holds any number of documents, lists are taken apart.
+//! - An object that a file declares is created, and marked with the annotation [`MARK`]: the file's name. While the
+//!   mark is there the file rules: every other `spec` is put right again. Labels, annotations and finalizers
+//!   that others add stay.
+//! - An object without the mark was made by hand and is never touched. The conflict is shown on the object and in
+//!   the log. Adding the mark by hand gives the object to the file, removing it takes the object away from it.
+//! - What a file declared and no longer declares is removed. Nothing is removed while the file that it came from
+//!   cannot be understood in full, or while the directory cannot be read.
+//! - When two files declare one object, the first by name has it and the conflict is shown.
+
+mod apply;
+mod declared;
+mod directory;
+mod plan;
+mod report;
+mod watching;
+
+#[cfg(test)]
+mod tests;
+
+use crate::registry::Registry;
+use std::path::PathBuf;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Annotation that marks an object as made from a manifest; its value is the name of the file.
+pub const MARK: &str = "umbel.dev/manifest";
+/// Annotation that tells of a conflict on objects of kinds without conditions.
+pub const CONFLICT: &str = "umbel.dev/manifest-conflict";
+/// Type of the condition that tells of a conflict on objects of kinds with conditions.
+pub const CONFLICT_CONDITION: &str = "ManifestConflict";
+/// Who owns the fields that manifests set.
+pub const MANAGER: &str = "umbel-manifests";
+
+/// The running task; dropping it ends it and changes no object.
+#[derive(Debug)]
+pub struct Manifests {
+    task: JoinHandle<()>,
+    looked: watch::Receiver<bool>,
+}
+
+impl Manifests {
+    /// Resolves when the directory has been looked at for the first time and what it declares is stored, or is
+    /// reported. Cancel safe.
+    pub async fn first_look(&self) {
+        // The task outlives its handle only while it is being dropped.
+        drop(self.looked.clone().wait_for(|done| *done).await);
+    }
+}
+
+impl Drop for Manifests {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Applies the files of `directory` now and whenever they change. The directory need not be there yet, and may go
+/// and come back. Must be called on the control runtime.
+pub fn start(directory: PathBuf, registry: Registry) -> Manifests {
+    let (done, looked) = watch::channel(false);
+    Manifests { task: tokio::spawn(watching::run(directory, registry, done)), looked }
+}

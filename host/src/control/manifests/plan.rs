@@ -1,0 +1,162 @@
+//! What has to be done so that the store holds what the files declare. Pure.
+
+use super::declared::{Declared, ManifestFile};
+use super::report::{self, Conflict};
+use super::{CONFLICT, MANAGER, MARK};
+use crate::kind::Kind;
+use crate::model::object::Object;
+use crate::registry::ObjectKey;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub(super) enum Action {
+    /// The object is not there.
+    Create(Box<Declared>),
+    /// The object is ours and differs.
+    Update(Box<Declared>),
+    /// The object is ours, at this resource version, and nobody declares it any more.
+    Remove { kind: &'static Kind, key: ObjectKey, resource_version: String, file: String },
+    /// The object shall tell of this conflict, or of none any more.
+    Report { kind: &'static Kind, key: ObjectKey, conflict: Option<Conflict> },
+}
+
+/// What to do, and what to tell the operator.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Plan {
+    pub(super) actions: Vec<Action>,
+    pub(super) problems: Vec<String>,
+}
+
+/// The name of a kind and an object of it.
+type Id = (&'static str, ObjectKey);
+
+/// Compares files, sorted by name, with all stored objects.
+pub(super) fn plan(files: &[ManifestFile], stored: &[(&'static Kind, Object)]) -> Plan {
+    let mut plan = Plan::default();
+    plan.problems.extend(files.iter().flat_map(|file| file.problems.iter().cloned()));
+    let unclear: BTreeSet<&str> =
+        files.iter().filter(|file| !file.problems.is_empty()).map(|file| file.name.as_str()).collect();
+    let (first, mut conflicts) = choose_first(files, &mut plan.problems);
+    let mut missing = first.clone();
+    for (kind, object) in stored {
+        let key = ObjectKey::new(object.namespace(), object.name());
+        let id: Id = (kind.kind, key.clone());
+        missing.remove(&id);
+        let mark = object.annotation(MARK);
+        let conflict = match (first.get(&id), mark) {
+            (Some(declared), None) => {
+                let conflict = Conflict::made_by_hand(&declared.origin);
+                plan.problems.push(format!("{}: {}", describe(kind, &key), conflict.message));
+                Some(conflict)
+            }
+            (Some(declared), Some(file)) => {
+                // A file that cannot be understood may still declare it, and then comes before others.
+                let is_free = file == declared.origin.file || !unclear.contains(file);
+                if is_free && propose(object, declared) != *object {
+                    plan.actions.push(Action::Update(Box::new((*declared).clone())));
+                }
+                conflicts.remove(&id)
+            }
+            (None, Some(file)) => {
+                if !unclear.contains(file) && !is_going(object) {
+                    plan.actions.push(Action::Remove {
+                        kind,
+                        key: key.clone(),
+                        resource_version: object.resource_version().to_owned(),
+                        file: file.to_owned(),
+                    });
+                    continue;
+                }
+                None
+            }
+            (None, None) => None,
+        };
+        if !report::tells(kind, object, conflict.as_ref()) {
+            plan.actions.push(Action::Report { kind, key, conflict });
+        }
+    }
+    plan.actions.extend(missing.into_values().map(|declared| Action::Create(Box::new(declared.clone()))));
+    plan
+}
+
+/// The first declaration of each object, and the conflicts of those that are declared again.
+fn choose_first<'a>(
+    files: &'a [ManifestFile],
+    problems: &mut Vec<String>,
+) -> (BTreeMap<Id, &'a Declared>, BTreeMap<Id, Conflict>) {
+    let mut first: BTreeMap<Id, &Declared> = BTreeMap::new();
+    let mut conflicts = BTreeMap::new();
+    for declared in files.iter().flat_map(|file| &file.declared) {
+        let id: Id = (declared.kind.kind, declared.key.clone());
+        let Some(winner) = first.get(&id) else {
+            first.insert(id, declared);
+            continue;
+        };
+        let conflict = Conflict::declared_twice(&winner.origin, &declared.origin);
+        problems.push(format!("{}: {}", describe(declared.kind, &declared.key), conflict.message));
+        conflicts.entry(id).or_insert(conflict);
+    }
+    (first, conflicts)
+}
+
+/// The state that an object of ours should have: everything but the metadata as declared, labels and annotations
+/// as declared where manifests set them, others as they are.
+pub(super) fn propose(current: &Object, declared: &Declared) -> Object {
+    let mut next = current.clone();
+    let is_ours = |key: &str| !matches!(key, "apiVersion" | "kind" | "metadata" | "status");
+    next.0.retain(|key, _| !is_ours(key) || declared.object.0.contains_key(key));
+    for (key, value) in declared.object.0.iter().filter(|(key, _)| is_ours(key)) {
+        next.0.insert(key.clone(), value.clone());
+    }
+    for part in ["labels", "annotations"] {
+        let mut map = match next.take(&["metadata", part]) {
+            Some(Value::Object(map)) => map,
+            _ => Map::new(),
+        };
+        for key in set_before(current, part) {
+            map.remove(&key);
+        }
+        if let Some(Value::Object(wanted)) = declared.object.at(&["metadata", part]) {
+            map.extend(wanted.clone());
+        }
+        if part == "annotations" {
+            map.insert(MARK.to_owned(), declared.origin.file.clone().into());
+            // Told by us, not by the file.
+            if let Some(conflict) = current.annotation(CONFLICT) {
+                map.insert(CONFLICT.to_owned(), conflict.into());
+            }
+        }
+        if !map.is_empty() {
+            next.set(&["metadata", part], map);
+        }
+    }
+    next
+}
+
+/// The labels or annotations that manifests have set, by the record of who owns what.
+fn set_before(object: &Object, part: &str) -> Vec<String> {
+    let entries = object.at(&["metadata", "managedFields"]).and_then(Value::as_array);
+    let field = format!("f:{part}");
+    entries
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry["manager"] == MANAGER && entry.get("subresource").is_none())
+        .filter_map(|entry| entry["fieldsV1"]["f:metadata"][&field].as_object())
+        .flat_map(|keys| keys.keys().filter_map(|key| key.strip_prefix("f:")).map(str::to_owned))
+        .collect()
+}
+
+fn is_going(object: &Object) -> bool {
+    !object.text(&["metadata", "deletionTimestamp"]).is_empty()
+}
+
+/// `APIService v1.example.com`, `ExternalName default/api`.
+pub(super) fn describe(kind: &Kind, key: &ObjectKey) -> String {
+    if key.namespace.is_empty() {
+        format!("{} {}", kind.kind, key.name)
+    } else {
+        format!("{} {}/{}", kind.kind, key.namespace, key.name)
+    }
+}

@@ -1,0 +1,145 @@
+//! When the directory is read.
+
+use super::apply::apply;
+use super::directory::{Fingerprint, fingerprint, read};
+use crate::registry::Registry;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+/// How often names, times and sizes are compared, for directories that send no events and for those that went and
+/// came back.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often the objects are compared with the files though no file has changed: somebody may have edited or
+/// deleted one.
+const COMPARE_EVERY: Duration = Duration::from_secs(60);
+/// The same while something stands in the way, which may go.
+const RETRY_EVERY: Duration = Duration::from_secs(10);
+/// A directory counts as settled when nothing has happened in it for so long: writers write in pieces.
+const SETTLED_AFTER: Duration = Duration::from_millis(150);
+/// After so long it is read though it is not settled.
+const SETTLED_AT_LAST: Duration = Duration::from_secs(2);
+
+struct Watching {
+    directory: PathBuf,
+    registry: Registry,
+    events: mpsc::Sender<()>,
+    /// Present while the directory is; its events end when the directory is deleted.
+    watcher: Option<RecommendedWatcher>,
+    seen: Option<Fingerprint>,
+    compared: Option<Instant>,
+    /// What has been told, so that it is told once.
+    told: BTreeSet<String>,
+}
+
+/// Works until the task is aborted; `looked` turns true after the first look.
+pub(super) async fn run(directory: PathBuf, registry: Registry, looked: watch::Sender<bool>) {
+    let (events, mut happened) = mpsc::channel(1);
+    let mut watching = Watching {
+        directory,
+        registry,
+        events,
+        watcher: None,
+        seen: None,
+        compared: None,
+        told: BTreeSet::new(),
+    };
+    loop {
+        watching.look().await;
+        looked.send_replace(true);
+        if timeout(LOOK_EVERY, happened.recv()).await.is_ok() {
+            settle(&mut happened).await;
+        }
+    }
+}
+
+/// Waits until nothing happens any more.
+async fn settle(happened: &mut mpsc::Receiver<()>) {
+    let last = Instant::now() + SETTLED_AT_LAST;
+    while timeout(SETTLED_AFTER, happened.recv()).await.is_ok() && Instant::now() < last {
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+impl Watching {
+    async fn look(&mut self) {
+        let directory = self.directory.clone();
+        let looked = tokio::task::spawn_blocking(move || fingerprint(&directory)).await;
+        let found = match looked {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => {
+                self.watcher = None;
+                self.seen = None;
+                let path = self.directory.display();
+                self.tell([format!(
+                    "the manifest directory {path} cannot be read: {error}; objects made from it stay as they are"
+                )]);
+                return;
+            }
+            Err(_) => return,
+        };
+        if self.seen.as_ref().is_none_or(|seen| seen.directory != found.directory) {
+            self.watcher = None;
+        }
+        self.watch();
+        let pause = if self.told.is_empty() { COMPARE_EVERY } else { RETRY_EVERY };
+        let is_time = self.compared.is_none_or(|at| at.elapsed() >= pause);
+        if self.seen.as_ref() != Some(&found) || is_time {
+            self.compare(found).await;
+        }
+    }
+
+    async fn compare(&mut self, found: Fingerprint) {
+        let directory = self.directory.clone();
+        let Ok(Ok(files)) = tokio::task::spawn_blocking(move || read(&directory)).await else {
+            // It went between the two looks; the next one tells.
+            return;
+        };
+        match apply(&self.registry, &files).await {
+            Ok(problems) => {
+                self.seen = Some(found);
+                self.compared = Some(Instant::now());
+                self.tell(problems);
+            }
+            Err(failure) => {
+                self.tell([format!("manifests cannot be compared with the store: {}", failure.message)]);
+            }
+        }
+    }
+
+    /// Asks for events. The watch is renewed at each look where it has been lost; without one the looks suffice.
+    fn watch(&mut self) {
+        if self.watcher.is_some() {
+            return;
+        }
+        let events = self.events.clone();
+        let wake = move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|event| !event.kind.is_access()) {
+                // A full queue wakes the reader already.
+                let _: Result<(), _> = events.try_send(());
+            }
+        };
+        let watcher = notify::recommended_watcher(wake).and_then(|mut watcher| {
+            watcher.watch(&self.directory, RecursiveMode::NonRecursive)?;
+            Ok(watcher)
+        });
+        self.watcher = watcher
+            .inspect_err(|error| tracing::debug!(%error, "no events from the manifest directory"))
+            .ok();
+    }
+
+    /// Logs what is new; forgets what has gone, so that it is told again when it comes back.
+    fn tell(&mut self, problems: impl IntoIterator<Item = String>) {
+        let problems: BTreeSet<String> = problems.into_iter().collect();
+        for problem in problems.difference(&self.told) {
+            tracing::warn!(problem, "a manifest has no effect in part");
+        }
+        if problems.is_empty() && !self.told.is_empty() {
+            tracing::info!("every manifest has its effect again");
+        }
+        self.told = problems;
+    }
+}
