@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod cli;
+mod demo;
 mod first_start;
 mod golden;
 mod old_and_new_kubectl;
