@@ -1,26 +1,54 @@
 //! The control plane: reconciles the store into the routing snapshot.
+//!
+//! ```text
+//!  intake ──▶ reconciler ──▶ publisher ──▶ route::Shared      one task each
+//!               ▲   │  ▲
+//!   resolvers ──┘   │  └── watchers (one task per backend)    report back, never share state
+//!                   └────▶ writes of conditions
+//! ```
 
+mod backends;
+mod client;
+mod condition;
+mod declared;
+mod documents;
+mod entry;
+mod intake;
 pub mod manifests;
 pub mod openapi;
+mod own;
 mod parts;
+mod pending;
+mod publish;
+mod reconcile;
+mod services;
 mod source;
+mod watcher;
 
+pub use client::{Answer, ControlClient, Question};
 pub use parts::SnapshotParts;
-pub use source::{Change, Changes, Listed, ObjectSource, SourceError, Watched};
 
 use crate::decision::binding::Decisions;
-use crate::merge::discovery::OwnGroupVersion;
 use crate::observe::Metrics;
+use crate::registry::Registry;
 use crate::route::{Shared, Signal};
 use crate::upstream::BackendTls;
+use backends::Backends;
+use publish::Publisher;
+use reconcile::{Inbox, Reconciler};
+use services::Services;
+use source::Source;
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+
+/// How much news may wait for the reconciler, by kind of news.
+const QUEUE: usize = 256;
 
 /// What the control plane works with.
 pub struct ControlConfig {
     /// The objects.
-    pub source: Arc<dyn ObjectSource>,
+    pub registry: Registry,
     /// Where snapshots are published; nobody else may.
     pub shared: Arc<Shared>,
     /// Trust and our certificate.
@@ -31,8 +59,6 @@ pub struct ControlConfig {
     pub signals: mpsc::Receiver<Signal>,
     /// Gauges and counters of availability and discovery.
     pub metrics: Arc<Metrics>,
-    /// The group-versions that Umbel serves itself.
-    pub own: Vec<OwnGroupVersion>,
 }
 
 /// The control plane of one process.
@@ -52,9 +78,36 @@ impl ControlPlane {
     /// Starts all tasks on the current runtime, which must be the control runtime.
     pub fn start(config: ControlConfig) -> Running {
         let parts = SnapshotParts::new();
-        let (_ready_sender, ready) = watch::channel(false);
-        drop(config);
-        Running { ready, parts, _tasks: JoinSet::new() }
+        let source = Source(config.registry);
+        let outbox = Arc::<pending::Pending<_>>::default();
+        let (intake_sender, intake) = mpsc::channel(QUEUE);
+        let (news, resolved) = mpsc::channel(QUEUE);
+        let (report, reports) = mpsc::channel(QUEUE);
+        let (started, when_started) = oneshot::channel();
+        let (ready_sender, ready) = watch::channel(false);
+        let inbox = Inbox { intake, resolved, reports, signals: config.signals };
+        let reconciler = Reconciler::new(
+            source.clone(),
+            Arc::clone(&config.decisions),
+            Arc::clone(&config.metrics),
+            (Services::new(news), Backends::new(config.tls, report)),
+            Arc::clone(&outbox),
+            started,
+            own::own_registrations(),
+        );
+        let publisher = Publisher {
+            inbox: outbox,
+            shared: config.shared,
+            decisions: config.decisions,
+            metrics: config.metrics,
+            parts: parts.clone(),
+            ready: ready_sender,
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(intake::follow(source, intake_sender));
+        tasks.spawn(reconciler.run(inbox));
+        tasks.spawn(publisher.run(when_started));
+        Running { ready, parts, _tasks: tasks }
     }
 }
 

@@ -1,44 +1,37 @@
-//! What the control plane needs from the registry.
+//! What the control plane reads from and writes to the registry.
 
+use super::condition::Condition;
+use crate::kind::{Kind, api_service, external_name};
+use crate::model::failure::Failure;
 use crate::model::object::Object;
+use crate::registry::{
+    ListOptions, ObjectEvent, ObjectKey, ObjectWatch, Part, Registry, WatchOptions, WatchStart, WriteOptions,
+};
 use crate::store::Revision;
-use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+/// Who owns the written conditions.
+const MANAGER: &str = "umbel";
 
 /// The kinds that decide about routing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Watched {
-    /// `apiregistration.k8s.io/v1 APIService`.
+pub(super) enum Watched {
     ApiServices,
-    /// `service.grafana.app/v0alpha1 ExternalName`.
     ExternalNames,
-}
-
-/// All objects of a kind as of one revision.
-#[derive(Clone, Debug, Default)]
-pub struct Listed {
-    /// The objects, with their `metadata.resourceVersion`.
-    pub objects: Vec<Object>,
-    /// The revision to watch from.
-    pub revision: Revision,
 }
 
 /// One change of a kind.
 #[derive(Clone, Debug)]
-pub enum Change {
+pub(super) enum Change {
     /// The object is now so.
     Put(Object),
-    /// The object is gone.
-    Removed {
-        /// Its namespace, `""` for a cluster-scoped kind.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
+    /// The object is gone; its last state.
+    Removed(Object),
 }
 
 /// Why objects cannot be had or written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SourceError {
+pub(super) enum SourceError {
     /// The watch fell behind the kept history: list again.
     #[error("the watched revision is no longer kept")]
     Compacted,
@@ -50,21 +43,74 @@ pub enum SourceError {
     Failed(String),
 }
 
-/// A running watch. Dropping it ends it.
-pub trait Changes: Send {
-    /// The next change and its revision. Cancel safe.
-    fn next(&mut self) -> BoxFuture<'_, Result<(Revision, Change), SourceError>>;
+impl From<Failure> for SourceError {
+    fn from(failure: Failure) -> Self {
+        match failure.code {
+            410 => Self::Compacted,
+            404 | 409 => Self::Conflict,
+            _ => Self::Failed(failure.message),
+        }
+    }
+}
+
+impl Watched {
+    fn kind(self) -> &'static Kind {
+        match self {
+            Self::ApiServices => &api_service::KIND,
+            Self::ExternalNames => &external_name::KIND,
+        }
+    }
 }
 
 /// The registry as the control plane sees it.
-pub trait ObjectSource: Send + Sync + 'static {
-    /// Every object of a kind.
-    fn list(&self, kind: Watched) -> BoxFuture<'_, Result<Listed, SourceError>>;
+#[derive(Clone, Debug)]
+pub(super) struct Source(pub(super) Registry);
 
-    /// Every change of a kind after `after`, in order.
-    fn watch(&self, kind: Watched, after: Revision) -> BoxFuture<'_, Result<Box<dyn Changes>, SourceError>>;
+impl Source {
+    /// Every object of a kind, and the revision to watch from.
+    pub(super) async fn list(&self, kind: Watched) -> Result<(Vec<Object>, Revision), SourceError> {
+        let list = self.0.list(kind.kind(), &ListOptions::default()).await?;
+        Ok((list.objects, list.revision))
+    }
 
-    /// Writes the status of an APIService as the manager `umbel`, provided that the stored object still is at
-    /// the resource version of `api_service`. Writes nothing when nothing differs.
-    fn update_status(&self, api_service: Object) -> BoxFuture<'_, Result<(), SourceError>>;
+    /// Every change of a kind after a revision, in order.
+    pub(super) async fn watch(&self, kind: Watched, after: Revision) -> Result<Changes, SourceError> {
+        let options = WatchOptions { start: WatchStart::After(after), ..WatchOptions::default() };
+        Ok(Changes(self.0.watch(kind.kind(), options).await?))
+    }
+
+    /// Makes `condition` the `Available` condition of an APIService in its newest stored state, and returns the
+    /// revision in which it stands so. Writes nothing when nothing differs.
+    pub(super) async fn set_condition(
+        &self,
+        api_service: &str,
+        uid: &str,
+        condition: &Condition,
+    ) -> Result<Revision, SourceError> {
+        let key = ObjectKey::new("", api_service);
+        let options = WriteOptions { uid: Some(uid.to_owned()), ..WriteOptions::by(MANAGER) };
+        let propose = |current: &Object| {
+            let mut next = current.clone();
+            condition.write(&mut next, Timestamp::now());
+            Ok(next)
+        };
+        let written = self.0.change(&api_service::KIND, &key, Part::Status, &options, propose).await?;
+        Ok(written.resource_version().parse().unwrap_or_default())
+    }
+}
+
+/// A running watch. Dropping it ends it.
+pub(super) struct Changes(ObjectWatch);
+
+impl Changes {
+    /// The next change. Cancel safe.
+    pub(super) async fn next(&mut self) -> Result<Change, SourceError> {
+        loop {
+            match self.0.next().await? {
+                ObjectEvent::Added(object) | ObjectEvent::Modified(object) => return Ok(Change::Put(object)),
+                ObjectEvent::Deleted(object) => return Ok(Change::Removed(object)),
+                ObjectEvent::Synced(_) | ObjectEvent::Progress(_) => {}
+            }
+        }
+    }
 }

@@ -14,5 +14,5 @@ pub use group::{
     Freshness, GroupDiscovery, GroupMeta, Known, Registration, Standing, VersionDiscovery, build_group,
     sort_aggregated, sort_legacy, sort_versions,
 };
-pub use resource::{OwnGroupVersion, Resource, ResponseKind, Subresource};
+pub use resource::{Resource, ResponseKind, Subresource};
 pub use transform::{TransformFault, check_order, check_replacement};

@@ -1,6 +1,5 @@
 //! The records of aggregated discovery (`apidiscovery.k8s.io/v2`, contract §3.6).
 
-use crate::model::group_version::GroupVersion;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Group, version and kind of what a resource returns.
@@ -64,19 +63,6 @@ pub struct Subresource {
     /// What can be done with it.
     #[serde(deserialize_with = "null_as_default")]
     pub verbs: Vec<String>,
-}
-
-/// A group-version that Umbel serves itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnGroupVersion {
-    /// Its name.
-    pub group_version: GroupVersion,
-    /// Where its group stands among the groups: 20001 is before all others, 0 after all.
-    pub group_priority: i32,
-    /// Where it stands in its group.
-    pub version_priority: i32,
-    /// Its resources.
-    pub resources: Vec<Resource>,
 }
 
 impl Resource {

@@ -1,0 +1,211 @@
+//! One HTTP connection to an endpoint, for requests of the control plane's own.
+
+use crate::route::Backend;
+use crate::upstream::{Protocol, UpstreamFault, connect};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// How often an idle HTTP/2 connection is asked whether the other side still lives.
+const PING_EVERY: Duration = Duration::from_secs(10);
+/// How long that may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much of a body beyond the wanted part is read only to keep the connection, in bytes.
+const DRAIN_MAX: usize = 256 * 1024;
+
+/// A request without a body.
+#[derive(Clone, Debug)]
+pub struct Question<'a> {
+    /// Index into the backend's endpoints.
+    pub endpoint: usize,
+    /// `GET` or `HEAD`.
+    pub method: Method,
+    /// Path and query.
+    pub path: &'a str,
+    /// Headers beside `Host`, identity included.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Limit for everything, connecting included.
+    pub limit: Duration,
+    /// How many bytes of the body to keep.
+    pub body_max: usize,
+}
+
+/// What came back.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// At most `body_max` bytes of the body.
+    pub body: Bytes,
+    /// Whether more followed.
+    pub truncated: bool,
+    /// From sending to the first byte of the answer.
+    pub first_byte: Duration,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<Empty<Bytes>>),
+    Http2(http2::SendRequest<Empty<Bytes>>),
+}
+
+/// An open connection. Dropping the last handle closes it without a word to whoever waits for its end.
+pub(super) struct Line {
+    sender: Sender,
+    authority: HeaderValue,
+    driver: Arc<Driver>,
+}
+
+/// Stops the task that drives a connection.
+struct Driver(AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Line {
+    /// Connects to an endpoint of the backend. `closed` is told when the other side ends the connection.
+    pub(super) async fn open(
+        backend: &Backend,
+        endpoint: usize,
+        closed: &Arc<Notify>,
+    ) -> Result<Self, UpstreamFault> {
+        let (Some(place), Some(authority)) =
+            (backend.endpoints.get(endpoint), backend.authorities.get(endpoint))
+        else {
+            return Err(UpstreamFault::Protocol(format!("there is no endpoint {endpoint}")));
+        };
+        let connection = connect(place, &backend.server_name, &backend.tls).await?;
+        let io = TokioIo::new(connection.stream);
+        let closed = Arc::clone(closed);
+        let (sender, driver) = match connection.protocol {
+            Protocol::Http1 => {
+                let (sender, connection) = http1::handshake(io).await.map_err(|e| sort(&e))?;
+                (Sender::Http1(sender), tokio::spawn(drive(connection, closed)).abort_handle())
+            }
+            Protocol::Http2 => {
+                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                    .timer(TokioTimer::new())
+                    .keep_alive_interval(PING_EVERY)
+                    .keep_alive_timeout(PING_TIMEOUT)
+                    .keep_alive_while_idle(true)
+                    .handshake(io)
+                    .await
+                    .map_err(|e| sort(&e))?;
+                (Sender::Http2(sender), tokio::spawn(drive(connection, closed)).abort_handle())
+            }
+        };
+        Ok(Self { sender, authority: authority.clone(), driver: Arc::new(Driver(driver)) })
+    }
+
+    /// A second handle, where the protocol carries several requests at a time.
+    pub(super) fn share(&self) -> Option<Self> {
+        let Sender::Http2(sender) = &self.sender else { return None };
+        Some(Self {
+            sender: Sender::Http2(sender.clone()),
+            authority: self.authority.clone(),
+            driver: Arc::clone(&self.driver),
+        })
+    }
+
+    /// Whether the connection has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.driver.0.is_finished()
+            || match &self.sender {
+                Sender::Http1(sender) => sender.is_closed(),
+                Sender::Http2(sender) => sender.is_closed(),
+            }
+    }
+
+    /// Sends one request and reads its answer; says whether the connection may be used again.
+    pub(super) async fn ask(&mut self, question: &Question<'_>) -> Result<(Answer, bool), UpstreamFault> {
+        let request = self.request(question)?;
+        let asked = Instant::now();
+        let response = match &mut self.sender {
+            Sender::Http1(sender) => {
+                sender.ready().await.map_err(|e| sort(&e))?;
+                sender.send_request(request).await
+            }
+            Sender::Http2(sender) => {
+                sender.ready().await.map_err(|e| sort(&e))?;
+                sender.send_request(request).await
+            }
+        };
+        let (head, body) = response.map_err(|e| sort(&e))?.into_parts();
+        let first_byte = asked.elapsed();
+        let (body, truncated, ended) = read(body, question.body_max).await?;
+        let usable = ended || matches!(self.sender, Sender::Http2(_));
+        let status = head.status.as_u16();
+        Ok((Answer { status, headers: head.headers, body, truncated, first_byte }, usable))
+    }
+
+    fn request(&self, question: &Question<'_>) -> Result<Request<Empty<Bytes>>, UpstreamFault> {
+        let invalid = |error: http::Error| UpstreamFault::Protocol(error.to_string());
+        let uri = match (&self.sender, self.authority.to_str()) {
+            (Sender::Http2(_), Ok(authority)) => {
+                Uri::builder().scheme("https").authority(authority).path_and_query(question.path).build()
+            }
+            _ => Uri::builder().path_and_query(question.path).build(),
+        };
+        let mut request = Request::builder()
+            .method(question.method.clone())
+            .uri(uri.map_err(invalid)?)
+            .body(Empty::new())
+            .map_err(invalid)?;
+        let headers = request.headers_mut();
+        if matches!(self.sender, Sender::Http1(_)) {
+            headers.insert(http::header::HOST, self.authority.clone());
+        }
+        for (name, value) in &question.headers {
+            headers.append(name, value.clone());
+        }
+        Ok(request)
+    }
+}
+
+async fn drive(connection: impl Future<Output = Result<(), hyper::Error>>, closed: Arc<Notify>) {
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection of the control plane ended");
+    }
+    closed.notify_one();
+}
+
+/// Keeps at most `max` bytes, and reads a small rest so that the connection stays usable. Says whether more
+/// than `max` came, and whether the end was reached.
+async fn read(mut body: Incoming, max: usize) -> Result<(Bytes, bool, bool), UpstreamFault> {
+    let mut kept = BytesMut::new();
+    let mut seen = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|e| sort(&e))?.into_data() else { continue };
+        seen = seen.saturating_add(data.len());
+        let room = max.saturating_sub(kept.len()).min(data.len());
+        kept.extend_from_slice(data.get(..room).unwrap_or_default());
+        if seen > max.saturating_add(DRAIN_MAX) {
+            return Ok((kept.freeze(), true, false));
+        }
+    }
+    Ok((kept.freeze(), seen > max, true))
+}
+
+fn sort(error: &hyper::Error) -> UpstreamFault {
+    let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        return UpstreamFault::Closed("the backend closed the connection before it answered".to_owned());
+    }
+    let io = std::error::Error::source(error).and_then(|e| e.downcast_ref::<std::io::Error>());
+    match io {
+        Some(_) => UpstreamFault::Closed(format!("the connection to the backend broke: {cause}")),
+        None => UpstreamFault::Protocol(format!("the backend's answer is no HTTP: {cause}")),
+    }
+}

@@ -1,0 +1,215 @@
+//! Resolved services: who resolves them, what came out, when to ask again.
+
+use super::declared::{ExternalName, ServiceName};
+use crate::decision::builtin::ExternalNameResolver;
+use crate::decision::resolver::{Resolution, ResolveFault, Resolver, Target};
+use futures_util::FutureExt as _;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// Guard around one resolution.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
+/// Wait before a failed resolution is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+/// A resolver may not ask to be asked more often.
+const FRESH_MIN: Duration = Duration::from_secs(1);
+
+/// Names a service, its port and who resolves it (by identity: each resolver is one allocation).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ServiceKey {
+    pub(super) service: ServiceName,
+    pub(super) port: u16,
+    resolver: usize,
+}
+
+/// What a resolution gave.
+pub(super) type Outcome = Result<Resolution, ResolveFault>;
+
+/// News of a service.
+#[derive(Debug)]
+pub(super) enum Resolved {
+    /// A resolver has answered.
+    Answered(ServiceKey, u64, Outcome),
+    /// It is time to ask again.
+    Due(ServiceKey, u64),
+}
+
+struct Service {
+    resolver: Arc<dyn Resolver>,
+    target: Target,
+    users: HashSet<String>,
+    /// Answers of an older generation are about another target.
+    generation: u64,
+    outcome: Option<Outcome>,
+    resolved_at: Instant,
+}
+
+/// All services that APIServices name.
+pub(super) struct Services {
+    entries: HashMap<ServiceKey, Service>,
+    news: mpsc::Sender<Resolved>,
+    tasks: JoinSet<()>,
+}
+
+impl Services {
+    pub(super) fn new(news: mpsc::Sender<Resolved>) -> Self {
+        Self { entries: HashMap::new(), news, tasks: JoinSet::new() }
+    }
+
+    /// Registers a user of a service and begins to resolve it when nobody did before.
+    pub(super) fn join(
+        &mut self,
+        api_service: &str,
+        service: &ServiceName,
+        port: u16,
+        resolver: Arc<dyn Resolver>,
+        external_name: Option<&ExternalName>,
+    ) -> ServiceKey {
+        let address = Arc::as_ptr(&resolver).cast::<()>() as usize;
+        let key = ServiceKey { service: service.clone(), port, resolver: address };
+        let is_new = !self.entries.contains_key(&key);
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| Service {
+            resolver,
+            target: make_target(service, port, external_name),
+            users: HashSet::new(),
+            generation: 0,
+            outcome: None,
+            resolved_at: Instant::now(),
+        });
+        entry.users.insert(api_service.to_owned());
+        if is_new {
+            self.ask(&key);
+        }
+        key
+    }
+
+    /// Removes a user; the last one ends the resolving.
+    pub(super) fn leave(&mut self, api_service: &str, key: &ServiceKey) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.users.remove(api_service);
+            if entry.users.is_empty() {
+                self.entries.remove(key);
+            }
+        }
+    }
+
+    /// What is known; `None` while the first answer is awaited.
+    pub(super) fn outcome(&self, key: &ServiceKey) -> Option<&Outcome> {
+        self.entries.get(key)?.outcome.as_ref()
+    }
+
+    /// An ExternalName came, changed or went: resolves anew and returns the APIServices concerned.
+    pub(super) fn retarget(&mut self, service: &ServiceName, now: Option<&ExternalName>) -> Vec<String> {
+        let mut users = Vec::new();
+        let keys: Vec<_> = self.entries.keys().filter(|key| key.service == *service).cloned().collect();
+        for key in keys {
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            entry.target = make_target(service, key.port, now);
+            entry.outcome = None;
+            users.extend(entry.users.iter().cloned());
+            self.ask(&key);
+        }
+        users
+    }
+
+    /// Asks every resolver again.
+    pub(super) fn ask_all(&mut self) {
+        let keys: Vec<_> = self.entries.keys().cloned().collect();
+        for key in keys {
+            self.ask(&key);
+        }
+    }
+
+    /// Takes news in and returns the APIServices concerned.
+    pub(super) fn take(&mut self, news: Resolved) -> Vec<String> {
+        while self.tasks.try_join_next().is_some() {}
+        let (key, generation, answer) = match news {
+            Resolved::Answered(key, generation, outcome) => (key, generation, Some(outcome)),
+            Resolved::Due(key, generation) => (key, generation, None),
+        };
+        if self.entries.get(&key).is_none_or(|e| e.generation != generation) {
+            return Vec::new();
+        }
+        match answer {
+            None => self.ask(&key),
+            Some(outcome) => self.settle(&key, outcome),
+        }
+        self.entries.get(&key).map(|e| e.users.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Asks the resolver: one that answers at once costs no task.
+    fn ask(&mut self, key: &ServiceKey) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.generation += 1;
+        let generation = entry.generation;
+        let (resolver, target) = (Arc::clone(&entry.resolver), entry.target.clone());
+        let mut answer = Box::pin(async move {
+            match resolver.resolve(&target).await {
+                Err(ResolveFault::NotMine) => ExternalNameResolver.resolve(&target).await,
+                outcome => outcome,
+            }
+        });
+        if let Some(outcome) = (&mut answer).now_or_never() {
+            self.settle(key, outcome);
+            return;
+        }
+        let (news, key) = (self.news.clone(), key.clone());
+        self.tasks.spawn(async move {
+            let outcome = tokio::time::timeout(RESOLVE_LIMIT, answer).await.unwrap_or_else(|_| {
+                Err(ResolveFault::Unavailable("the resolver did not answer in time".to_owned()))
+            });
+            // Nobody listens any more when the control plane stops.
+            drop(news.send(Resolved::Answered(key, generation, outcome)).await);
+        });
+    }
+
+    fn settle(&mut self, key: &ServiceKey, outcome: Outcome) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let outcome = outcome.and_then(|resolution| {
+            let usable = resolution.endpoints.iter().any(|endpoint| endpoint.weight > 0);
+            let empty = || ResolveFault::Other("the resolver named no endpoint".to_owned());
+            if usable { Ok(resolution) } else { Err(empty()) }
+        });
+        let again = match &outcome {
+            Ok(resolution) => (resolution.fresh > Duration::ZERO).then(|| resolution.fresh.max(FRESH_MIN)),
+            Err(ResolveFault::NotFound(_)) if entry.target.external_name.is_none() => None,
+            Err(_) => Some(RETRY),
+        };
+        if outcome.is_ok() || !entry.may_keep(&outcome) {
+            entry.outcome = Some(outcome);
+            entry.resolved_at = Instant::now();
+        }
+        if let Some(wait) = again {
+            let (news, key, generation) = (self.news.clone(), key.clone(), entry.generation);
+            self.tasks.spawn(async move {
+                tokio::time::sleep(wait).await;
+                drop(news.send(Resolved::Due(key, generation)).await);
+            });
+        }
+    }
+}
+
+impl Service {
+    /// Whether the previous answer outlives this failure.
+    fn may_keep(&self, failure: &Outcome) -> bool {
+        let Some(Ok(previous)) = &self.outcome else { return false };
+        let is_definite = matches!(failure, Err(ResolveFault::NotFound(_) | ResolveFault::Invalid(_)));
+        let fits = previous.stale.is_zero()
+            || self.resolved_at.elapsed() < previous.fresh.saturating_add(previous.stale);
+        !is_definite && fits
+    }
+}
+
+fn make_target(service: &ServiceName, port: u16, external_name: Option<&ExternalName>) -> Target {
+    Target {
+        namespace: service.0.clone(),
+        name: service.1.clone(),
+        port,
+        external_name: external_name.map(|e| e.host.clone()),
+        annotations: external_name.map(|e| e.annotations.clone()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,249 @@
+//! Watches one backend: whether it is available, and what it serves.
+//!
+//! One task per backend, whatever the number of its APIServices. A *sweep* asks the shared discovery document
+//! first and the own paths of group-versions only where that does not tell. One connection stays open between
+//! sweeps, so that the death of a backend is seen when it happens.
+
+mod member;
+mod prober;
+mod report;
+mod schedule;
+mod shared;
+
+pub(super) use report::{Finding, Judgement, Listing, MemberSpec, Report};
+
+use super::pending::Pending;
+use crate::control::client::ControlClient;
+use crate::decision::health::Evidence;
+use crate::model::group_version::GroupVersion;
+use crate::route::Backend;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use member::{Look, Member};
+use prober::Round;
+use schedule::{Cause, Schedule};
+use shared::{SharedDocument, Style, Told};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+/// How many own paths are asked at a time.
+const CONCURRENCY: usize = 4;
+/// How many own paths one sweep asks, by its cause: a new backend fills quickly, a steady one is spread over
+/// several periods, and one with many broken group-versions is not flooded.
+const NEW_AT_ONCE: usize = 128;
+const STEADY_AT_ONCE: usize = 500;
+const FEW_AT_ONCE: usize = 16;
+
+/// The reconciler's end of a watcher. Dropping it stops the task.
+pub(super) struct WatcherHandle {
+    members: Arc<Pending<Option<MemberSpec>>>,
+    hint: Arc<Notify>,
+    task: tokio::task::AbortHandle,
+}
+
+impl WatcherHandle {
+    /// Starts to watch a backend.
+    pub(super) fn start(backend: Arc<Backend>, reports: mpsc::Sender<Report>) -> Self {
+        let (members, hint) = (Arc::<Pending<_>>::default(), Arc::<Notify>::default());
+        let watcher = Watcher {
+            client: ControlClient::new(backend),
+            members: HashMap::new(),
+            commands: Arc::clone(&members),
+            hint: Arc::clone(&hint),
+            reports,
+            document: SharedDocument::default(),
+            schedule: Schedule::new(Instant::now()),
+            was_connected: true,
+            still_failing: 0,
+        };
+        Self { members, hint, task: tokio::spawn(watcher.run()).abort_handle() }
+    }
+
+    /// Watches one more APIService, or the same with another checker.
+    pub(super) fn add(&self, spec: MemberSpec) {
+        self.members.give(spec.api_service.clone(), Some(spec));
+    }
+
+    /// Forgets an APIService.
+    pub(super) fn remove(&self, api_service: &str) {
+        self.members.give(api_service.to_owned(), None);
+    }
+
+    /// Traffic saw something odd.
+    pub(super) fn hint(&self) {
+        self.hint.notify_one();
+    }
+}
+
+impl Drop for WatcherHandle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Watcher {
+    client: ControlClient,
+    members: HashMap<String, Member>,
+    commands: Arc<Pending<Option<MemberSpec>>>,
+    hint: Arc<Notify>,
+    reports: mpsc::Sender<Report>,
+    document: SharedDocument,
+    schedule: Schedule,
+    was_connected: bool,
+    still_failing: usize,
+}
+
+impl Watcher {
+    async fn run(mut self) {
+        loop {
+            tokio::select! {
+                () = self.commands.given() => self.take_commands(),
+                () = self.hint.notified() => self.schedule.hinted(Instant::now()),
+                () = self.client.closed() => self.schedule.closed(Instant::now()),
+                () = tokio::time::sleep_until(self.schedule.next()) => {}
+            }
+            while let Some(cause) = self.schedule.cause(Instant::now()) {
+                let findings = if self.members.is_empty() { Vec::new() } else { self.sweep(cause).await };
+                let report = Report { backend: self.client.backend().id, findings };
+                if !report.findings.is_empty() && self.reports.send(report).await.is_err() {
+                    return;
+                }
+                self.plan(cause);
+                self.take_commands();
+            }
+        }
+    }
+
+    fn take_commands(&mut self) {
+        for (name, spec) in self.commands.take() {
+            match spec {
+                Some(spec) => {
+                    self.members.insert(name, Member::new(spec));
+                    self.schedule.due(Instant::now());
+                }
+                None => drop(self.members.remove(&name)),
+            }
+        }
+    }
+
+    /// One pass over the members that `cause` concerns.
+    async fn sweep(&mut self, cause: Cause) -> Vec<Finding> {
+        let client = &self.client;
+        let round = Round::new(client);
+        let connected = round.connect().await;
+        let recovered = connected.is_ok() && !self.was_connected;
+        self.was_connected = connected.is_ok();
+        let told = match connected {
+            Ok(endpoint) if recovered || cause == Cause::Full || self.document.style != Style::Legacy => {
+                let wanted: HashSet<GroupVersion> =
+                    self.members.values().map(|m| m.spec.group_version.clone()).collect();
+                self.document.fetch(&round, endpoint, wanted).await
+            }
+            _ => Told::Nothing,
+        };
+        let selected = self.select(cause, told, connected.is_err() || recovered);
+        let mut looks = self.look_at(&round, told, selected).await;
+        let doubtful: Vec<String> = looks
+            .iter()
+            .filter(|(name, look)| look.is_down() && self.members.get(name).is_some_and(Member::is_up))
+            .map(|(name, _)| name.clone())
+            .collect();
+        if !doubtful.is_empty() {
+            // One failure may be an accident: a second try over a new connection decides.
+            client.hang_up();
+            let again = Round::new(client);
+            looks.extend(self.look_at(&again, told, doubtful).await);
+        }
+        let fallen = self.settle(looks, told);
+        if fallen.1 && connected.is_ok() && cause != Cause::Full {
+            self.schedule.doubt_all(Instant::now());
+        }
+        fallen.0
+    }
+
+    /// Whom to look at.
+    fn select(&self, cause: Cause, told: Told, all: bool) -> Vec<String> {
+        let now = Instant::now();
+        if all {
+            return self.members.keys().cloned().collect();
+        }
+        let mut selected = Vec::new();
+        let mut costly = Vec::new();
+        let mut new = 0;
+        for (name, member) in &self.members {
+            let listed = self.document.evidence(told, &member.spec.group_version) == Evidence::Listed;
+            let is_due = member.checked.is_none() || member.next.is_some_and(|at| at <= now);
+            let concerned = match cause {
+                Cause::Full => true,
+                Cause::Retry => !member.is_up() && member.next.is_none(),
+                Cause::Wake => !listed || !member.is_up(),
+                Cause::Due => false,
+            };
+            if is_due {
+                new += usize::from(!listed);
+                if new <= NEW_AT_ONCE {
+                    selected.push(name.clone());
+                }
+            } else if concerned && listed {
+                selected.push(name.clone());
+            } else if concerned {
+                costly.push((member.checked, name));
+            }
+        }
+        costly.sort();
+        let limit = if cause == Cause::Full { STEADY_AT_ONCE } else { FEW_AT_ONCE };
+        selected.extend(costly.into_iter().take(limit).map(|(_, name)| name.clone()));
+        selected
+    }
+
+    async fn look_at(&self, round: &Round<'_>, told: Told, names: Vec<String>) -> Vec<(String, Look)> {
+        let mut looks: Vec<BoxFuture<'_, (String, Look)>> = Vec::with_capacity(names.len());
+        for name in names {
+            let Some(member) = self.members.get(&name) else { continue };
+            let evidence = self.document.evidence(told, &member.spec.group_version);
+            looks.push(Box::pin(async move { (name, member.look(round, evidence).await) }));
+        }
+        futures_util::stream::iter(looks).buffer_unordered(CONCURRENCY).collect().await
+    }
+
+    /// Remembers the looks, the later one of a name winning. Says what is new, and whether anything fell.
+    fn settle(&mut self, looks: Vec<(String, Look)>, told: Told) -> (Vec<Finding>, bool) {
+        let looks: HashMap<String, Look> = looks.into_iter().collect();
+        let mut findings = Vec::with_capacity(looks.len());
+        let mut fell = false;
+        if told == Told::New {
+            for (name, member) in self.members.iter_mut().filter(|(name, _)| !looks.contains_key(*name)) {
+                let listing = member.shared_listing(told, &self.document);
+                if listing.is_some() {
+                    findings.push(Finding { api_service: name.clone(), judgement: None, listing });
+                }
+            }
+        }
+        for (name, look) in looks {
+            if let Some(member) = self.members.get_mut(&name) {
+                let was_up = member.is_up();
+                findings.push(member.settle(look, told, &self.document));
+                fell |= was_up && !member.is_up();
+            }
+        }
+        (findings, fell)
+    }
+
+    /// Sets the times of the next sweeps.
+    fn plan(&mut self, cause: Cause) {
+        let now = Instant::now();
+        let failing = |m: &&Member| m.checked.is_some() && m.next.is_none() && !m.is_up();
+        let still_failing = self.members.values().filter(failing).count();
+        let progress = std::mem::replace(&mut self.still_failing, still_failing) > still_failing;
+        self.schedule.swept(cause, now, still_failing > 0, progress);
+        let waiting = self.members.values().filter_map(|m| match m.checked {
+            None => Some(now),
+            Some(_) => m.next,
+        });
+        if let Some(at) = waiting.min() {
+            self.schedule.due(at);
+        }
+    }
+}
