@@ -6,11 +6,11 @@ use super::parts::{
 };
 use crate::api::{Api, ApiConfig, Readiness};
 use crate::config::ServeConfig;
-use crate::model::group_version::GroupVersion;
+use crate::control::{ControlConfig, ControlPlane, Running};
 use crate::observe::Metrics;
 use crate::proxy::{DataPlane, DataPlaneConfig};
 use crate::registry::Registry;
-use crate::route::{Route, Shared, Signals, Snapshot, Target};
+use crate::route::{Shared, Signals};
 use crate::store::{FileStore, Store};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ pub(super) struct Gateway {
     address: SocketAddr,
     readiness: Arc<Readiness>,
     data_plane: DataPlane,
+    control: Running,
     runtime: Runtime,
 }
 
@@ -52,8 +53,17 @@ impl Gateway {
         let shared = Arc::new(Shared::default());
         let registry = Registry::new(store);
         let (signals, heard) = Signals::channel(SIGNALS_MAX);
-        drop((backend_tls, plugins, heard));
-        shared.publish(own_routes(&metrics));
+        let control = {
+            let _entered = runtime.enter();
+            ControlPlane::start(ControlConfig {
+                registry: registry.clone(),
+                shared: Arc::clone(&shared),
+                tls: backend_tls,
+                decisions: plugins,
+                signals: heard,
+                metrics: Arc::clone(&metrics),
+            })
+        };
         let local = Api::new(ApiConfig {
             kinds: &crate::kind::ALL,
             registry,
@@ -75,7 +85,7 @@ impl Gateway {
         .map_err(|error| CommandError::failed(format!("cannot start the workers: {error}")))?;
         let address = data_plane.local_addr();
         credentials.publish(address).map_err(CommandError::failed)?;
-        Ok(Self { address, readiness, data_plane, runtime })
+        Ok(Self { address, readiness, data_plane, control, runtime })
     }
 
     /// Where clients reach it.
@@ -89,8 +99,10 @@ impl Gateway {
     }
 
     /// Waits until every stored APIService is routed, then opens the latches of `/readyz`.
-    pub(super) fn become_ready(&self) {
-        self.readiness.open(ROUTES);
+    pub(super) async fn become_ready(&self) {
+        if self.control.ready().await {
+            self.readiness.open(ROUTES);
+        }
         self.readiness.open(MANIFESTS);
     }
 
@@ -99,21 +111,7 @@ impl Gateway {
     pub(super) fn stop(self) {
         self.readiness.shut_down();
         self.data_plane.drain();
+        drop(self.control);
         self.runtime.shutdown_timeout(CONTROL_STOP);
     }
-}
-
-/// The routes of the kinds that Umbel serves itself.
-fn own_routes(metrics: &Metrics) -> Snapshot {
-    let mut snapshot = Snapshot::default();
-    for kind in crate::kind::ALL {
-        let route = Route {
-            api_service: format!("{}.{}", kind.version, kind.group),
-            group_version: GroupVersion::new(kind.group, kind.version),
-            target: Target::Local,
-            counter: metrics.proxied(kind.group, kind.version),
-        };
-        snapshot.routes.entry(kind.group.to_owned()).or_default().push(route);
-    }
-    snapshot
 }

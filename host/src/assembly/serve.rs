@@ -17,7 +17,7 @@ pub(super) fn run(config: &ServeConfig) -> Result<(), CommandError> {
     let gateway = Gateway::start(config)?;
     let stopped_by = gateway.runtime().block_on(async {
         let mut ends = Ends::listen()?;
-        gateway.become_ready();
+        gateway.become_ready().await;
         tracing::info!(data_dir = %config.data_dir.display(), "serving on https://{}", gateway.address());
         let name = ends.next().await;
         tokio::spawn(async move {
