@@ -219,3 +219,30 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for ThisThread {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order_after(had_requests: bool, requests: u32, seconds: u64) -> Order {
+        let gate = Gate::new(100);
+        gate.had_requests.set(had_requests);
+        gate.requests.set(requests);
+        gate.expire(100 + seconds);
+        gate.order.get()
+    }
+
+    #[test]
+    fn a_client_that_sends_no_whole_request_is_cut() {
+        assert_eq!(order_after(false, 0, FIRST_REQUEST - 1), Order::Serve);
+        assert_eq!(order_after(false, 0, FIRST_REQUEST), Order::Cut);
+    }
+
+    #[test]
+    fn an_idle_client_is_asked_to_leave_before_it_is_cut() {
+        assert_eq!(order_after(true, 0, IDLE - 1), Order::Serve);
+        assert_eq!(order_after(true, 0, IDLE), Order::Finish);
+        assert_eq!(order_after(true, 0, IDLE + GRACE), Order::Cut);
+        assert_eq!(order_after(true, 1, 10 * IDLE), Order::Serve, "a watch is no idling");
+    }
+}

@@ -29,7 +29,13 @@ pub async fn answer(
     let audit_id = claim_audit_id(&mut request);
     let mut response = match handle(&client, request).await {
         Ok(response) => response,
-        Err(failure) => refuse(&failure),
+        Err(failure) => {
+            if failure.code == 401 && client.is_http2 {
+                // Strangers must not hold on to a connection with many streams (contract §7.6).
+                client.gate.drain();
+            }
+            refuse(&failure)
+        }
     };
     finish(&mut response, audit_id);
     response.body_mut().keep(in_flight);
@@ -38,16 +44,20 @@ pub async fn answer(
 
 /// The client's audit id, or a new one; either way the request carries it from here on.
 fn claim_audit_id(request: &mut Request<Incoming>) -> HeaderValue {
-    if let Some(known) = request.headers().get(AUDIT_ID) {
-        return known.clone();
-    }
+    let known = request.headers().get(AUDIT_ID).cloned();
+    let mut value = known.unwrap_or_else(new_audit_id);
+    // Not a secret, but unlike any other: it must not push useful entries out of HTTP/2's header tables.
+    value.set_sensitive(true);
+    request.headers_mut().insert(AUDIT_ID, value.clone());
+    value
+}
+
+fn new_audit_id() -> HeaderValue {
     // Ids need to differ, not to be secret: the generator of the thread will do.
     let id = uuid::Builder::from_random_bytes(fastrand::u128(..).to_ne_bytes()).into_uuid();
     let mut text = uuid::Uuid::encode_buffer();
     let text: &str = id.hyphenated().encode_lower(&mut text);
-    let value = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"));
-    request.headers_mut().insert(AUDIT_ID, value.clone());
-    value
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 async fn handle(

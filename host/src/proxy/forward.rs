@@ -126,17 +126,14 @@ impl<'a> Choice<'a> {
 
     /// A connection to some endpoint; endpoints that cannot be reached are passed over.
     async fn lease(&mut self, client: &Rc<Client>) -> Result<(Rc<Host>, Lease), Box<Failure>> {
-        let pool = &client.worker.pool;
-        if self.retries == 0
-            && let Some(index) = choose_endpoint(self.backend, &[])
-            && let Some(host) = pool.host(self.backend, index)
-        {
-            return match host.take() {
-                Some(lease) => Ok((host, lease)),
-                None => Box::pin(self.dial(client, index)).await,
-            };
-        }
         let first = choose_endpoint(self.backend, &[]).unwrap_or_default();
+        // The last try goes over a new connection, so that stale ones cannot use up all tries.
+        if self.retries < RETRIES
+            && let Some(host) = client.worker.pool.host(self.backend, first)
+            && let Some(lease) = host.take()
+        {
+            return Ok((host, lease));
+        }
         Box::pin(self.dial(client, first)).await
     }
 

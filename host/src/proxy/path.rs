@@ -32,9 +32,10 @@ pub fn locate(path: &str) -> Place<'_> {
     if let Some(below) = path.strip_prefix("/apis") {
         return locate_api(below);
     }
-    let (first, has_more) = match path.strip_prefix('/').unwrap_or(path).split_once('/') {
+    let Some(below) = path.strip_prefix('/') else { return Place::Unknown };
+    let (first, has_more) = match below.split_once('/') {
         Some((first, rest)) => (first, !rest.is_empty()),
-        None => (path.strip_prefix('/').unwrap_or(path), false),
+        None => (below, false),
     };
     match (first, has_more) {
         ("openapi", true) => Place::OpenApi,
@@ -118,9 +119,17 @@ mod tests {
             assert_eq!(locate(path), Place::Own, "{path}");
         }
         assert_eq!(locate("/openapi/v2"), Place::OpenApi);
-        for path in
-            ["/apisx", "/apis//v1", "/api", "/nothing/here", "/metrics/slis", "/openapi", "/version/x"]
-        {
+        for path in [
+            "/apisx",
+            "/apis//v1",
+            "/api",
+            "/nothing/here",
+            "/metrics/slis",
+            "/openapi",
+            "/version/x",
+            "",
+            "*",
+        ] {
             assert_eq!(locate(path), Place::Unknown, "{path}");
         }
     }

@@ -56,7 +56,9 @@ fn add_forwarded(out: &mut HeaderMap, inbound: &HeaderMap, context: &Context<'_>
         out.insert(FORWARDED_HOST, host);
     }
     out.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
-    if let Ok(path) = HeaderValue::from_str(context.path) {
+    if let Ok(mut path) = HeaderValue::from_str(context.path) {
+        // No secret: kept out of HTTP/2's header table, where each path would push out what repeats.
+        path.set_sensitive(true);
         out.insert(FORWARDED_URI, path);
     }
 }

@@ -240,3 +240,23 @@ async fn many_first_requests_share_one_dial() -> Result<()> {
     assert_eq!(backend.connections(), 1);
     Ok(())
 }
+
+/// A backend that takes few streams must not refuse a burst of first requests, whose bodies are gone by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_burst_respects_the_backends_stream_limit() -> Result<()> {
+    let ca = Authority::new("backends")?;
+    let leaf = ca.server(&[NAME], false)?;
+    let backend = Backend::start_with(&ca, leaf, &["h2"], 5, echo()).await?;
+    let plane = Plane::before(backend.port, &ca)?;
+    let mut asks = Vec::new();
+    for number in 0..40 {
+        asks.push(plane.ask("h2", Request::post(PATH).body(whole(number.to_string()))?));
+    }
+    for (number, answer) in futures_util::future::join_all(asks).await.into_iter().enumerate() {
+        let answer = answer?;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.lines().last(), Some(&format!("body: {number}")));
+    }
+    assert_eq!(backend.requests(), 40, "each exactly once");
+    Ok(())
+}

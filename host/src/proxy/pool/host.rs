@@ -91,7 +91,7 @@ impl Host {
     /// Why the endpoint cannot be reached.
     pub async fn connect(self: &Rc<Self>) -> Result<Lease, UpstreamFault> {
         for _ in 0..DIALS_PER_REQUEST {
-            if self.protocol.get() == Some(Protocol::Http1) {
+            if self.protocol.get() == Some(Protocol::Http1) || self.is_retired.get() {
                 return dial::dial(self).await;
             }
             let shared = self.join_dial();
@@ -117,6 +117,9 @@ impl Host {
 
     pub(super) fn add_http2(&self, connection: Rc<Http2Connection>) {
         self.protocol.set(Some(Protocol::Http2));
+        if self.is_retired.get() {
+            connection.retire();
+        }
         self.http2.borrow_mut().push(connection);
     }
 
@@ -128,8 +131,8 @@ impl Host {
         }
     }
 
-    /// Forgets an HTTP/2 connection that takes no more requests.
-    pub fn forget(&self, connection: &Rc<Http2Connection>) {
+    /// Forgets an HTTP/2 connection that ended.
+    pub(super) fn forget(&self, connection: &Rc<Http2Connection>) {
         self.http2.borrow_mut().retain(|known| !Rc::ptr_eq(known, connection));
     }
 
@@ -146,9 +149,15 @@ impl Host {
         self.http2.borrow_mut().retain(|connection| connection.tick(now));
     }
 
+    /// Takes no more requests; those under way go on, and are still looked after by [`Self::tick`].
     pub(super) fn retire(&self) {
         self.is_retired.set(true);
         self.http1.borrow_mut().clear();
-        self.http2.borrow_mut().drain(..).for_each(|connection| connection.retire());
+        self.http2.borrow().iter().for_each(|connection| connection.retire());
+    }
+
+    /// Whether nothing is left to look after.
+    pub(super) fn is_empty(&self) -> bool {
+        self.http2.borrow().is_empty() && self.http1.borrow().is_empty()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::host::Host;
 use crate::route::SignalKind;
-use crate::transport::DeferredFlush;
+use crate::transport::{DeferredFlush, FlushOnce};
 use crate::upstream::{Stream, UpstreamFault};
 use bytes::Bytes;
 use h2::client::{Connection, SendRequest};
@@ -13,6 +13,7 @@ use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Limit for the HTTP/2 preface and settings.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,6 +23,8 @@ const CONNECTION_WINDOW: u32 = 5 << 20;
 const FRAME: u32 = 256 << 10;
 /// Header list that a backend may send (contract §7.12 mirrored).
 const HEADER_LIST: u32 = 1 << 20;
+/// Stands for the peer's limit of streams until its settings say one.
+const UNSETTLED: usize = usize::MAX - 1;
 /// Bytes of one stream that may lie unsent.
 const SEND_BUFFER: usize = 1 << 20;
 /// Seconds without a read before a ping is sent (contract §2.8).
@@ -41,6 +44,8 @@ pub struct Http2Connection {
     is_spent: Cell<bool>,
     /// Whether it carried a request to its answer.
     has_answered: Cell<bool>,
+    /// Whether anything was read since the last tick.
+    has_read: Cell<bool>,
     health: RefCell<Health>,
     task: RefCell<Option<Waker>>,
 }
@@ -48,7 +53,6 @@ pub struct Http2Connection {
 struct Health {
     ping: Option<PingPong>,
     last_read: u64,
-    has_read: Rc<Cell<bool>>,
     pinged: Option<u64>,
     is_dead: bool,
 }
@@ -61,12 +65,9 @@ impl Http2Connection {
         !self.is_spent.get() && self.streams.get() < limit - limit / 32
     }
 
-    /// Takes no new requests from now on.
-    pub fn spend(self: &Rc<Self>) {
+    /// Takes no new requests from now on; those that it carries go on.
+    pub fn spend(&self) {
         self.is_spent.set(true);
-        if let Some(host) = self.host.upgrade() {
-            host.forget(self);
-        }
     }
 
     /// Whether an earlier request was answered on it.
@@ -74,15 +75,16 @@ impl Http2Connection {
         self.has_answered.get()
     }
 
+    /// Takes no new requests and ends with the last one that it carries.
     pub(super) fn retire(&self) {
-        self.is_spent.set(true);
+        self.spend();
         self.wake();
     }
 
     /// Looks after the connection once a second; `false` drops it from the pool.
     pub(super) fn tick(&self, now: u64) -> bool {
         let mut health = self.health.borrow_mut();
-        if health.has_read.replace(false) {
+        if self.has_read.replace(false) {
             health.last_read = now;
             health.pinged = None;
         }
@@ -101,7 +103,7 @@ impl Http2Connection {
             drop(health);
             self.retire();
         }
-        !is_idle && !self.is_spent.get()
+        !is_idle
     }
 
     fn wake(&self) {
@@ -173,29 +175,28 @@ impl Drop for Http2Lease {
     }
 }
 
-/// Speaks HTTP/2 on a fresh connection and spawns the task that drives it.
+/// Speaks HTTP/2 on a fresh connection and spawns the task that drives it. Comes back when the peer has said
+/// how many streams it takes: a request sent before that might be refused with its body gone.
 pub(super) async fn open(host: &Rc<Host>, stream: Stream) -> Result<Rc<Http2Connection>, UpstreamFault> {
+    let opening = start(host, stream);
+    let opened = tokio::time::timeout(HANDSHAKE_TIMEOUT, opening).await;
+    opened.map_err(|_| UpstreamFault::TimedOut { during: "HTTP/2 handshake".to_owned() })?
+}
+
+async fn start(host: &Rc<Host>, stream: Stream) -> Result<Rc<Http2Connection>, UpstreamFault> {
     let (io, flush) = DeferredFlush::new(stream);
-    let handshake = h2::client::Builder::new()
+    let (sender, mut driver) = h2::client::Builder::new()
         .enable_push(false)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)
         .max_header_list_size(HEADER_LIST)
         .max_send_buffer_size(SEND_BUFFER)
-        .handshake::<_, Bytes>(io);
-    let opened = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await;
-    let (sender, mut driver) = opened
-        .map_err(|_| UpstreamFault::TimedOut { during: "HTTP/2 handshake".to_owned() })?
+        .initial_max_send_streams(UNSETTLED)
+        .handshake::<_, Bytes>(io)
+        .await
         .map_err(|error| UpstreamFault::Protocol(format!("HTTP/2 handshake: {error}")))?;
-    let has_read = Rc::new(Cell::new(true));
-    let health = Health {
-        ping: driver.ping_pong(),
-        last_read: host.now.get(),
-        has_read: Rc::clone(&has_read),
-        pinged: None,
-        is_dead: false,
-    };
+    let health = Health { ping: driver.ping_pong(), last_read: host.now.get(), pinged: None, is_dead: false };
     let connection = Rc::new(Http2Connection {
         host: Rc::downgrade(host),
         sender,
@@ -203,19 +204,25 @@ pub(super) async fn open(host: &Rc<Host>, stream: Stream) -> Result<Rc<Http2Conn
         idle_since: Cell::new(host.now.get()),
         is_spent: Cell::new(false),
         has_answered: Cell::new(false),
+        has_read: Cell::new(true),
         health: RefCell::new(health),
         task: RefCell::default(),
     });
-    let _detached = tokio::task::spawn_local(drive(driver, flush, Rc::clone(&connection), has_read));
+    let (settled, mut is_settled) = watch::channel(false);
+    let _detached = tokio::task::spawn_local(drive(driver, flush, Rc::clone(&connection), settled));
+    if is_settled.wait_for(|is_settled| *is_settled).await.is_err() {
+        return Err(UpstreamFault::Closed("the connection closed before it took a request".to_owned()));
+    }
     Ok(connection)
 }
 
 async fn drive(
     driver: Connection<DeferredFlush<Stream>, Bytes>,
-    flush: crate::transport::FlushOnce<Stream>,
+    flush: FlushOnce<Stream>,
     connection: Rc<Http2Connection>,
-    has_read: Rc<Cell<bool>>,
+    settled: watch::Sender<bool>,
 ) {
+    let mut settled = Some(settled);
     let mut driver = pin!(driver);
     let outcome = poll_fn(|cx| {
         if connection.must_end(cx) {
@@ -223,15 +230,22 @@ async fn drive(
         }
         let outcome = flush.turn(cx, |cx| driver.as_mut().poll(cx));
         if flush.take_has_read() {
-            has_read.set(true);
+            connection.has_read.set(true);
+        }
+        if connection.sender.current_max_send_streams() != UNSETTLED
+            && let Some(settled) = settled.take()
+        {
+            settled.send_replace(true);
         }
         outcome.map(Some)
     })
     .await;
     connection.spend();
-    let Some(outcome) = outcome else { return };
-    if let Some(host) = connection.host.upgrade() {
-        tracing::debug!(endpoint = %host.authority, error = outcome.err().map(tracing::field::display), "HTTP/2 connection to a backend closed");
+    let Some(host) = connection.host.upgrade() else { return };
+    host.forget(&connection);
+    if let Some(outcome) = outcome {
+        let error = outcome.err().map(tracing::field::display);
+        tracing::debug!(endpoint = %host.authority, error, "HTTP/2 connection to a backend closed");
         host.report(SignalKind::ConnectionClosed);
     }
 }

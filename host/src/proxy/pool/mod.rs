@@ -17,6 +17,8 @@ pub use http2::Http2Lease;
 /// All hosts that the worker talks to.
 pub struct Pool {
     hosts: RefCell<HashMap<(BackendId, usize), Rc<Host>>>,
+    /// Hosts that no route uses any more and that still carry requests.
+    leaving: RefCell<Vec<Rc<Host>>>,
     now: Cell<u64>,
     signals: Signals,
 }
@@ -24,7 +26,7 @@ pub struct Pool {
 impl Pool {
     /// An empty pool that reports what it sees to `signals`.
     pub fn new(signals: Signals) -> Self {
-        Self { hosts: RefCell::default(), now: Cell::new(0), signals }
+        Self { hosts: RefCell::default(), leaving: RefCell::default(), now: Cell::new(0), signals }
     }
 
     /// The connections to one endpoint of a backend. `None` when the index names none or its authority is no
@@ -45,6 +47,10 @@ impl Pool {
         for host in self.hosts.borrow().values() {
             host.tick(now);
         }
+        self.leaving.borrow_mut().retain(|host| {
+            host.tick(now);
+            !host.is_empty()
+        });
     }
 
     /// Leaves connections behind that no route of `snapshot` uses: requests on them end in peace.
@@ -54,6 +60,7 @@ impl Pool {
             let is_used = used.contains(id);
             if !is_used {
                 host.retire();
+                self.leaving.borrow_mut().push(Rc::clone(host));
             }
             is_used
         });
