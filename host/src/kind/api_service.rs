@@ -173,8 +173,8 @@ impl KindRules for Rules {
         };
         let mut errors = Vec::new();
         if let Some(old) = old {
-            // A change is held against the rules of metadata once more, and each failure is reported again, as
-            // clients know it (contract §1.3).
+            // The rules of metadata were asked before: each failure is reported again, as clients know it
+            // (contract §1.3).
             errors.extend(metadata_rules::check_change(object, old));
             errors.extend(metadata_rules::check(&KIND, object));
         }
@@ -315,4 +315,30 @@ fn check_bundle(bundle: &[u8]) -> Result<(), String> {
         ""
     };
     Err(format!("holds no PEM certificate{hint}: {HOW}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::object::decode::complete;
+
+    #[test]
+    fn the_cells_tell_service_and_availability() {
+        let cells = |extra: Value| {
+            let mut value =
+                json!({"metadata": {"name": "v1.a", "creationTimestamp": "1970-01-01T00:00:00Z"}});
+            json_patch::merge(&mut value, &extra);
+            let now = Timestamp::from_second(7).unwrap_or_default();
+            KIND.rules.cells(&complete(&KIND, value), now)
+        };
+        let condition = |status: &str, reason: &str| json!({"status": {"conditions": [{"type": "Available", "status": status, "reason": reason}]}});
+        assert_eq!(cells(json!({})), ["v1.a", "Local", "Unknown", "7s"]);
+        assert_eq!(cells(condition("True", "Passed"))[2], "True");
+        assert_eq!(cells(condition("False", "FailedDiscoveryCheck"))[2], "False (FailedDiscoveryCheck)");
+        assert_eq!(cells(condition("Unknown", ""))[2], "Unknown");
+        let remote = json!({"spec": {"service": {"namespace": "n", "name": "s"}}});
+        assert_eq!(cells(remote)[1], "n/s");
+    }
 }

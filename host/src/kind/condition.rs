@@ -70,3 +70,46 @@ pub fn time_text(time: Timestamp) -> String {
     let whole = time.checked_sub(below.nanoseconds()).unwrap_or(time);
     whole.round(Unit::Second).unwrap_or(whole).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn available(status: &'static str, message: &'static str) -> Condition<'static> {
+        Condition { kind: "Available", status, reason: "R", message }
+    }
+
+    fn since(object: &Object) -> &str {
+        object.at(&["status", "conditions"]).and_then(|c| c[0]["lastTransitionTime"].as_str()).unwrap()
+    }
+
+    #[test]
+    fn the_transition_time_moves_with_the_status_only() {
+        let mut object = Object::default();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert!(set(&mut object, available("False", "a"), at(1)));
+        assert!(!set(&mut object, available("False", "a"), at(2)), "nothing changed");
+        assert!(set(&mut object, available("False", "b"), at(3)));
+        assert_eq!(since(&object), "1970-01-01T00:00:01Z");
+        assert!(set(&mut object, available("True", "b"), at(4)));
+        assert_eq!(since(&object), "1970-01-01T00:00:04Z");
+        assert_eq!(find(&object, "Available"), Some(available("True", "b")));
+        assert_eq!(find(&object, "Other"), None);
+    }
+
+    #[test]
+    fn other_conditions_stay() {
+        let mut object = Object::default();
+        object.set(&["status", "conditions"], json!([{"type": "Custom", "status": "True"}]));
+        set(&mut object, available("True", ""), Timestamp::UNIX_EPOCH);
+        let conditions = object.at(&["status", "conditions"]).unwrap();
+        assert_eq!(conditions[0]["type"], "Custom");
+        assert_eq!(conditions[1].get("message"), None);
+    }
+
+    #[test]
+    fn times_have_whole_seconds() {
+        let time: Timestamp = "2020-01-01T00:00:59.999Z".parse().unwrap();
+        assert_eq!(time_text(time), "2020-01-01T00:00:59Z");
+    }
+}

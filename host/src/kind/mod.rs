@@ -149,3 +149,25 @@ impl std::fmt::Debug for Kind {
         f.debug_tuple("Kind").field(&self.kind).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::shape;
+
+    #[test]
+    fn every_kind_is_described_in_full() {
+        for kind in ALL {
+            assert!(kind.verbs.is_sorted(), "{kind:?}");
+            assert_eq!(kind.list_kind, format!("{}List", kind.kind));
+            assert_eq!(kind.singular, kind.kind.to_lowercase());
+            let record = kind.schema.as_record().unwrap();
+            assert!(record.definition.ends_with(kind.kind));
+            assert_eq!(record.field("status").is_some(), kind.has_status);
+            let cells = kind.rules.cells(&shape::empty(kind), Timestamp::UNIX_EPOCH);
+            assert_eq!(cells.len(), kind.columns.len());
+            assert!(std::ptr::eq(Kind::find(kind.group, kind.version, kind.plural).unwrap(), kind));
+            assert!(std::ptr::eq(Kind::find_by_name(&kind.api_version(), kind.kind).unwrap(), kind));
+        }
+    }
+}

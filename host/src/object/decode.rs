@@ -141,7 +141,7 @@ fn read(body: &[u8], encoding: Encoding) -> Result<Node, String> {
         Node::Record(_) => Ok(node),
         other => Err(format!(
             "couldn't get version/kind; json parse error: the body is {}, not an object",
-            other.type_name()
+            other.described()
         )),
     }
 }
@@ -220,8 +220,8 @@ fn summary(body: &[u8]) -> String {
     text
 }
 
-/// Canonical form, type names and defaults.
-pub(super) fn complete(kind: &'static Kind, value: Value) -> Object {
+/// Makes an object of a value whose types are right already: canonical form, type names and defaults.
+pub fn complete(kind: &'static Kind, value: Value) -> Object {
     let mut object = Object::default();
     if let Value::Object(map) = shape::canonical(value, kind.schema) {
         object.0 = map;
@@ -252,7 +252,7 @@ mod tests {
         let cases = [
             ("", format!("{start}{json}unexpected end of JSON input (<empty>)")),
             ("{", format!("{start}{json}unexpected end of JSON input ({{)")),
-            ("[]", format!("{start}{json}the body is array, not an object (5b5d)")),
+            ("[]", format!("{start}{json}the body is an array, not an object (5b5d)")),
             (
                 r#"{"apiVersion":"apiregistration.k8s.io/v1","kind":"APIService"} x"#,
                 format!(

@@ -42,7 +42,8 @@ pub fn update(kind: &'static Kind, object: &mut Object, stored: &Object) -> Resu
         restore(object, stored, "status");
     }
     metadata::keep_for_update(object, stored);
-    let mut errors = metadata_rules::check_change(object, stored);
+    let mut errors = metadata_rules::check_shared(kind, object);
+    errors.extend(metadata_rules::check_change(object, stored));
     errors.extend(kind.rules.validate(object, Some(stored)));
     refuse(kind, object, errors)
 }
@@ -57,7 +58,8 @@ pub fn update_status(kind: &'static Kind, object: &mut Object, stored: &Object) 
         metadata::restore(object, stored, field);
     }
     metadata::keep_for_update(object, stored);
-    let mut errors = metadata_rules::check_change(object, stored);
+    let mut errors = metadata_rules::check_shared(kind, object);
+    errors.extend(metadata_rules::check_change(object, stored));
     errors.extend(kind.rules.validate_status(object, stored));
     refuse(kind, object, errors)
 }

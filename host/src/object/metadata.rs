@@ -51,6 +51,7 @@ pub fn keep_for_update(object: &mut Object, stored: &Object) {
     };
     keep("creationTimestamp");
     keep("deletionTimestamp");
+    restore(object, stored, "generation");
     if stored.uid().is_empty() {
         return;
     }

@@ -12,9 +12,22 @@ use crate::model::object::Object;
 /// Bytes of all annotations together.
 const MOST_ANNOTATIONS: usize = 256 * 1024;
 
-/// What is wrong with the metadata of an object.
+/// What is wrong with the metadata of an object, the kind's own rule for names included.
 pub fn check(kind: &Kind, object: &Object) -> Vec<FieldError> {
-    let mut errors = check_names(kind, object);
+    let mut errors = check_names(object, |field, name| kind.rules.validate_name(field, name, object));
+    errors.extend(check_all_but_names(kind, object));
+    errors
+}
+
+/// What is wrong with the metadata of an object by the rules that all kinds share.
+pub fn check_shared(kind: &Kind, object: &Object) -> Vec<FieldError> {
+    let mut errors = check_names(object, |_, _| Vec::new());
+    errors.extend(check_all_but_names(kind, object));
+    errors
+}
+
+fn check_all_but_names(kind: &Kind, object: &Object) -> Vec<FieldError> {
+    let mut errors = Vec::new();
     errors.extend(check_namespace(kind, object));
     if let Some(generation) = number(object, "generation").filter(|g| *g < 0) {
         let rule = "must be greater than or equal to 0";
@@ -55,13 +68,14 @@ pub fn check_change(object: &Object, stored: &Object) -> Vec<FieldError> {
     errors
 }
 
-fn check_names(kind: &Kind, object: &Object) -> Vec<FieldError> {
+/// `own` is asked only about names that can stand in a path.
+fn check_names(object: &Object, own: impl Fn(&str, &str) -> Vec<FieldError>) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let rules = |field: &str, name: &str, generic: Vec<String>| {
-        if generic.is_empty() {
-            return kind.rules.validate_name(field, name, object);
+    let rules = |field: &str, name: &str, shared: Vec<String>| {
+        if shared.is_empty() {
+            return own(field, name);
         }
-        generic.into_iter().map(|rule| FieldError::invalid(field, quoted(name), rule)).collect()
+        shared.into_iter().map(|rule| FieldError::invalid(field, quoted(name), rule)).collect()
     };
     let prefix = object.text(&["metadata", "generateName"]);
     if !prefix.is_empty() {

@@ -43,6 +43,18 @@ impl Node {
         }
     }
 
+    /// The same in a sentence, for example `an array`.
+    pub fn described(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::String(_) => "a string",
+            Self::List(_) => "an array",
+            Self::Record(_) => "an object",
+        }
+    }
+
     /// The value without its order; of a key that stands twice the last counts.
     pub fn into_value(self) -> Value {
         match self {
@@ -183,7 +195,7 @@ impl<'de> Deserialize<'de> for Key {
             Node::String(text) => Ok(Self(text)),
             Node::Number(number) => Ok(Self(number.to_string())),
             Node::Bool(value) => Ok(Self(value.to_string())),
-            other => Err(D::Error::custom(format!("a key must be text, not {}", other.type_name()))),
+            other => Err(D::Error::custom(format!("a key must be text, not {}", other.described()))),
         }
     }
 }

@@ -73,3 +73,41 @@ fn zero(schema: &Schema) -> Value {
         Schema::Time => Value::Null,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kind::{api_service, external_name};
+
+    #[test]
+    fn zero_values_are_left_out_kept_or_written() {
+        let given = json!({
+            "metadata": {
+                "name": "", "labels": {}, "finalizers": [], "creationTimestamp": null,
+                "deletionGracePeriodSeconds": 0,
+                "ownerReferences": [{"controller": false, "name": null}],
+            },
+            "spec": {"insecureSkipTLSVerify": false, "caBundle": "", "service": {"port": 0}, "version": null},
+            "unknown": 1,
+        });
+        let owner = json!({"apiVersion": "", "kind": "", "name": "", "uid": "", "controller": false});
+        let wanted = json!({
+            "metadata": {"deletionGracePeriodSeconds": 0, "ownerReferences": [owner]},
+            "spec": {"groupPriorityMinimum": 0, "versionPriority": 0, "service": {"port": 0}},
+            "status": {},
+        });
+        assert_eq!(canonical(given, api_service::KIND.schema), wanted);
+    }
+
+    #[test]
+    fn empty_objects_carry_what_is_always_written() {
+        let wanted = json!({
+            "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {},
+            "spec": {"groupPriorityMinimum": 0, "versionPriority": 0}, "status": {},
+        });
+        assert_eq!(empty(&api_service::KIND).into_value(), wanted);
+        assert_eq!(empty(&external_name::KIND).at(&["spec"]), Some(&json!({})));
+    }
+}

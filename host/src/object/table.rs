@@ -89,3 +89,53 @@ fn definition(column: &Column) -> Value {
         "priority": column.priority,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::external_name::KIND;
+    use crate::object::decode::complete;
+    use crate::object::partial::partial_list;
+
+    fn named(name: &str) -> Object {
+        complete(&KIND, json!({"metadata": {"name": name}, "spec": {"host": "h"}}))
+    }
+
+    fn request(include: IncludeObject) -> TableRequest<'static> {
+        TableRequest { version: "v1", include, with_columns: true, now: Timestamp::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn rows_carry_what_was_asked_for() {
+        let object = named("a");
+        let with = |include| table(&KIND, [&object], json!({"resourceVersion": "7"}), request(include));
+        let metadata = with(IncludeObject::default());
+        assert_eq!(metadata["metadata"], json!({"resourceVersion": "7"}));
+        assert_eq!(metadata["columnDefinitions"][1]["name"], "Host");
+        let row = json!({
+            "cells": ["a", "h", "<unknown>"],
+            "object": {"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "a"}},
+        });
+        assert_eq!(metadata["rows"], json!([row]));
+        assert_eq!(with(IncludeObject::None)["rows"][0].get("object"), None);
+        assert_eq!(with(IncludeObject::Object)["rows"][0]["object"], object.clone().into_value());
+        let later = TableRequest { with_columns: false, ..request(IncludeObject::None) };
+        assert_eq!(table(&KIND, [&object], json!({}), later)["columnDefinitions"], json!([]));
+    }
+
+    #[test]
+    fn another_include_is_refused() {
+        assert_eq!(IncludeObject::parse("").unwrap(), IncludeObject::Metadata);
+        let failure = IncludeObject::parse("All").unwrap_err();
+        let wanted = "Unable to convert to Table as requested: includeObject: Invalid value: \"All\": must be 'Metadata', 'Object', 'None', or empty";
+        assert_eq!((failure.code, failure.message.as_str()), (400, wanted));
+    }
+
+    #[test]
+    fn items_of_a_partial_list_name_their_kind() {
+        let list = partial_list([&named("a")], json!({}), "v1beta1");
+        assert_eq!(list["kind"], "PartialObjectMetadataList");
+        assert_eq!(list["items"][0]["apiVersion"], "meta.k8s.io/v1beta1");
+        assert_eq!(list["items"][0].get("spec"), None);
+    }
+}

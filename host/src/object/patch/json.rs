@@ -31,7 +31,7 @@ pub(super) fn operations(patch: Node) -> Result<(Vec<PatchOperation>, Vec<String
         let Node::Record(fields) = &item else {
             return Err(Failure::bad_request(format!(
                 "error decoding patch: operation {index} is {}, not an object",
-                item.type_name()
+                item.described()
             )));
         };
         for (key, value) in fields {
@@ -43,7 +43,7 @@ pub(super) fn operations(patch: Node) -> Result<(Vec<PatchOperation>, Vec<String
                     return Err(Failure::bad_request(format!(
                         "error decoding patch: {} of operation {index} is {}, not a string",
                         quoted(key),
-                        value.type_name()
+                        value.described()
                     )));
                 }
                 _ => problems.push(format!("unknown field {}", quoted(&format!("[{index}].{key}")))),

@@ -93,9 +93,9 @@ fn read(format: PatchFormat, text: &[u8]) -> Result<Node, Failure> {
         (PatchFormat::Json, Node::List(_))
         | (PatchFormat::Merge | PatchFormat::Strategic, Node::Record(_)) => Ok(node),
         (PatchFormat::Json, other) => {
-            Err(refuse(format!("a JSON patch is a list of operations, this is {}", other.type_name())))
+            Err(refuse(format!("a JSON patch is a list of operations, this is {}", other.described())))
         }
-        (_, other) => Err(refuse(format!("a merge patch is an object, this is {}", other.type_name()))),
+        (_, other) => Err(refuse(format!("a merge patch is an object, this is {}", other.described()))),
     }
 }
 
