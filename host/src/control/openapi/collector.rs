@@ -1,6 +1,6 @@
 //! The task that asks backends in turn and publishes what they say.
 
-use super::download::Download;
+use super::download::Connect;
 use super::fetch::{Known, ask};
 use super::kept::Kept;
 use super::schedule::{Pace, Turn};
@@ -30,7 +30,7 @@ pub(super) struct Collector {
     parts: SnapshotParts,
     shared: Arc<Shared>,
     own: Arc<OwnDocuments>,
-    download: Arc<dyn Download>,
+    connect: Connect,
     pace: Pace,
     entries: BTreeMap<BackendId, Entry>,
     kept: Kept,
@@ -46,14 +46,14 @@ impl Collector {
         parts: SnapshotParts,
         shared: Arc<Shared>,
         own: OwnDocuments,
-        download: Arc<dyn Download>,
+        connect: Connect,
         pace: Pace,
     ) -> Self {
         Self {
             parts,
             shared,
             own: Arc::new(own),
-            download,
+            connect,
             pace,
             entries: BTreeMap::new(),
             kept: Kept::default(),
@@ -121,9 +121,10 @@ impl Collector {
             }
             entry.turn.begin();
             let (id, source, known) = (*id, entry.source.clone(), Arc::clone(&entry.known));
-            let (download, slots) = (Arc::clone(&self.download), Arc::clone(&self.slots));
+            let (connect, slots) = (Arc::clone(&self.connect), Arc::clone(&self.slots));
             self.running.spawn(async move {
                 let _slot = slots.acquire_owned().await;
+                let download = connect(Arc::clone(&source.backend));
                 (id, ask(download.as_ref(), &source, &known).await)
             });
         }

@@ -1,8 +1,17 @@
-//! One download from a backend.
+//! Downloads from a backend.
 
+use crate::control::client::{ControlClient, Question};
+use crate::decision::resolver::Endpoint;
 use crate::route::Backend;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::header::{ACCEPT, ETAG, IF_NONE_MATCH, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Limit for one download (contract §4.1).
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What to get.
 #[derive(Clone, Debug)]
@@ -25,11 +34,65 @@ pub(super) struct Received {
     pub(super) body: Bytes,
 }
 
-/// Downloads documents from backends over the TLS of traffic, as `system:kube-aggregator` in `system:masters`.
+/// Downloads documents of one backend.
+pub(super) trait Download: Send + Sync {
+    /// Sends one GET.
+    fn get(&self, wanted: Wanted) -> BoxFuture<'_, Result<Received, String>>;
+}
+
+/// Makes a downloader for one round with a backend.
+pub(super) type Connect = Arc<dyn Fn(Arc<Backend>) -> Box<dyn Download> + Send + Sync>;
+
+/// Downloads over the TLS of traffic, as `system:kube-aggregator` in `system:masters`.
 ///
 /// kube-aggregator comes as `system:aggregator` without groups (contract §4.1); a backend that has nobody to ask
 /// about authorization then answers 500, so Umbel uses the identity of its probes throughout.
-pub(super) trait Download: Send + Sync + 'static {
-    /// Sends one GET.
-    fn get<'a>(&'a self, backend: &'a Backend, wanted: Wanted) -> BoxFuture<'a, Result<Received, String>>;
+pub(super) struct BackendDownload(ControlClient);
+
+impl BackendDownload {
+    /// A downloader whose connection lives as long as it does.
+    pub(super) fn connect(backend: Arc<Backend>) -> Box<dyn Download> {
+        Box::new(Self(ControlClient::new(backend)))
+    }
+
+    async fn download(&self, wanted: Wanted) -> Result<Received, String> {
+        let question = Question {
+            endpoint: choose(&self.0.backend().endpoints),
+            method: Method::GET,
+            path: &wanted.path,
+            headers: headers(wanted.etag.as_deref()),
+            limit: LIMIT,
+            body_max: wanted.max,
+        };
+        let answer = self.0.ask(&question).await.map_err(|fault| format!("GET {}: {fault}", wanted.path))?;
+        if answer.truncated && answer.status == 200 {
+            return Err(format!("GET {}: the answer is larger than {} bytes", wanted.path, wanted.max));
+        }
+        let text = |name: HeaderName| Some(answer.headers.get(name)?.to_str().ok()?.to_owned());
+        Ok(Received { status: answer.status, etag: text(ETAG), location: text(LOCATION), body: answer.body })
+    }
+}
+
+impl Download for BackendDownload {
+    fn get(&self, wanted: Wanted) -> BoxFuture<'_, Result<Received, String>> {
+        Box::pin(self.download(wanted))
+    }
+}
+
+/// Any endpoint that gets traffic: replicas say the same, and one that is broken is not asked each time.
+fn choose(endpoints: &[Endpoint]) -> usize {
+    let used: Vec<usize> = (0..endpoints.len()).filter(|index| endpoints[*index].weight > 0).collect();
+    if used.is_empty() { 0 } else { used[fastrand::usize(..used.len())] }
+}
+
+fn headers(etag: Option<&str>) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-remote-user", HeaderValue::from_static("system:kube-aggregator"));
+    headers.insert("x-remote-group", HeaderValue::from_static("system:masters"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("umbel/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    if let Some(etag) = etag.and_then(|etag| HeaderValue::try_from(etag).ok()) {
+        headers.insert(IF_NONE_MATCH, etag);
+    }
+    headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
 }

@@ -55,7 +55,7 @@ pub(super) async fn ask(
 ) -> Result<Option<Known>, String> {
     let etag = known.etag.clone().filter(|_| known.asked_for == source.group_versions);
     let wanted = Wanted { path: "/openapi/v3".to_owned(), etag: etag.clone(), max: INDEX_MAX };
-    let answer = download.get(&source.backend, wanted).await?;
+    let answer = download.get(wanted).await?;
     match answer.status {
         304 if etag.is_some() => Ok(None),
         200 => take_index(download, source, known, answer).await.map(Some),
@@ -78,7 +78,7 @@ async fn take_index(
         let Some(entry) = index.paths.get(&format!("apis/{group_version}")) else { continue };
         let document = match known.v3.get(group_version) {
             Some((url, document)) if *url == entry.url && url.contains("hash=") => document.clone(),
-            _ => get_document(download, source, &entry.url).await?,
+            _ => get_document(download, &entry.url).await?,
         };
         size = size.saturating_add(document.document.identity.len());
         if size > BACKEND_MAX {
@@ -93,7 +93,7 @@ async fn take_index(
     Ok(new)
 }
 
-async fn get_document(download: &dyn Download, source: &Source, url: &str) -> Result<HashedDocument, String> {
+async fn get_document(download: &dyn Download, url: &str) -> Result<HashedDocument, String> {
     let mut path = url.to_owned();
     // A hash that went stale since the index was read is redirected to the present one.
     for _ in 0..2 {
@@ -101,7 +101,7 @@ async fn get_document(download: &dyn Download, source: &Source, url: &str) -> Re
             return Err(format!("its index names {path:?}, which is not below /openapi/v3/"));
         }
         let wanted = Wanted { path: path.clone(), etag: None, max: DOCUMENT_MAX };
-        let answer = download.get(&source.backend, wanted).await?;
+        let answer = download.get(wanted).await?;
         match (answer.status, answer.location) {
             (200, _) => {
                 check_document(&answer.body).map_err(|error| format!("GET {path}: {error}"))?;
@@ -133,7 +133,7 @@ fn check_document(body: &[u8]) -> Result<(), String> {
 /// The v2 document beside v3 ones. Only old clients read it, so a backend without it is no fault.
 async fn get_v2(download: &dyn Download, source: &Source) -> Result<Option<Bytes>, String> {
     let wanted = Wanted { path: "/openapi/v2".to_owned(), etag: None, max: V2_MAX };
-    let answer = download.get(&source.backend, wanted).await?;
+    let answer = download.get(wanted).await?;
     match answer.status {
         200 => Ok(Some(prepare_backend_v2(parse_v2(&answer.body)?, &source.group_versions))),
         403 | 404 | 406 => Ok(None),
@@ -151,7 +151,7 @@ async fn ask_v2_only(
     // The index answered 404, so the tag that is known can only be of the v2 document.
     let etag = etag.filter(|_| known.v3.values().all(|(url, _)| url.is_empty()));
     let wanted = Wanted { path: "/openapi/v2".to_owned(), etag: etag.clone(), max: V2_MAX };
-    let answer = download.get(&source.backend, wanted).await?;
+    let answer = download.get(wanted).await?;
     let mut new = Known { etag: answer.etag, asked_for: source.group_versions.clone(), ..Known::default() };
     match answer.status {
         304 if etag.is_some() => return Ok(None),

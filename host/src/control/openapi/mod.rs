@@ -5,11 +5,6 @@
 //! backend that becomes available is asked at once, one that fails again after a growing pause; what it said
 //! before stays served meanwhile. It may only describe the group-versions that APIServices give it.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "started once the control plane has its client for backends")
-)]
-
 mod collector;
 mod download;
 mod fetch;
@@ -21,23 +16,39 @@ mod source;
 mod tests;
 
 use super::SnapshotParts;
+use crate::kind;
 use crate::merge::openapi::OwnDocuments;
 use crate::route::Shared;
 use collector::Collector;
-use download::Download;
+use download::{BackendDownload, Connect};
 use schedule::Pace;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-/// Publishes the documents of the own kinds at once, and keeps those of backends beside them until the task is
-/// aborted.
+/// The running task; dropping it ends it, and what was published stays.
+#[derive(Debug)]
+pub struct OpenApi(JoinHandle<()>);
+
+impl Drop for OpenApi {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Publishes the documents of the own kinds at once, and those of backends beside them as they come. Must be
+/// called on the control runtime.
+pub fn start(parts: &SnapshotParts, shared: Arc<Shared>) -> OpenApi {
+    let connect: Connect = Arc::new(BackendDownload::connect);
+    OpenApi(start_with(parts, shared, OwnDocuments::new(&kind::ALL), connect, Pace::default()))
+}
+
 fn start_with(
     parts: &SnapshotParts,
     shared: Arc<Shared>,
     own: OwnDocuments,
-    download: Arc<dyn Download>,
+    connect: Connect,
     pace: Pace,
 ) -> JoinHandle<()> {
     parts.set_openapi(own.unite([], []));
-    tokio::spawn(Collector::new(parts.clone(), shared, own, download, pace).run())
+    tokio::spawn(Collector::new(parts.clone(), shared, own, connect, pace).run())
 }

@@ -1,4 +1,4 @@
-use super::download::{Received, Wanted};
+use super::download::{Download, Received, Wanted};
 use super::*;
 use crate::decision::resolver::Endpoint;
 use crate::kind;
@@ -49,10 +49,12 @@ impl Server {
     }
 }
 
-impl Download for Server {
-    fn get<'a>(&'a self, _backend: &'a Backend, wanted: Wanted) -> BoxFuture<'a, Result<Received, String>> {
-        self.asked.lock().push(wanted.path.clone());
-        let page = self.pages.lock().get(&wanted.path).cloned();
+struct Line(Arc<Server>);
+
+impl Download for Line {
+    fn get(&self, wanted: Wanted) -> BoxFuture<'_, Result<Received, String>> {
+        self.0.asked.lock().push(wanted.path.clone());
+        let page = self.0.pages.lock().get(&wanted.path).cloned();
         let (status, etag, body) = page.unwrap_or((404, None, String::new()));
         let received = if etag.is_some() && wanted.etag == etag {
             Received { status: 304, ..Received::default() }
@@ -96,7 +98,9 @@ impl Bench {
     fn start() -> Self {
         let (server, parts, shared) = (Arc::new(Server::default()), SnapshotParts::new(), Arc::default());
         let own = OwnDocuments::new(&kind::ALL);
-        let task = start_with(&parts, Arc::clone(&shared), own, Arc::clone(&server) as _, PACE);
+        let known = Arc::clone(&server);
+        let connect: Connect = Arc::new(move |_| Box::new(Line(Arc::clone(&known))));
+        let task = start_with(&parts, Arc::clone(&shared), own, connect, PACE);
         Self { server, parts, shared, task }
     }
 
