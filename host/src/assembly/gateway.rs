@@ -6,6 +6,8 @@ use super::parts::{
 };
 use crate::api::{Api, ApiConfig, Readiness};
 use crate::config::ServeConfig;
+use crate::control::manifests::{self, Manifests};
+use crate::control::openapi::{self, OpenApi};
 use crate::control::{ControlConfig, ControlPlane, Running};
 use crate::observe::Metrics;
 use crate::proxy::{DataPlane, DataPlaneConfig};
@@ -32,6 +34,9 @@ pub(super) struct Gateway {
     readiness: Arc<Readiness>,
     data_plane: DataPlane,
     control: Running,
+    /// Stops collecting when dropped.
+    openapi: OpenApi,
+    manifests: Manifests,
     runtime: Runtime,
 }
 
@@ -53,17 +58,19 @@ impl Gateway {
         let shared = Arc::new(Shared::default());
         let registry = Registry::new(store);
         let (signals, heard) = Signals::channel(SIGNALS_MAX);
-        let control = {
-            let _entered = runtime.enter();
-            ControlPlane::start(ControlConfig {
-                registry: registry.clone(),
-                shared: Arc::clone(&shared),
-                tls: backend_tls,
-                decisions: plugins,
-                signals: heard,
-                metrics: Arc::clone(&metrics),
-            })
-        };
+        // Whatever starts below spawns its tasks on the control runtime.
+        let entered = runtime.enter();
+        let control = ControlPlane::start(ControlConfig {
+            registry: registry.clone(),
+            shared: Arc::clone(&shared),
+            tls: backend_tls,
+            decisions: plugins,
+            signals: heard,
+            metrics: Arc::clone(&metrics),
+        });
+        let openapi = openapi::start(control.parts(), Arc::clone(&shared));
+        let manifests = manifests::start(config.manifest_dir.clone(), registry.clone());
+        drop(entered);
         let local = Api::new(ApiConfig {
             kinds: &crate::kind::ALL,
             registry,
@@ -85,7 +92,7 @@ impl Gateway {
         .map_err(|error| CommandError::failed(format!("cannot start the workers: {error}")))?;
         let address = data_plane.local_addr();
         credentials.publish(address).map_err(CommandError::failed)?;
-        Ok(Self { address, readiness, data_plane, control, runtime })
+        Ok(Self { address, readiness, data_plane, control, openapi, manifests, runtime })
     }
 
     /// Where clients reach it.
@@ -98,12 +105,13 @@ impl Gateway {
         &self.runtime
     }
 
-    /// Waits until every stored APIService is routed, then opens the latches of `/readyz`.
+    /// Waits until the manifests are applied and every stored APIService is routed, then opens the latches of `/readyz`.
     pub(super) async fn become_ready(&self) {
+        self.manifests.first_look().await;
+        self.readiness.open(MANIFESTS);
         if self.control.ready().await {
             self.readiness.open(ROUTES);
         }
-        self.readiness.open(MANIFESTS);
     }
 
     /// Fails `/readyz`, drains the data plane within its bound, then stops the control plane and closes the
@@ -111,7 +119,7 @@ impl Gateway {
     pub(super) fn stop(self) {
         self.readiness.shut_down();
         self.data_plane.drain();
-        drop(self.control);
+        drop((self.manifests, self.openapi, self.control));
         self.runtime.shutdown_timeout(CONTROL_STOP);
     }
 }
