@@ -138,7 +138,7 @@ fn bad_streams_import_nothing_and_are_named() -> Result<()> {
         (
             "no namespace",
             good.replace("  namespace: wardle\n", ""),
-            "document 1 (line 1): metadata.namespace: ",
+            "document 1 (line 1): ExternalName.service.grafana.app \"api\" is invalid: metadata.namespace: Required value",
         ),
         (
             "twice the same",

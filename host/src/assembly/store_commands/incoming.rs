@@ -66,12 +66,8 @@ fn read(place: Place, object: &Object) -> Result<Incoming, Vec<String>> {
     if !errors.is_empty() {
         return Err(vec![Failure::invalid(kind.group, kind.kind, object.name(), &errors).message]);
     }
-    match (kind.is_namespaced(), object.namespace().is_empty()) {
-        (true, true) => return Err(vec!["metadata.namespace: Required value".to_owned()]),
-        (false, false) => {
-            return Err(vec![format!("metadata.namespace: {name} objects have no namespace: leave it out")]);
-        }
-        _ => {}
+    if !kind.is_namespaced() && !object.namespace().is_empty() {
+        return Err(vec![format!("metadata.namespace: {name} objects have no namespace: leave it out")]);
     }
     let key = ObjectKey::new(object.namespace(), object.name()).path(kind);
     Ok(Incoming { key, object, kind, has_status, place })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::bytes;
-use crate::store::{FileStore, Store as _};
+use crate::store::{FileStore, Store as _, verify};
 
 const CREATES: usize = 8_000;
 /// About the size of an APIService with its status and managed fields.
@@ -32,6 +32,10 @@ async fn durable_creates_per_second() {
             task.await.unwrap();
         }
         let rate = CREATES as f64 / start.elapsed().as_secs_f64();
-        println!("{writers} writers: {rate:.0} durable creates/s");
+        drop(store);
+        let start = Instant::now();
+        drop(FileStore::open(directory.path()).unwrap());
+        let (opened, size) = (start.elapsed().as_millis(), verify(directory.path()).unwrap().file_bytes);
+        println!("{writers} writers: {rate:.0} durable creates/s; {size} bytes open again in {opened} ms");
     }
 }
