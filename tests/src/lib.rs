@@ -4,7 +4,9 @@
 //! with the value that stands for it.
 
 mod client;
+mod dns_server;
 mod etcd;
+mod guests;
 mod kubectl;
 mod normalise;
 mod peers;
@@ -15,7 +17,9 @@ mod umbel;
 mod wait;
 
 pub use client::{Answer, Client, Lines};
+pub use dns_server::{DnsServer, Record};
 pub use etcd::Etcd;
+pub use guests::Guest;
 pub use kubectl::{Kubectl, Output};
 pub use peers::{Missing, Peer, need};
 pub use process::{Process, free_port};

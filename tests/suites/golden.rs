@@ -24,6 +24,7 @@ struct InProcess {
 impl InProcess {
     fn new() -> Result<Self> {
         let config = ApiConfig {
+            plugins: None,
             kinds: &umbel::kind::ALL,
             registry: Registry::new(Arc::new(MemoryStore::default())),
             shared: Arc::new(Shared::default()),

@@ -7,6 +7,7 @@ mod demo;
 mod first_start;
 mod golden;
 mod old_and_new_kubectl;
+mod plugins;
 mod proxying;
 mod restart;
 mod sample_apiserver;

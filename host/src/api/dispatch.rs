@@ -145,6 +145,11 @@ async fn plain(
             };
         }
         "/metrics" if is_read => return metrics(api),
+        "/plugins" if is_read => {
+            let report = api.plugins.as_ref().ok_or_else(Failure::no_such_resource)?;
+            let accepted = negotiate(&parts.headers, query, Offer::Documents).unwrap_or_default();
+            return Ok(reply::value(StatusCode::OK, accepted, &report()));
+        }
         _ => {}
     }
     let segments: Vec<&str> = path.trim_end_matches('/').split('/').skip(1).collect();

@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 const REQUEST_MAX: Duration = Duration::from_secs(60);
 static AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
+/// Tells how the plugins are, as the document of `/plugins`.
+pub type PluginReport = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
 /// What the API works with.
 pub struct ApiConfig {
     /// What is served; Umbel serves [`crate::kind::ALL`].
@@ -35,6 +38,8 @@ pub struct ApiConfig {
     pub readiness: Arc<Readiness>,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
+    /// What `/plugins` shows; without it that path does not exist.
+    pub plugins: Option<PluginReport>,
     /// The control runtime, on which all work is done.
     pub runtime: tokio::runtime::Handle,
 }
@@ -46,6 +51,7 @@ pub struct Api {
     pub(super) shared: Arc<Shared>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) plugins: Option<PluginReport>,
     runtime: tokio::runtime::Handle,
     this: std::sync::Weak<Self>,
 }
@@ -65,6 +71,7 @@ impl Api {
             shared: config.shared,
             readiness: config.readiness,
             metrics: config.metrics,
+            plugins: config.plugins,
             runtime: config.runtime,
             this: this.clone(),
         })

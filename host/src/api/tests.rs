@@ -19,6 +19,7 @@ const EXTERNAL_NAMES: &str = "/apis/service.grafana.app/v0alpha1/namespaces/defa
 
 fn api() -> Arc<Api> {
     Api::new(ApiConfig {
+        plugins: None,
         kinds: &crate::kind::ALL,
         registry: Registry::new(Arc::new(MemoryStore::default())),
         shared: Arc::new(Shared::default()),

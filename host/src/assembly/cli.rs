@@ -2,6 +2,7 @@
 
 use super::backend_init::InitFlags;
 use super::demo::{BackendFlags, DemoFlags};
+use super::plugin_build::PluginBuildArgs;
 use super::store_commands::StoreCommand;
 use super::version::OutputFormat;
 use crate::config::ServeFlags;
@@ -33,6 +34,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: BackendCommand,
     },
+    /// Make plugins
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
     /// Check, save or fill the store of a stopped Umbel
     Store {
         #[command(subcommand)]
@@ -56,6 +62,12 @@ pub(super) enum Command {
 pub(super) enum BackendCommand {
     /// Write certificate, CA files, kubeconfig, flags and registration of one backend into a folder
     Init(InitFlags),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PluginCommand {
+    /// Build a plugin crate and turn it into a component
+    Build(PluginBuildArgs),
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::control::manifests::{self, Manifests};
 use crate::control::openapi::{self, OpenApi};
 use crate::control::{ControlConfig, ControlPlane, Running};
 use crate::observe::Metrics;
+use crate::plugin;
 use crate::proxy::{DataPlane, DataPlaneConfig};
 use crate::registry::Registry;
 use crate::route::{Shared, Signals};
@@ -64,7 +65,7 @@ impl Gateway {
             registry: registry.clone(),
             shared: Arc::clone(&shared),
             tls: backend_tls,
-            decisions: plugins,
+            decisions: plugins.clone(),
             signals: heard,
             metrics: Arc::clone(&metrics),
         });
@@ -77,6 +78,7 @@ impl Gateway {
             shared: Arc::clone(&shared),
             readiness: Arc::clone(&readiness),
             metrics,
+            plugins: Some(Arc::new(move || plugin::report(&plugins.status()))),
             runtime: runtime.handle().clone(),
         });
         let data_plane = DataPlane::start(DataPlaneConfig {

@@ -22,7 +22,7 @@ const CONCURRENCY: usize = 8;
 const CONCURRENCY_HEALTH: usize = 16;
 
 /// Loads one component on the calling thread, which should be one that nobody waits for: compiling computes for
-/// a while. `sibling` is the generation that serves now; its code is taken when the component is the same.
+/// a while. `siblings` are the generations that serve now; the code of one is taken when its component is the same.
 ///
 /// # Errors
 /// With the reason code of the step that failed.
@@ -31,7 +31,7 @@ pub(super) fn load(
     linker: &Linker<CallState>,
     source: &Source,
     number: u64,
-    sibling: Option<&Arc<Generation>>,
+    siblings: &[Arc<Generation>],
 ) -> Result<Arc<Generation>, LoadFault> {
     let manifest = source.read_manifest()?;
     let bytes = source.read_component()?;
@@ -42,7 +42,7 @@ pub(super) fn load(
             format!("the component has sha256:{digest}, but the manifest pins sha256:{pinned}"),
         ));
     }
-    let (facets, interfaces) = match sibling.filter(|sibling| sibling.digest == digest) {
+    let (facets, interfaces) = match siblings.iter().find(|sibling| sibling.digest == digest) {
         Some(sibling) => (sibling.facets.clone(), sibling.interfaces.clone()),
         None => build_facets(runner, linker, &bytes)?,
     };

@@ -46,4 +46,4 @@ mod status;
 mod ticker;
 
 pub use host::{Builtins, Host, PluginConfig, StartError};
-pub use status::{Condition, Reason, Status};
+pub use status::{Condition, Reason, Status, report};

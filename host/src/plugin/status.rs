@@ -91,3 +91,12 @@ pub struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_fault: Option<String>,
 }
+
+/// The document that `/plugins` shows.
+pub fn report(plugins: &[Status]) -> serde_json::Value {
+    serde_json::json!({
+        "apiVersion": "plugins.umbel.dev/v1alpha1",
+        "kind": "PluginStatusList",
+        "items": plugins,
+    })
+}

@@ -84,6 +84,7 @@ pub fn run(flags: &BackendFlags) -> Result<(), CommandError> {
 
 fn api(sample: Sample, runtime: tokio::runtime::Handle) -> Result<Arc<Api>, CommandError> {
     Ok(Api::new(ApiConfig {
+        plugins: None,
         kinds: sample.kinds(),
         registry: Registry::new(Arc::new(MemoryStore::new(HistoryBound::default()))),
         shared: Arc::new(Shared::default()),

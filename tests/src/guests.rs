@@ -1,0 +1,62 @@
+//! The guest crates of the tree as components, built once per run.
+
+use crate::Missing;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use umbel::assembly::{PluginBuildArgs, build_plugin};
+
+/// A guest crate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guest {
+    /// `plugins/resolver-srv`.
+    ResolverSrv,
+    /// `plugins/health-threshold`.
+    HealthThreshold,
+    /// `plugins/discovery-filter`.
+    DiscoveryFilter,
+    /// Twin of the built-in resolver.
+    ResolverExternalName,
+    /// Twin of the built-in health checker.
+    HealthDiscoveryProbe,
+    /// Twin of the built-in transformer.
+    DiscoveryIdentity,
+    /// Does whatever its settings say.
+    Misbehaving,
+}
+
+impl Guest {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::ResolverSrv => "plugins/resolver-srv",
+            Self::HealthThreshold => "plugins/health-threshold",
+            Self::DiscoveryFilter => "plugins/discovery-filter",
+            Self::ResolverExternalName => "tests/guests/resolver-external-name",
+            Self::HealthDiscoveryProbe => "tests/guests/health-discovery-probe",
+            Self::DiscoveryIdentity => "tests/guests/discovery-identity",
+            Self::Misbehaving => "tests/guests/misbehaving",
+        }
+    }
+
+    /// The component; built with a target directory of its own, so that it never waits for the cargo that runs
+    /// the tests.
+    ///
+    /// # Errors
+    /// Why it cannot be built, for example a missing Rust target with the command that installs it.
+    pub fn component(self) -> Result<PathBuf, Missing> {
+        static BUILT: [OnceLock<Result<PathBuf, Missing>>; 7] = [const { OnceLock::new() }; 7];
+        BUILT[self as usize].get_or_init(|| self.build()).clone()
+    }
+
+    fn build(self) -> Result<PathBuf, Missing> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let target_dir = root.join("target/guests");
+        let args = PluginBuildArgs {
+            dir: root.join(self.folder()),
+            output: target_dir.join("components"),
+            target_dir: Some(target_dir),
+        };
+        let missing = |reason: String| Missing(format!("{}: {reason}", self.folder()));
+        let built = build_plugin(&args).map_err(|error| missing(error.to_string()))?;
+        built.into_iter().next().ok_or_else(|| missing("no component".to_owned()))
+    }
+}

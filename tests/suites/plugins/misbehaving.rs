@@ -1,0 +1,124 @@
+//! Components that load well and then do their worst: the answer comes from somewhere else, the reason is shown.
+
+use super::{Plugins, Recorded, drop_guest, judged, target, write_manifest};
+use anyhow::Result;
+use umbel::decision::binding::Decisions;
+use umbel::decision::discovery::{GroupHead, Outcome};
+use umbel::decision::resolver::ResolveFault;
+use umbel_tests::Guest;
+
+async fn start(spec: &str) -> Result<Plugins> {
+    // On a busy machine the time limit could strike before the CPU limit that a case is about.
+    let patient = spec.replacen('{', "{limits: {wall: 30s}, ", 1);
+    Plugins::start_loaded(vec![], |dir| {
+        write_manifest(dir, "bad", &patient)?;
+        drop_guest(dir, Guest::Misbehaving, "bad")
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_bad_answer_goes_to_the_built_in_and_the_reason_is_shown() -> Result<()> {
+    for (settings, says) in [
+        ("{do: trap}", "trapped"),
+        ("{do: loop}", "CPU budget of 100 ms"),
+        ("{do: eat-memory}", "more than its 32768 KiB of memory"),
+        ("{do: recurse}", "trapped: wasm trap"),
+        ("{do: huge}", "larger than the 4096 KiB"),
+        ("{do: no-endpoints}", "answered nonsense: no endpoints"),
+        ("{do: many-endpoints}", "1024 are the limit"),
+        ("{do: widen-trust, host: a.test}", "\"shop.prod.svc\" and nothing else"),
+        ("{host: 'https://a.test'}", "neither a DNS name nor an IP address"),
+        ("{host: 169.254.169.254}", "link-local"),
+        ("{host: '::ffff:169.254.169.254'}", "link-local"),
+        ("{host: 127.0.0.1}", "add 127.0.0.1 to spec.grants.addresses"),
+        ("{host: localhost}", "loopback"),
+    ] {
+        let plugins = start(&format!("{{settings: {settings}}}")).await?;
+        let resolver = plugins.resolver("bad");
+        let found = resolver.resolve(&target(Some("shop.example.com"))).await?;
+        assert_eq!(found.endpoints[0].host, "shop.example.com", "the built-in answers for {settings}");
+        let status = plugins.status("bad")?;
+        let fault = status.last_fault.clone().unwrap_or_default();
+        assert!(fault.contains(says), "{settings}: {status:?}");
+        let hostless = resolver.resolve(&target(None)).await.unwrap_err().to_string();
+        assert!(hostless.contains("plugin \"bad\"") && hostless.contains(says), "{settings}: {hostless}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn loopback_can_be_granted() -> Result<()> {
+    let plugins = start("{settings: {host: 127.0.0.1}, grants: {addresses: [127.0.0.0/8]}}").await?;
+    let found = plugins.resolver("bad").resolve(&target(None)).await?;
+    assert_eq!(found.endpoints[0].host, "127.0.0.1");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_declared_fault_is_an_answer() -> Result<()> {
+    let plugins = start("{settings: {do: unavailable}}").await?;
+    let fault = plugins.resolver("bad").resolve(&target(Some("a.test"))).await;
+    assert_eq!(fault, Err(ResolveFault::Unavailable("later".to_owned())));
+    assert_eq!(plugins.status("bad")?.faults, 0);
+    let plugins = start("{settings: {do: not-mine}}").await?;
+    let found = plugins.resolver("bad").resolve(&target(Some("a.test"))).await?;
+    assert_eq!(found.endpoints[0].host, "a.test", "not mine passes on to the built-in");
+    let verdict = plugins.health_checker("bad").check(&judged(&["a"]), &Recorded::new(vec![Ok(200)])).await?;
+    assert_eq!(verdict.message, "all checks passed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bad_checker_leaves_the_verdict_to_the_built_in() -> Result<()> {
+    for (deed, says) in [("trap", "trapped"), ("loop", "CPU budget"), ("bad-reason", "CamelCase")] {
+        let plugins = start(&format!("{{settings: {{do: {deed}}}}}")).await?;
+        let checker = plugins.health_checker("bad");
+        let verdict = checker.check(&judged(&["a.test"]), &Recorded::new(vec![Ok(200)])).await?;
+        let message = &verdict.message;
+        assert!(message.starts_with("all checks passed (by the built-in check: plugin \"bad\""), "{message}");
+        assert!(message.contains(says), "{message}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bad_transformer_leaves_the_group_as_it_is() -> Result<()> {
+    let group = r#"{"metadata":{"name":"a.test"},"versions":[{"version":"v1"}]}"#;
+    for (deed, says) in
+        [("bad-json", "no JSON"), ("rename", "cannot be renamed"), ("trap", "trapped"), ("loop", "CPU")]
+    {
+        let plugins = start(&format!("{{settings: {{do: {deed}}}, discovery: {{enabled: true}}}}")).await?;
+        let refused = plugins.host.transformers().remove(0).transform(group).await.unwrap_err();
+        assert!(refused.contains(says), "{deed}: {refused}");
+    }
+    let plugins = start("{settings: {do: bad-order}, discovery: {enabled: true}}").await?;
+    let heads = [GroupHead { name: "a.test".to_owned(), versions: vec![] }];
+    let refused = plugins.host.transformers().remove(0).order(&heads).await.unwrap_err();
+    assert!(refused.contains("not there"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_generation_that_fails_is_rolled_back() -> Result<()> {
+    let plugins = start("{settings: {do: hide}, discovery: {enabled: true}}").await?;
+    let group = r#"{"metadata":{"name":"a.test"},"versions":[]}"#;
+    write_manifest(plugins.dir.path(), "bad", "{settings: {do: trap}, discovery: {enabled: true}}")?;
+    plugins.wait_generation("bad", 2).await?;
+    for _ in 0..6 {
+        let outcome = plugins.host.transformers().remove(0).transform(group).await;
+        assert_eq!(outcome, Ok(Outcome::Hide("as told".to_owned())), "the generation before answers");
+    }
+    let status = plugins.status("bad")?;
+    assert_eq!((status.generation, status.faults), (1, 5), "{status:?}");
+    assert_eq!(status.reason.map(|reason| reason.to_string()).as_deref(), Some("RolledBack"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_flood_of_log_lines_harms_nobody() -> Result<()> {
+    let plugins = start("{settings: {do: log, host: a.example.com}}").await?;
+    let found = plugins.resolver("bad").resolve(&target(None)).await?;
+    assert_eq!(found.endpoints[0].host, "a.example.com");
+    Ok(())
+}
