@@ -19,7 +19,8 @@ pub fn explain_yaml(error: &serde_yaml_ng::Error) -> String {
     let what = text.split(" at line ").next().unwrap_or(&text);
     // go-yaml counts from zero, prefers the line where the construct began, and adds one for the scanner.
     let scanner = usize::from(text.contains("while scanning"));
-    let zero_based = |index: usize| lines.get(index).map(|line| line - 1).filter(|line| *line > 0);
+    let zero_based =
+        |index: usize| lines.get(index).map(|line| line.saturating_sub(1)).filter(|line| *line > 0);
     match zero_based(1).or_else(|| zero_based(0)) {
         Some(line) => format!("yaml: line {}: {what}", line + scanner),
         None => format!("yaml: {what}"),
