@@ -2,8 +2,11 @@
 
 #![cfg(test)]
 
+mod availability;
 mod cli;
+mod control_kit;
 mod demo;
+mod discovery;
 mod first_start;
 mod golden;
 mod old_and_new_kubectl;

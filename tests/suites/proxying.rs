@@ -1,10 +1,10 @@
 //! The data plane between real TLS clients and real TLS backends, all in this process.
 
-mod backend;
+pub(crate) mod backend;
 mod bodies;
 mod faults;
 mod identity;
 mod lifetime;
-mod pki;
+pub(crate) mod pki;
 mod plane;
 mod upgrades;

@@ -391,7 +391,7 @@ impl Reconciler {
             old = stored.map_or("none", |c| c.status.as_str()),
             new = wanted.status.as_str(),
             reason = wanted.reason,
-            message = wanted.message,
+            cause = wanted.message,
             "changing APIService availability"
         );
         entry.writing.under_way = true;

@@ -46,8 +46,23 @@ impl Backend {
         max_streams: u32,
         handler: Handler,
     ) -> Result<Self> {
-        let acceptor = TlsAcceptor::from(ca.serve(leaf, alpn)?);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::start_on(listener, TlsAcceptor::from(ca.serve(leaf, alpn)?), max_streams, handler)
+    }
+
+    /// Serves where a backend of this port served before.
+    pub async fn restart(port: u16, ca: &Authority, alpn: &[&str], handler: Handler) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        let leaf = ca.server(&[NAME], false)?;
+        Self::start_on(listener, TlsAcceptor::from(ca.serve(leaf, alpn)?), 200, handler)
+    }
+
+    fn start_on(
+        listener: TcpListener,
+        acceptor: TlsAcceptor,
+        max_streams: u32,
+        handler: Handler,
+    ) -> Result<Self> {
         let port = listener.local_addr()?.port();
         let (connections, requests) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let (opened, seen) = (Arc::clone(&connections), Arc::clone(&requests));

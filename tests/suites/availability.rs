@@ -1,0 +1,200 @@
+//! What becomes of APIServices when their backends come, fail and go.
+
+use crate::control_kit::{ALPN, Control, aggregated, always, encode, legacy, legacy_backend, status};
+use crate::proxying::backend::{Backend, handler};
+use crate::proxying::pki::Authority;
+use anyhow::{Context, Result};
+use http::StatusCode;
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use umbel::route::SignalKind;
+use umbel_tests::free_port;
+
+const VERBS: &[&str] = &["delete", "get", "list"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_is_noticed_when_it_comes_dies_and_recovers() -> Result<()> {
+    let control = Control::start().await?;
+    control.name_backend().await?;
+    let backend = legacy_backend(&control.ca, VERBS).await?;
+    let port = backend.port;
+    control.register("good.example.com", port).await?;
+    let (condition, took) = control.condition("good.example.com", "True").await?;
+    println!("good: True after {took:?}");
+    assert_eq!(condition["reason"], "Passed");
+    assert_eq!(condition["message"], "all checks passed");
+    assert_eq!(control.refusal("good.example.com"), None);
+
+    drop(backend);
+    let (condition, took) = control.condition("good.example.com", "False").await?;
+    println!("killed: False after {took:?}");
+    assert_eq!(condition["reason"], "FailedDiscoveryCheck");
+    let url = format!("https://127.0.0.1:{port}/apis/good.example.com/v1");
+    let cause = format!("dial tcp 127.0.0.1:{port}: connect: connection refused");
+    let text = format!("failing or missing response from {url}: Get \"{url}\": {cause}");
+    assert_eq!(condition["message"], text);
+    assert_eq!(
+        control.refusal("good.example.com").as_deref(),
+        Some(
+            "the APIService v1.good.example.com is not available (FailedDiscoveryCheck): \
+             the backend refused the connection"
+        )
+    );
+
+    let _backend = Backend::restart(port, &control.ca, &ALPN, legacy(VERBS)).await?;
+    let (_, took) = control.condition("good.example.com", "True").await?;
+    println!("recovered: True after {took:?}");
+    let metrics = String::from_utf8(control.metrics.render()?)?;
+    assert!(
+        metrics.contains("aggregator_unavailable_apiservice{name=\"v1.good.example.com\"} 0"),
+        "{metrics}"
+    );
+    let counted = "aggregator_unavailable_apiservice_total{name=\"v1.good.example.com\",reason=\"FailedDiscoveryCheck\"} 1";
+    assert!(metrics.contains(counted), "{metrics}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_failure_has_its_own_reason_and_message() -> Result<()> {
+    let control = Control::start().await?;
+    let stranger = Authority::new("stranger")?;
+    let forbidden = Backend::start(&control.ca, &ALPN, always(StatusCode::FORBIDDEN)).await?;
+    let moved = Backend::start(&control.ca, &ALPN, always(StatusCode::MOVED_PERMANENTLY)).await?;
+    let unknown = Backend::start(&stranger, &ALPN, legacy(VERBS)).await?;
+    let other_name = control.ca.server(&["other.default.svc"], false)?;
+    let other_name = Backend::start_with(&control.ca, other_name, &ALPN, 10, legacy(VERBS)).await?;
+    let own = control.ca.server(&[crate::proxying::backend::NAME], true)?;
+    let expired = Backend::start_with(&control.ca, own, &ALPN, 10, legacy(VERBS)).await?;
+
+    control.register("lost.example.com", 443).await?;
+    let (lost, _) = control.condition("lost.example.com", "False").await?;
+    assert_eq!(lost["reason"], "ServiceNotFound");
+    assert_eq!(lost["message"], "service/backend in \"default\" is not present");
+    control.name_backend().await?;
+
+    let cases = [
+        ("forbidden.example.com", forbidden.port, ": 403"),
+        ("moved.example.com", moved.port, ": 301"),
+        ("unknown.example.com", unknown.port, "certificate signed by unknown authority"),
+        (
+            "name.example.com",
+            other_name.port,
+            "certificate is valid for other.default.svc, not backend.default.svc",
+        ),
+        ("expired.example.com", expired.port, "certificate has expired"),
+        ("refused.example.com", free_port()?, "connection refused"),
+    ];
+    for (group, port, _) in cases {
+        control.register(group, port).await?;
+    }
+    for (group, port, cause) in cases {
+        let (condition, _) = control.condition(group, "False").await?;
+        assert_eq!(condition["reason"], "FailedDiscoveryCheck", "{group}");
+        let message = condition["message"].as_str().unwrap_or_default();
+        let url = format!("failing or missing response from https://127.0.0.1:{port}/apis/{group}/v1: ");
+        assert!(message.starts_with(&url) && message.contains(cause), "{group}: {message}");
+        let refusal = control.refusal(group).unwrap_or_default();
+        assert!(!refusal.contains("127.0.0.1"), "{refusal}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_services_and_claims_on_own_groups_are_told_apart() -> Result<()> {
+    let control = Control::start().await?;
+    control.register_with("service.grafana.app", 443, json!({})).await?;
+    control.register_with("local.example.com", 443, json!({"service": null})).await?;
+    let (local, _) = control.condition("local.example.com", "True").await?;
+    assert_eq!(local["reason"], "Local");
+    assert_eq!(local["message"], "Local APIServices are always available");
+    assert!(control.shared.load().route("service.grafana.app", "v0alpha1").is_some());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_is_written_only_when_it_changes_and_nobody_is_flooded() -> Result<()> {
+    let control = Control::start().await?;
+    control.name_backend().await?;
+    let good = Backend::start(&control.ca, &ALPN, aggregated(&["a.example.com", "b.example.com"])).await?;
+    let bad = Backend::start(&control.ca, &ALPN, always(StatusCode::FORBIDDEN)).await?;
+    for (group, port) in
+        [("a.example.com", good.port), ("b.example.com", good.port), ("bad.example.com", bad.port)]
+    {
+        control.register(group, port).await?;
+    }
+    control.condition("a.example.com", "True").await?;
+    control.condition("b.example.com", "True").await?;
+    control.condition("bad.example.com", "False").await?;
+    let revision = control.registry.revision();
+    let (good_before, bad_before) = (good.requests(), bad.requests());
+    let watched = Duration::from_secs(4);
+    tokio::time::sleep(watched).await;
+    assert_eq!(control.registry.revision(), revision, "nothing changed, so nothing is written");
+    let (good_seen, bad_seen) = (good.requests() - good_before, bad.requests() - bad_before);
+    println!("in {watched:?}: {good_seen} requests at the good backend, {bad_seen} at the bad one");
+    assert!(good_seen <= 1, "{good_seen}");
+    assert!((1..=16).contains(&bad_seen), "{bad_seen}: retried, and no storm");
+    assert_eq!(good.connections(), 1, "both APIServices share one connection");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_traffic_sees_is_checked_at_once() -> Result<()> {
+    let control = Control::start().await?;
+    control.name_backend().await?;
+    let broken = Arc::new(AtomicBool::new(false));
+    let (is_broken, good) = (Arc::clone(&broken), legacy(VERBS));
+    let backend = handler(move |request| {
+        let (broken, good) = (is_broken.load(Ordering::SeqCst), Arc::clone(&good));
+        async move { if broken { status(StatusCode::BAD_GATEWAY) } else { good(request).await } }
+    });
+    let backend = Backend::start(&control.ca, &ALPN, backend).await?;
+    control.register("g.example.com", backend.port).await?;
+    control.condition("g.example.com", "True").await?;
+    broken.store(true, Ordering::SeqCst);
+    let id = control.shared.load().backends().next().map(|backend| backend.id).context("a backend")?;
+    control.signals.report(id, SignalKind::Undeliverable);
+    let (condition, took) = control.condition("g.example.com", "False").await?;
+    println!("after a hint: False after {took:?}");
+    assert!(condition["message"].as_str().is_some_and(|text| text.ends_with(": 502")), "{condition}");
+    assert_eq!(
+        control.refusal("g.example.com").as_deref(),
+        Some(
+            "the APIService v1.g.example.com is not available (FailedDiscoveryCheck): \
+             the backend answered its health check with 502"
+        )
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ca_bundle_that_becomes_unusable_is_said_so() -> Result<()> {
+    let control = Control::start().await?;
+    control.name_backend().await?;
+    let extra = json!({"caBundle": encode("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")});
+    if control.register_with("ca.example.com", 443, extra).await.is_err() {
+        return Ok(()); // Refused at the door, which is better still.
+    }
+    let (condition, _) = control.condition("ca.example.com", "False").await?;
+    assert_eq!(condition["reason"], "InvalidCABundle");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_trusts_what_is_stored_and_verifies_it() -> Result<()> {
+    let control = Control::start().await?;
+    control.name_backend().await?;
+    let backend = legacy_backend(&control.ca, VERBS).await?;
+    control.register("kept.example.com", backend.port).await?;
+    control.condition("kept.example.com", "True").await?;
+    let revision = control.registry.revision();
+    let control = control.restart().await?;
+    assert_eq!(control.refusal("kept.example.com"), None, "open from the first snapshot on");
+    control.discovery("kept.example.com", "Current", 1).await?;
+    assert_eq!(control.registry.revision(), revision, "verified, and nothing to write");
+    drop(backend);
+    control.condition("kept.example.com", "False").await?;
+    Ok(())
+}
