@@ -2,7 +2,8 @@
 
 use super::CommandError;
 use super::parts::{
-    backend_tls, bind, control_runtime, ensure_credentials, listen_tls, read_tokens, start_plugins,
+    backend_tls, bind, control_runtime, ensure_credentials, listen_tls, make_manifest_dir, read_tokens,
+    start_plugins,
 };
 use crate::api::{Api, ApiConfig, Readiness};
 use crate::config::ServeConfig;
@@ -52,6 +53,7 @@ impl Gateway {
         let tls = listen_tls(config, &credentials)?;
         let backend_tls = backend_tls(&credentials)?;
         let tokens = read_tokens(config)?;
+        make_manifest_dir(config)?;
         let runtime = control_runtime()?;
         let metrics = Metrics::new().map_err(CommandError::failed)?;
         let plugins = start_plugins(config)?;

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -77,6 +78,14 @@ pub(super) fn read_tokens(config: &ServeConfig) -> Result<Arc<TokenTable>, Comma
     let text = String::from_utf8_lossy(&bytes);
     let refuse = |error| CommandError::failed(format!("--token-auth-file {}: {error}", path.display()));
     TokenTable::parse(&text).map(Arc::new).map_err(refuse)
+}
+
+/// Makes the manifest directory where it is missing, so that it can be watched from the start.
+pub(super) fn make_manifest_dir(config: &ServeConfig) -> Result<(), CommandError> {
+    let path = &config.manifest_dir;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
+        CommandError::failed(format!("the manifest directory {} cannot be made: {error}", path.display()))
+    })
 }
 
 /// The runtime of everything that is not the request path.

@@ -3,7 +3,7 @@
 use super::body::AnswerBody;
 use crate::model::failure::Failure;
 use crate::upstream::UpstreamFault;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 /// `Audit-ID`, which ties the log lines of client, gateway and backend together.
@@ -28,6 +28,15 @@ pub fn finish(response: &mut Response<AnswerBody>, audit_id: HeaderValue) {
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
 }
 
+/// Turns the answer to a GET into that to a HEAD: the length of the body instead of the body. HTTP/2 clients take
+/// a body for a broken stream.
+pub fn keep_head(response: &mut Response<AnswerBody>) {
+    let length = response.body_mut().withhold();
+    if length > 0 {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
+}
+
 /// Seconds after which a client may try again when a backend may be back by then.
 const RETRY_AFTER_SECONDS: i32 = 1;
 
@@ -35,4 +44,19 @@ const RETRY_AFTER_SECONDS: i32 = 1;
 pub fn refuse_fault(fault: &UpstreamFault) -> Box<Failure> {
     let failure = Failure::unavailable(format!("error trying to reach service: {}", fault.for_client()));
     Box::new(if fault.is_transient() { failure.retry_after(RETRY_AFTER_SECONDS) } else { failure })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Body;
+
+    #[test]
+    fn the_answer_to_a_head_has_a_length_and_no_body() {
+        let mut response = refuse(&Failure::no_such_resource());
+        let length = response.body().size_hint().exact().unwrap();
+        keep_head(&mut response);
+        assert_eq!(response.headers()[CONTENT_LENGTH], length.to_string());
+        assert!(response.body().is_end_stream());
+    }
 }

@@ -77,6 +77,14 @@ impl AnswerBody {
         Self::new(Source::Dedicated(body))
     }
 
+    /// Takes out what lies in memory and returns its length, because the answer to a HEAD has none.
+    pub fn withhold(&mut self) -> usize {
+        match &mut self.source {
+            Source::Whole(bytes) => bytes.take().map_or(0, |bytes| bytes.len()),
+            _ => 0,
+        }
+    }
+
     /// Keeps its request counted until the body is done.
     pub fn keep(&mut self, in_flight: InFlight) {
         self.in_flight = Some(in_flight);

@@ -1,6 +1,6 @@
 //! One request from its first line to the head of its answer.
 
-use super::answer::{AUDIT_ID, finish, refuse};
+use super::answer::{AUDIT_ID, finish, keep_head, refuse};
 use super::authenticate::authenticate;
 use super::authorise::authorise;
 use super::body::AnswerBody;
@@ -27,6 +27,7 @@ pub async fn answer(
 ) -> Result<Response<AnswerBody>, Infallible> {
     let in_flight = InFlight::new(Rc::clone(&client));
     let audit_id = claim_audit_id(&mut request);
+    let is_head = request.method() == http::Method::HEAD;
     let mut response = match handle(&client, request).await {
         Ok(response) => response,
         Err(failure) => {
@@ -38,6 +39,9 @@ pub async fn answer(
         }
     };
     finish(&mut response, audit_id);
+    if is_head {
+        keep_head(&mut response);
+    }
     response.body_mut().keep(in_flight);
     Ok(response)
 }

@@ -77,7 +77,12 @@ pub(super) fn plan(files: &[ManifestFile], stored: &[(&'static Kind, Object)]) -
             plan.actions.push(Action::Report { kind, key, conflict });
         }
     }
-    plan.actions.extend(missing.into_values().map(|declared| Action::Create(Box::new(declared.clone()))));
+    // In the order of the files: whoever writes a service before what names it gets it made first.
+    for declared in files.iter().flat_map(|file| &file.declared) {
+        if let Some(declared) = missing.remove(&(declared.kind.kind, declared.key.clone())) {
+            plan.actions.push(Action::Create(Box::new(declared.clone())));
+        }
+    }
     plan
 }
 

@@ -1,0 +1,125 @@
+//! `--manifest-dir` of a running Umbel.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+use umbel_tests::{Client, Umbel, wait_for};
+
+const BOUND: Duration = Duration::from_secs(60);
+const NAMES: &str = "/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames";
+const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
+
+fn external_name(name: &str, host: &str) -> String {
+    format!(
+        "apiVersion: service.grafana.app/v0alpha1\nkind: ExternalName\nmetadata: {{name: {name}}}\nspec: {{host: {host}}}\n"
+    )
+}
+
+fn api_service(group: &str) -> Value {
+    json!({
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": format!("v1.{group}")},
+        "spec": {
+            "group": group, "version": "v1", "groupPriorityMinimum": 10, "versionPriority": 10,
+            "service": {"namespace": "default", "name": "api"},
+        },
+    })
+}
+
+/// An Umbel whose data directory holds these manifests before it starts for the first time.
+async fn start(files: &[(&str, &str)]) -> Result<(Umbel, PathBuf)> {
+    let home = TempDir::new()?;
+    let directory = home.path().join("manifests");
+    fs::create_dir(&directory)?;
+    for (name, text) in files {
+        fs::write(directory.join(name), text)?;
+    }
+    let argument = directory.display().to_string();
+    Ok((Umbel::start_in(home, &["--manifest-dir", &argument]).await?, directory))
+}
+
+async fn wait_host(admin: &Client, name: &str, host: Option<&str>) -> Result<()> {
+    wait_for(&format!("{name} at {host:?}"), BOUND, || async {
+        let answer = admin.get(&format!("{NAMES}/{name}")).await?;
+        let found = answer.json()?["spec"]["host"].as_str().map(str::to_owned);
+        ensure!(found.as_deref() == host, "{} {}", answer.status, answer.text());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_a_file_declares_is_there_when_umbel_is_ready_and_goes_with_it() -> Result<()> {
+    let list = format!(
+        "{}---\n{}",
+        external_name("api", "one.example.com"),
+        json!({"kind": "List", "apiVersion": "v1", "items": [api_service("a.example.com")]})
+    );
+    let (mut umbel, directory) = start(&[("a.yaml", &list)]).await?;
+    let admin = umbel.admin()?;
+    let object = admin.get(&format!("{NAMES}/api")).await?.expect(200)?;
+    assert_eq!(object["metadata"]["annotations"]["umbel.dev/manifest"], "a.yaml");
+    assert_eq!(object["metadata"]["managedFields"][0]["manager"], "umbel-manifests");
+    admin.get(&format!("{SERVICES}/v1.a.example.com")).await?.expect(200)?;
+
+    fs::write(directory.join("a.yaml"), external_name("api", "two.example.com"))?;
+    wait_host(&admin, "api", Some("two.example.com")).await?;
+    assert_eq!(admin.get(&format!("{SERVICES}/v1.a.example.com")).await?.status, 404);
+
+    // A file that goes while Umbel does not run is missed at the next start.
+    umbel.kill()?;
+    fs::remove_file(directory.join("a.yaml"))?;
+    fs::write(directory.join("b.yaml"), external_name("other", "three.example.com"))?;
+    umbel.restart().await?;
+    let admin = umbel.admin()?;
+    wait_host(&admin, "api", None).await?;
+    wait_host(&admin, "other", Some("three.example.com")).await
+}
+
+#[tokio::test]
+async fn a_broken_file_is_named_with_its_line_and_takes_nothing_away() -> Result<()> {
+    let (mut umbel, directory) = start(&[("a.yaml", &external_name("api", "one.example.com"))]).await?;
+    let admin = umbel.admin()?;
+    let broken = format!("{}---\nkind: [\n", external_name("api", "two.example.com"));
+    fs::write(directory.join("a.yaml"), broken)?;
+    wait_for("the log to name the place", BOUND, || {
+        let log = umbel.process().log();
+        async move {
+            ensure!(log.contains("a.yaml: document 2 (line "), "{log}");
+            Ok(())
+        }
+    })
+    .await?;
+    wait_host(&admin, "api", Some("one.example.com")).await
+}
+
+#[tokio::test]
+async fn an_object_made_by_hand_stays_and_tells_of_the_conflict() -> Result<()> {
+    let (umbel, directory) = start(&[]).await?;
+    let admin = umbel.admin()?;
+    admin.post(SERVICES, &api_service("a.example.com")).await?.expect(201)?;
+    let mut declared = api_service("a.example.com");
+    declared["spec"]["versionPriority"] = json!(99);
+    fs::write(directory.join("a.json"), declared.to_string())?;
+    let path = format!("{SERVICES}/v1.a.example.com");
+    let object = wait_for("the condition", BOUND, || async {
+        let object = admin.get(&path).await?.expect(200)?;
+        let told = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let types: Vec<_> = told.iter().filter_map(|c| c["type"].as_str()).collect();
+        ensure!(types.contains(&"ManifestConflict") && types.contains(&"Available"), "{object}");
+        Ok(object)
+    })
+    .await?;
+    assert_eq!(object["spec"]["versionPriority"], 10);
+    fs::remove_file(directory.join("a.json"))?;
+    wait_for("the condition to go", BOUND, || async {
+        let object = admin.get(&path).await?.expect(200)?;
+        ensure!(!object.to_string().contains("\"ManifestConflict\""), "{object}");
+        Ok(())
+    })
+    .await
+}
