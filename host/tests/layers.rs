@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("transport", &["model"]),
     ("decision", &["model"]),
     ("kind", &["model", "object"]),
-    ("merge", &["model", "decision", "route"]),
+    ("merge", &["model", "decision", "kind", "route"]),
     ("object", &["model", "kind"]),
     ("route", &["model", "decision", "upstream", "observe"]),
     ("store", &["model", "observe"]),
