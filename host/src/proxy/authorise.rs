@@ -3,7 +3,7 @@
 use crate::model::failure::Failure;
 use crate::model::identity::Caller;
 use crate::model::request_info::RequestInfo;
-use http::Method;
+use http::{HeaderMap, Method};
 
 /// Paths that need no credential.
 fn is_open(path: &str) -> bool {
@@ -26,6 +26,23 @@ pub fn authorise(caller: &Caller, method: &Method, path: &str, query: &str) -> R
         return Err(Box::new(Failure::unauthorized()));
     }
     Err(Box::new(forbid(caller, &RequestInfo::new(method, path, query))))
+}
+
+/// Refuses to act as somebody else. Ignoring the wish would do with the caller's full rights what was meant to
+/// be done with lesser ones.
+///
+/// # Errors
+/// 403 when a header asks for it.
+pub fn refuse_impersonation(headers: &HeaderMap) -> Result<(), Box<Failure>> {
+    if !headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
+        return Ok(());
+    }
+    let user = headers.get("impersonate-user").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let text = format!(
+        "users {:?} is forbidden: this server does not impersonate; call with that user's own credential",
+        escape_html(user)
+    );
+    Err(Box::new(Failure::new(403, "Forbidden", text).about(user, "", "users")))
 }
 
 fn forbid(caller: &Caller, request: &RequestInfo) -> Failure {

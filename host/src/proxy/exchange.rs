@@ -2,7 +2,7 @@
 
 use super::answer::{AUDIT_ID, finish, keep_head, refuse};
 use super::authenticate::authenticate;
-use super::authorise::authorise;
+use super::authorise::{authorise, refuse_impersonation};
 use super::body::AnswerBody;
 use super::connection::{Client, InFlight};
 use super::deadline::limit;
@@ -71,6 +71,7 @@ async fn handle(
     let caller = authenticate(client, request.headers())?;
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
     authorise(&caller, request.method(), path, query)?;
+    refuse_impersonation(request.headers())?;
     match dispatch(client, &request)? {
         Destination::Done(response) => Ok(*response),
         Destination::Local => Ok(ask_local(client, request, caller).await),

@@ -130,6 +130,14 @@ impl Named {
     }
 }
 
+/// Removes from trailers what may not stand in headers: some servers read both as one.
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    let dropped: Vec<HeaderName> = trailers.keys().filter(|name| is_kept_back(name)).cloned().collect();
+    for name in dropped {
+        trailers.remove(name);
+    }
+}
+
 /// HTTP/2 clients may send cookies one by one; HTTP/1.1 wants them in one line (RFC 9113 §8.2.3).
 pub fn join_cookies(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().nth(1).is_none() {

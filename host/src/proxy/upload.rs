@@ -1,5 +1,6 @@
 //! The body of a request on its way to a backend.
 
+use super::request_headers::clean_trailers;
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::{Body, Frame, SizeHint};
@@ -20,7 +21,12 @@ impl Body for UploadBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut self.0 {
-            Some(body) => Pin::new(body).poll_frame(cx),
+            Some(body) => Pin::new(body).poll_frame(cx).map_ok(|mut frame| {
+                if let Some(trailers) = frame.trailers_mut() {
+                    clean_trailers(trailers);
+                }
+                frame
+            }),
             None => Poll::Ready(None),
         }
     }
@@ -56,7 +62,10 @@ async fn send(mut body: Incoming, mut stream: SendStream<Bytes>) {
             Some(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => send_data(&mut stream, data, body.is_end_stream()).await,
                 Err(frame) => match frame.into_trailers() {
-                    Ok(trailers) => return drop(stream.send_trailers(trailers)),
+                    Ok(mut trailers) => {
+                        clean_trailers(&mut trailers);
+                        return drop(stream.send_trailers(trailers));
+                    }
                     Err(_) => continue,
                 },
             },

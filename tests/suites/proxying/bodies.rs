@@ -122,7 +122,9 @@ async fn trailers_pass_both_ways() -> Result<()> {
             &[alpn],
             handler(|request| async move {
                 let body = request.into_body().collect().await.expect("a body");
-                let sum = body.trailers().and_then(|t| t.get("x-sum")).cloned();
+                let sent = body.trailers().cloned().unwrap_or_default();
+                assert!(!sent.contains_key("x-remote-user"), "identity passed as a trailer");
+                let sum = sent.get("x-sum").cloned();
                 let mut trailers = http::HeaderMap::new();
                 trailers.insert("x-sum", sum.unwrap_or(http::HeaderValue::from_static("none")));
                 let frames = [Ok(Frame::data(body.to_bytes())), Ok(Frame::trailers(trailers))];
@@ -134,9 +136,13 @@ async fn trailers_pass_both_ways() -> Result<()> {
         let plane = Plane::before(backend.port, &ca)?;
         let mut trailers = http::HeaderMap::new();
         trailers.insert("x-sum", "42".parse()?);
+        trailers.insert("x-remote-user", "root".parse()?);
         let frames = [Ok(Frame::data(Bytes::from("hello"))), Ok(Frame::trailers(trailers))];
         let body = StreamBody::new(stream::iter(frames)).boxed_unsync();
-        let request = Request::post(PATH).header("te", "trailers").header("trailer", "x-sum").body(body)?;
+        let request = Request::post(PATH)
+            .header("te", "trailers")
+            .header("trailer", "x-sum, x-remote-user")
+            .body(body)?;
         let answer = plane.ask(client_alpn, request).await?;
         assert_eq!(answer.text(), "hello");
         let sum = answer.trailers.as_ref().and_then(|t| t.get("x-sum")).context("no trailer")?;

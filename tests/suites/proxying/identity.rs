@@ -35,7 +35,6 @@ async fn inbound_remote_headers_are_stripped() -> Result<()> {
             .header("x-remote-uid", "0")
             .header("x-remote-extra-scopes", "forged")
             .header("x_remote_user", "root")
-            .header("impersonate-user", "root")
             .header("connection", "x-hop")
             .header("x-hop", "1")
             .header("audit-id", "mine")
@@ -124,5 +123,20 @@ async fn unknown_paths_are_a_status() -> Result<()> {
     let mut client = plane.client("h2").await?;
     let request = authorised(Request::builder().method(Method::OPTIONS).uri("/nothing").body(empty())?)?;
     assert_eq!(Answer::read(client.send(request).await?).await?.status, 404);
+    Ok(())
+}
+
+/// `kubectl --as` asks for lesser rights: acting with the full ones instead would be worse than refusing.
+#[tokio::test(flavor = "multi_thread")]
+async fn impersonation_is_refused_not_ignored() -> Result<()> {
+    let ca = Authority::new("backends")?;
+    let backend = Backend::start(&ca, &["h2"], echo()).await?;
+    let plane = Plane::before(backend.port, &ca)?;
+    for (name, value) in [("impersonate-user", "jo"), ("impersonate-group", "staff")] {
+        let request = Request::delete(PATH).header(name, value).body(empty())?;
+        let answer = plane.ask("http/1.1", request).await?;
+        assert_eq!((answer.status, &answer.status_object()?["reason"]), (403, &"Forbidden".into()));
+    }
+    assert_eq!(backend.requests(), 0);
     Ok(())
 }
