@@ -186,6 +186,23 @@ async fn selected_pages_are_full_and_tell_no_remainder() {
 }
 
 #[tokio::test]
+async fn a_selected_page_is_filled_from_far_behind() {
+    let registry = registry();
+    for index in 0..1200 {
+        let tier = if index % 600 == 599 { "gold" } else { "silver" };
+        create(&registry, local(&format!("g{index:04}.x"), &[("tier", tier)])).await;
+    }
+    let mut options = ListOptions { limit: 1, selector: labelled("tier=gold"), ..ListOptions::default() };
+    let first = registry.list(&KIND, &options).await.unwrap();
+    assert_eq!(names(&first.objects), ["v1.g0599.x"]);
+    registry.delete(&KIND, &key("g1199.x"), &DeleteOptions::default()).await.unwrap();
+    options.continue_token = first.continue_token;
+    let second = registry.list(&KIND, &options).await.unwrap();
+    assert_eq!(names(&second.objects), ["v1.g1199.x"], "as of the first page");
+    assert_eq!(second.continue_token, "");
+}
+
+#[tokio::test]
 async fn a_write_that_changes_nothing_is_none() {
     let registry = registry();
     let object = create(&registry, local("a.example.com", &[("a", "b")])).await;
