@@ -25,7 +25,7 @@ pub struct Endpoint {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// Share of the traffic among the endpoints, relative to the others; 0 means none.
+    /// Share of the traffic among the endpoints, relative to the others; 0 stands by until no other is left.
     pub weight: u16,
 }
 
