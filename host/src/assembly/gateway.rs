@@ -5,6 +5,7 @@ use super::parts::{
     backend_tls, bind, control_runtime, ensure_credentials, listen_tls, make_manifest_dir, read_tokens,
     start_plugins,
 };
+use super::renewal;
 use crate::api::{Api, ApiConfig, Readiness};
 use crate::config::ServeConfig;
 use crate::control::manifests::{self, Manifests};
@@ -86,7 +87,7 @@ impl Gateway {
         let data_plane = DataPlane::start(DataPlaneConfig {
             listener,
             workers: config.worker_threads,
-            tls,
+            tls: Arc::clone(&tls),
             tokens,
             drain_timeout: config.drain_timeout,
             snapshots: shared,
@@ -96,6 +97,7 @@ impl Gateway {
         .map_err(|error| CommandError::failed(format!("cannot start the workers: {error}")))?;
         let address = data_plane.local_addr();
         credentials.publish(address).map_err(CommandError::failed)?;
+        runtime.spawn(renewal::run(config.clone(), address, tls));
         Ok(Self { address, readiness, data_plane, control, openapi, manifests, runtime })
     }
 

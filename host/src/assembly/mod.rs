@@ -10,6 +10,7 @@ mod files;
 mod gateway;
 mod parts;
 mod plugin_build;
+mod renewal;
 mod serve;
 mod store_commands;
 mod version;
