@@ -58,11 +58,10 @@ struct Health {
 }
 
 impl Http2Connection {
-    /// Whether another request fits. One slot in 32 stays free: the peer counts streams that we have given up
-    /// a little longer than we do.
+    /// Whether another request fits. A stream that is given up frees its slot on the wire before the next one
+    /// takes it, so no slot has to stay empty.
     pub(super) fn has_room(&self) -> bool {
-        let limit = self.sender.current_max_send_streams();
-        !self.is_spent.get() && self.streams.get() < limit - limit / 32
+        !self.is_spent.get() && self.streams.get() < self.sender.current_max_send_streams()
     }
 
     /// Takes no new requests from now on; those that it carries go on.
