@@ -69,51 +69,44 @@ impl DeleteParameters {
     pub fn from_query(query: &Query) -> Result<Self, Failure> {
         query.integer("gracePeriodSeconds")?;
         let policy = query.first("propagationPolicy").map(str::to_owned);
-        Self::build(query.all("dryRun"), policy, query.flag("orphanDependents"), &Value::Null)
+        Self::build(query.all("dryRun"), policy, query.flag("orphanDependents"))
     }
 
-    /// Reads options from a decoded body.
-    pub fn from_body(body: &Value) -> Result<Self, Failure> {
-        let kind = body.get("kind").and_then(Value::as_str).unwrap_or("DeleteOptions");
-        let version = body.get("apiVersion").and_then(Value::as_str).unwrap_or("v1");
-        if kind != "DeleteOptions" {
-            return Err(Failure::bad_request(format!(
-                "the body of a delete must be a DeleteOptions of v1, got {} of {}",
-                quoted(kind),
-                quoted(version)
-            )));
-        }
-        let dry_run = match body.get("dryRun") {
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+    /// Reads options from a decoded body, which is of `v1`, of `meta.k8s.io/v1` or, as typed clients write it, of
+    /// `own_version`. A field of the wrong type refuses the delete: it may be what was to hold it back.
+    pub fn from_body(body: &Value, own_version: &str) -> Result<Self, Failure> {
+        check_delete_type(body, own_version)?;
+        let dry_run = match field(body, "dryRun") {
+            None => Vec::new(),
+            Some(Value::Array(items)) => items
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned))
+                .collect::<Option<_>>()
+                .ok_or_else(|| wrong_type("dryRun", "a list of strings"))?,
             Some(_) => return Err(wrong_type("dryRun", "a list of strings")),
         };
-        let policy = match body.get("propagationPolicy") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(policy)) => Some(policy.clone()),
-            Some(_) => return Err(wrong_type("propagationPolicy", "a string")),
-        };
-        let orphan = match body.get("orphanDependents") {
-            None | Some(Value::Null) => None,
+        let policy = text(body, "propagationPolicy", "propagationPolicy")?;
+        let orphan = match field(body, "orphanDependents") {
+            None => None,
             Some(Value::Bool(orphan)) => Some(*orphan),
             Some(_) => return Err(wrong_type("orphanDependents", "true or false")),
         };
-        if body.get("gracePeriodSeconds").is_some_and(|v| !v.is_null() && !v.is_i64()) {
+        if field(body, "gracePeriodSeconds").is_some_and(|v| !v.is_i64()) {
             return Err(wrong_type("gracePeriodSeconds", "a whole number"));
         }
-        let preconditions = body.get("preconditions").unwrap_or(&Value::Null);
-        if !(preconditions.is_null() || preconditions.is_object()) {
-            return Err(wrong_type("preconditions", "an object"));
+        let mut read = Self::build(dry_run, policy.map(str::to_owned), orphan)?;
+        if let Some(preconditions) = field(body, "preconditions") {
+            if !preconditions.is_object() {
+                return Err(wrong_type("preconditions", "an object"));
+            }
+            read.options.uid = text(preconditions, "uid", "preconditions.uid")?.map(str::to_owned);
+            let version = text(preconditions, "resourceVersion", "preconditions.resourceVersion")?;
+            read.options.resource_version = version.map(str::to_owned);
         }
-        Self::build(dry_run, policy, orphan, preconditions)
+        Ok(read)
     }
 
-    fn build(
-        dry_run: Vec<String>,
-        policy: Option<String>,
-        orphan: Option<bool>,
-        preconditions: &Value,
-    ) -> Result<Self, Failure> {
+    fn build(dry_run: Vec<String>, policy: Option<String>, orphan: Option<bool>) -> Result<Self, Failure> {
         let mut errors = Vec::new();
         if let (Some(policy), true) = (&policy, orphan.is_some()) {
             let detail = "orphanDependents and deletionPropagation cannot be both set";
@@ -134,14 +127,8 @@ impl DeleteParameters {
         }
         let dry_run = check_dry_run(&dry_run, &mut errors);
         refuse_unless_empty("DeleteOptions", errors)?;
-        let text = |name: &str| preconditions.get(name).and_then(Value::as_str).map(str::to_owned);
         Ok(Self {
-            options: DeleteOptions {
-                dry_run,
-                propagation,
-                uid: text("uid"),
-                resource_version: text("resourceVersion"),
-            },
+            options: DeleteOptions { dry_run, propagation, ..DeleteOptions::default() },
             is_deprecated_cascade: orphan == Some(false),
         })
     }
@@ -276,6 +263,29 @@ fn check_dry_run(values: &[String], errors: &mut Vec<FieldError>) -> bool {
     !values.is_empty()
 }
 
+fn check_delete_type(body: &Value, own_version: &str) -> Result<(), Failure> {
+    let kind = text(body, "kind", "kind")?.unwrap_or_default();
+    let version = text(body, "apiVersion", "apiVersion")?.unwrap_or_default();
+    let is_known = matches!(version, "" | "v1" | "meta.k8s.io/v1") || version == own_version;
+    if matches!(kind, "" | "DeleteOptions") && is_known {
+        return Ok(());
+    }
+    Err(Failure::bad_request(format!(
+        "the body of a delete must be a DeleteOptions of v1, got kind {} of apiVersion {}",
+        quoted(kind),
+        quoted(version)
+    )))
+}
+
+/// A field that was given; `null` gives none.
+fn field<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    object.get(name).filter(|value| !value.is_null())
+}
+
+fn text<'a>(object: &'a Value, name: &str, shown: &str) -> Result<Option<&'a str>, Failure> {
+    field(object, name).map(|value| value.as_str().ok_or_else(|| wrong_type(shown, "a string"))).transpose()
+}
+
 fn wrong_type(field: &str, wanted: &str) -> Failure {
     Failure::bad_request(format!(
         "DeleteOptions in version \"v1\" cannot be handled: {field} must be {wanted}"
@@ -323,9 +333,12 @@ mod tests {
     fn delete_options_from_body_and_query_agree() {
         let body = serde_json::json!({"propagationPolicy": "Orphan", "dryRun": ["All"]});
         let from_query = DeleteParameters::from_query(&Query::parse("propagationPolicy=Orphan&dryRun=All"));
-        assert_eq!(DeleteParameters::from_body(&body), from_query);
-        let wrong = serde_json::json!({"kind": "Pod", "apiVersion": "v1"});
-        assert_eq!(DeleteParameters::from_body(&wrong).unwrap_err().code, 400);
+        assert_eq!(DeleteParameters::from_body(&body, "example.com/v1"), from_query);
+        for version in ["v1", "meta.k8s.io/v1", "example.com/v1"] {
+            let body = serde_json::json!({"kind": "DeleteOptions", "apiVersion": version});
+            let read = DeleteParameters::from_body(&body, "example.com/v1");
+            assert_eq!(read, Ok(DeleteParameters::default()), "{version}");
+        }
         let both = Query::parse("propagationPolicy=Orphan&orphanDependents=true");
         assert_eq!(DeleteParameters::from_query(&both).unwrap_err().code, 422);
     }

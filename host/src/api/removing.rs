@@ -70,5 +70,5 @@ fn parameters(call: &Call, body: &Bytes) -> Result<DeleteParameters, Failure> {
     if !value.is_object() {
         return Err(refuse("it is no object".to_owned()));
     }
-    DeleteParameters::from_body(&value)
+    DeleteParameters::from_body(&value, &call.kind.api_version())
 }

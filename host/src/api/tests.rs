@@ -184,6 +184,36 @@ async fn bad_requests_are_refused_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_delete_with_a_malformed_safety_option_deletes_nothing() {
+    let api = api();
+    post(&api, API_SERVICES, &local("a.example.com")).await;
+    let item = format!("{API_SERVICES}/v1.a.example.com");
+    for (body, field) in [
+        (r#"{"dryRun":[true]}"#, "dryRun"),
+        (r#"{"dryRun":"All"}"#, "dryRun"),
+        (r#"{"preconditions":{"resourceVersion":1}}"#, "preconditions.resourceVersion"),
+        (r#"{"preconditions":{"uid":7}}"#, "preconditions.uid"),
+        (r#"{"preconditions":[]}"#, "preconditions"),
+        (r#"{"orphanDependents":"true"}"#, "orphanDependents"),
+        (r#"{"propagationPolicy":1}"#, "propagationPolicy"),
+        (r#"{"gracePeriodSeconds":0.5}"#, "gracePeriodSeconds"),
+        (r#"{"kind":5}"#, "kind"),
+        (r#"{"kind":"Pod"}"#, "Pod"),
+        (r#"{"apiVersion":1}"#, "apiVersion"),
+        (r#"{"apiVersion":"foo/v9"}"#, "foo/v9"),
+    ] {
+        for path in [item.as_str(), API_SERVICES] {
+            let (code, refused) = json_of(send(&api, "DELETE", path, &[], body).await).await;
+            assert_eq!(code, 400, "{body}: {refused}");
+            assert!(refused["message"].as_str().unwrap().contains(field), "{body}: {refused}");
+        }
+        assert_eq!(send(&api, "GET", &item, &[], "").await.status(), 200, "{body}");
+    }
+    let typed = r#"{"kind":"DeleteOptions","apiVersion":"apiregistration.k8s.io/v1","preconditions":null}"#;
+    assert_eq!(send(&api, "DELETE", &item, &[], typed).await.status(), 200);
+}
+
+#[tokio::test]
 async fn large_lists_are_packed_for_clients_that_unpack() {
     let api = api();
     for index in 0..200 {
