@@ -9,7 +9,7 @@ use crate::kind::external_name;
 use crate::model::failure::Failure;
 use crate::model::object::Object;
 use crate::object::selector::{FieldSelector, LabelSelector};
-use crate::store::{HistoryBound, MemoryStore};
+use crate::store::{FileStore, HistoryBound, MemoryStore};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -246,6 +246,22 @@ async fn a_stale_object_conflicts_and_a_proposal_is_made_again() {
     assert_eq!(tries, 2);
     assert_eq!(written.text(&["metadata", "labels", "rival"]), "was-here");
     assert_eq!(written.text(&["metadata", "labels", "mine"]), "too");
+}
+
+#[tokio::test]
+async fn changes_without_a_resource_version_all_get_their_turn() {
+    const WRITERS: usize = 64;
+    let directory = tempfile::tempdir().unwrap();
+    // This store waits for its disk, so that all writers read before the first one has written.
+    let registry = Registry::new(Arc::new(FileStore::open(directory.path()).unwrap()));
+    create(&registry, local("a.example.com", &[])).await;
+    let names: Vec<String> = (0..WRITERS).map(|n| format!("writer-{n}")).collect();
+    let writes = names.iter().map(|name| set_label(&registry, "a.example.com", name, "was-here"));
+    futures_util::future::join_all(writes).await;
+    let object = registry.get(&KIND, &key("a.example.com")).await.unwrap();
+    for name in &names {
+        assert_eq!(object.text(&["metadata", "labels", name]), "was-here", "{name}");
+    }
 }
 
 #[tokio::test]

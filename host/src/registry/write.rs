@@ -9,8 +9,6 @@ use crate::object::managed_fields::is_same;
 use crate::store::StoreError;
 use jiff::Timestamp;
 
-/// How often a write that lost a race is tried again.
-const RETRIES: usize = 5;
 /// How often another name is drawn for a `generateName`.
 const NAME_DRAWS: usize = 8;
 /// Upstream's words for a lost race.
@@ -95,9 +93,10 @@ impl Registry {
         self.change(kind, key, part, options, |_| Ok(object.clone())).await
     }
 
-    /// Changes an object: `propose` makes the new state from the stored one, again for each lost race, five
-    /// times at most. A proposal that keeps the resource version it was given never conflicts for its own sake.
-    /// A proposal that changes nothing is not written and wakes no watcher.
+    /// Changes an object: `propose` makes the new state from the stored one, again for each lost race. A proposal
+    /// that keeps the resource version it was given never conflicts: whenever it loses, another write has won, and
+    /// it goes on until its turn comes or the caller drops the future, as the time limit of a request does. A
+    /// proposal that changes nothing is not written and wakes no watcher.
     ///
     /// # Errors
     /// What `propose` refuses with; 404, 409 and 422 as for [`Self::update`].
@@ -109,7 +108,7 @@ impl Registry {
         options: &WriteOptions,
         mut propose: impl FnMut(&Object) -> Result<Object, Failure>,
     ) -> Result<Object, Failure> {
-        for _ in 0..=RETRIES {
+        loop {
             let record = self.read(kind, key).await?;
             let current = stored::decode(&record.key, &record.value, record.revision)?;
             let proposed = propose(&current)?;
@@ -134,11 +133,11 @@ impl Registry {
                     stored::stamp(&mut next, revision);
                     return Ok(next);
                 }
-                Err(StoreError::Conflict { .. }) => {}
+                // A store that never waits must not keep a time limit from being looked at.
+                Err(StoreError::Conflict { .. }) => tokio::task::yield_now().await,
                 Err(error) => return Err(stored::medium_failure(&error)),
             }
         }
-        Err(Failure::conflict(kind.group, kind.plural, &key.name, MODIFIED))
     }
 }
 
