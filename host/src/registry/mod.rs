@@ -25,6 +25,7 @@ pub use options::{
     DeleteOptions, ListOptions, Part, Propagation, Selector, VersionMatch, WatchOptions, WatchStart,
     WriteOptions,
 };
+pub use stored::OBJECT_MAX;
 pub use watch::{ObjectEvent, ObjectWatch};
 
 use crate::kind::Kind;

@@ -1,12 +1,33 @@
 //! Objects as the store keeps them: JSON without `metadata.resourceVersion`, which is the record's revision.
 
-use crate::model::failure::Failure;
+use crate::kind::Kind;
+use crate::model::failure::{Failure, quoted};
 use crate::model::object::Object;
 use crate::store::{Revision, StoreError};
 use bytes::Bytes;
 use serde_json::Value;
 
-/// Writes an object down for the store.
+/// The largest object that is kept, in bytes of JSON: as much as a request body may bring.
+pub const OBJECT_MAX: usize = 3 * 1024 * 1024;
+
+/// Writes an object down for the store in place of `before` bytes. 413 beyond [`OBJECT_MAX`], unless it shrinks.
+pub(super) fn encode_bounded(kind: &Kind, object: &Object, before: usize) -> Result<Bytes, Failure> {
+    let written = encode(object)?;
+    if written.len() <= OBJECT_MAX || written.len() < before {
+        return Ok(written);
+    }
+    let message = format!(
+        "Request entity too large: {} {} would take {} bytes, the limit for one object is {OBJECT_MAX}: \
+         shorten its largest fields",
+        kind.plural,
+        quoted(object.name()),
+        written.len()
+    );
+    let refused = Failure::new(413, "RequestEntityTooLarge", message);
+    Err(refused.about(object.name(), kind.group, kind.plural))
+}
+
+/// Writes an object down for the store, however large it is.
 pub(super) fn encode(object: &Object) -> Result<Bytes, Failure> {
     let mut kept = object.clone();
     kept.take(&["metadata", "resourceVersion"]);

@@ -1,8 +1,8 @@
 //! The registry's semantics over the store in memory.
 
 use super::{
-    DeleteOptions, Deleted, ListOptions, ObjectEvent, ObjectKey, ObjectWatch, Part, Propagation, Registry,
-    Selector, WatchOptions, WatchStart, WriteOptions,
+    DeleteOptions, Deleted, ListOptions, OBJECT_MAX, ObjectEvent, ObjectKey, ObjectWatch, Part, Propagation,
+    Registry, Selector, WatchOptions, WatchStart, WriteOptions,
 };
 use crate::kind::api_service::KIND;
 use crate::kind::external_name;
@@ -262,6 +262,54 @@ async fn changes_without_a_resource_version_all_get_their_turn() {
     for name in &names {
         assert_eq!(object.text(&["metadata", "labels", name]), "was-here", "{name}");
     }
+}
+
+/// An object with `count` finalizers of 56 bytes each.
+fn with_finalizers(count: usize) -> Object {
+    let mut object = local("a.example.com", &[]);
+    let finalizers: Vec<String> =
+        (0..count).map(|n| format!("example.com/{}{n:06}", "x".repeat(38))).collect();
+    object.set(&["metadata", "finalizers"], json!(finalizers));
+    object
+}
+
+#[tokio::test]
+async fn no_object_grows_beyond_the_limit() {
+    let registry = registry();
+    let options = WriteOptions::by("test");
+    let many = OBJECT_MAX / 56;
+    for dry_run in [true, false] {
+        let options = WriteOptions { dry_run, ..options.clone() };
+        let refused = registry.create(&KIND, "", with_finalizers(many), &options).await.unwrap_err();
+        assert_eq!((refused.code, refused.reason), (413, "RequestEntityTooLarge"));
+        assert!(refused.message.contains("v1.a.example.com"), "{}", refused.message);
+    }
+    create(&registry, with_finalizers(1)).await;
+    let grow = |current: &Object| {
+        let mut next = current.clone();
+        next.set(
+            &["metadata", "finalizers"],
+            with_finalizers(many).take(&["metadata", "finalizers"]).unwrap(),
+        );
+        Ok(next)
+    };
+    let key = key("a.example.com");
+    let refused = registry.change(&KIND, &key, Part::Main, &options, grow).await.unwrap_err();
+    assert_eq!(refused.code, 413);
+    assert_eq!(registry.revision(), 1);
+
+    // One that an older version let in may shrink, and go.
+    let large = super::stored::encode(&grow(&registry.get(&KIND, &key).await.unwrap()).unwrap()).unwrap();
+    registry.store.update(key.path(&KIND), 1, large).await.unwrap();
+    let Deleted::Waiting(_) = registry.delete(&KIND, &key, &DeleteOptions::default()).await.unwrap() else {
+        panic!("the finalizers are ignored")
+    };
+    let shrink = |current: &Object| {
+        let mut next = current.clone();
+        next.set(&["metadata", "finalizers"], with_finalizers(1).take(&["metadata", "finalizers"]).unwrap());
+        Ok(next)
+    };
+    registry.change(&KIND, &key, Part::Main, &options, shrink).await.unwrap();
 }
 
 #[tokio::test]

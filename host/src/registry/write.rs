@@ -19,7 +19,7 @@ impl Registry {
     /// Creates an object in `namespace` (`""` at the cluster scope) and returns it as stored.
     ///
     /// # Errors
-    /// 409 when the name is taken, 422 when fields are wrong, 400 when it carries a resource version.
+    /// 409 when the name is taken, 413 beyond [`super::OBJECT_MAX`], 422 when fields are wrong, 400 when it carries a resource version.
     pub async fn create(
         &self,
         kind: &'static Kind,
@@ -56,11 +56,12 @@ impl Registry {
         }
         let key = ObjectKey::new(object.namespace(), object.name());
         let path = key.path(kind);
+        let value = stored::encode_bounded(kind, &object, 0)?;
         if options.dry_run {
             let there = self.store.get(&path).await.map_err(|e| stored::medium_failure(&e))?;
             return if there.is_some() { Err(self.taken(kind, &key).await) } else { Ok(object) };
         }
-        match self.store.create(path, stored::encode(&object)?).await {
+        match self.store.create(path, value).await {
             Ok(revision) => {
                 stored::stamp(&mut object, revision);
                 Ok(object)
@@ -81,7 +82,7 @@ impl Registry {
     /// Replaces an object by one that carries the resource version it was read at.
     ///
     /// # Errors
-    /// 404 when it is not there, 409 when it changed meanwhile, 422 when fields are wrong.
+    /// 404 when it is not there, 409 when it changed meanwhile, 413 when it grows beyond [`super::OBJECT_MAX`], 422 when fields are wrong.
     pub async fn update(
         &self,
         kind: &'static Kind,
@@ -99,7 +100,7 @@ impl Registry {
     /// proposal that changes nothing is not written and wakes no watcher.
     ///
     /// # Errors
-    /// What `propose` refuses with; 404, 409 and 422 as for [`Self::update`].
+    /// What `propose` refuses with; 404, 409, 413 and 422 as for [`Self::update`].
     pub async fn change(
         &self,
         kind: &'static Kind,
@@ -119,6 +120,7 @@ impl Registry {
             if is_same(&current, &next) {
                 return Ok(current);
             }
+            let value = stored::encode_bounded(kind, &next, record.value.len())?;
             let may_go = is_terminating(&next) && !has_finalizers(&next) && has_finalizers(&current);
             if options.dry_run {
                 return Ok(next);
@@ -126,7 +128,7 @@ impl Registry {
             let written = if may_go {
                 self.store.delete(record.key, record.revision).await
             } else {
-                self.store.update(record.key, record.revision, stored::encode(&next)?).await
+                self.store.update(record.key, record.revision, value).await
             };
             match written {
                 Ok(revision) => {

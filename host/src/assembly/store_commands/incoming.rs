@@ -7,7 +7,7 @@ use crate::model::object::Object;
 use crate::object::decode::{Encoding, FieldValidation, decode_object};
 use crate::object::metadata_rules;
 use crate::object::yaml_stream::Place;
-use crate::registry::ObjectKey;
+use crate::registry::{OBJECT_MAX, ObjectKey};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -58,6 +58,13 @@ fn read(place: Place, object: &Object) -> Result<Incoming, Vec<String>> {
     let has_status = object.at(&["status"]).is_some();
     let refuse = |failure: Failure| vec![failure.message];
     let body = serde_json::to_vec(&object.0).map_err(|error| vec![error.to_string()])?;
+    if body.len() > OBJECT_MAX {
+        return Err(vec![format!(
+            "{name} {:?} takes {} bytes, the limit for one object is {OBJECT_MAX}: shorten its largest fields",
+            object.name(),
+            body.len()
+        )]);
+    }
     let decoded = decode_object(kind, &body, Encoding::Json).map_err(refuse)?;
     let (mut object, _) = decoded.accept(FieldValidation::Strict).map_err(refuse)?;
     object.take(&["metadata", "resourceVersion"]);
