@@ -63,6 +63,15 @@ impl Umbel {
         self.wait_ready().await
     }
 
+    /// The same with other flags of `umbel serve` from now on.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn restart_with(&mut self, arguments: &[&str]) -> Result<()> {
+        self.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        self.restart().await
+    }
+
     /// SIGKILL.
     ///
     /// # Errors
@@ -121,6 +130,10 @@ impl Umbel {
     }
 
     async fn wait_ready(&self) -> Result<()> {
+        if self.arguments.iter().any(|argument| argument == "--tls-cert-file") {
+            // The client would not trust it. The line that `launch` waited for comes once Umbel is ready.
+            return Ok(());
+        }
         let client = self.anonymous()?;
         let ready = wait_for("/readyz to say ok", START, || async {
             let answer = client.get("/readyz").await?;

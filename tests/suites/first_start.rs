@@ -87,12 +87,47 @@ async fn a_new_port_is_written_and_what_somebody_added_stays() -> Result<()> {
     let changed = text
         .replace("    user: default\n", "    user: default\n    namespace: mine\n")
         .replace(&umbel.url(), "https://127.0.0.1:1");
-    ensure!(changed.contains("namespace: mine") && changed.contains(":1\n"), "{changed}");
+    ensure!(changed.contains("namespace: mine") && changed.contains("127.0.0.1:1\""), "{changed}");
     umbel.kill()?;
     fs::write(umbel.kubeconfig(), changed)?;
     umbel.restart().await?;
     let text = fs::read_to_string(umbel.kubeconfig())?;
     assert!(text.contains(&umbel.url()) && text.contains("namespace: mine"), "{text}");
+    Ok(())
+}
+
+/// A certificate of somebody's own CA, with its key, as files below `home`.
+fn own_certificate(home: &Path, name: &str) -> Result<[String; 2]> {
+    let certified = rcgen::generate_simple_self_signed([name.to_owned()])?;
+    let files = [home.join("own.crt"), home.join("own.key")];
+    fs::write(&files[0], certified.cert.pem())?;
+    fs::write(&files[1], certified.signing_key.serialize_pem())?;
+    Ok(files.map(|file| file.display().to_string()))
+}
+
+#[tokio::test]
+async fn a_certificate_of_ones_own_comes_and_goes_and_kubectl_follows() -> Result<()> {
+    let home = tempfile::TempDir::new()?;
+    let [certificate, key] = own_certificate(home.path(), "*.example.com")?;
+    let flags = ["--tls-cert-file", &certificate, "--tls-private-key-file", &key];
+    let mut umbel = Umbel::start_in(home, &flags).await?;
+    let kubectl = need(Kubectl::newest(&umbel.kubeconfig()))?;
+    for _start in 0..2 {
+        if let Some(kubectl) = &kubectl {
+            kubectl.ok(&["get", "apiservices"]).await?;
+        }
+        let text = fs::read_to_string(umbel.kubeconfig())?;
+        assert!(text.contains("umbel.example.com"), "{text}");
+        umbel.terminate(Duration::from_secs(15)).await?;
+        umbel.restart().await?;
+    }
+    umbel.terminate(Duration::from_secs(15)).await?;
+    umbel.restart_with(&[]).await?;
+    let text = fs::read_to_string(umbel.kubeconfig())?;
+    assert!(!text.contains("tls-server-name"), "{text}");
+    if let Some(kubectl) = &kubectl {
+        kubectl.ok(&["get", "apiservices"]).await?;
+    }
     Ok(())
 }
 

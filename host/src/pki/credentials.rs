@@ -53,19 +53,25 @@ impl Credentials {
     }
 }
 
-/// The URL under which Umbel is reached from this machine; an unspecified address gives way to the first
-/// advertised host, then to loopback.
+/// The URL under which Umbel is reached from this machine.
 fn server_url(bound: SocketAddr, advertised: Option<&str>) -> String {
-    let bracketed = |ip: IpAddr| SocketAddr::new(ip, bound.port()).to_string();
-    let authority = match (bound.ip().is_unspecified(), advertised) {
-        (false, _) => bound.to_string(),
-        (true, Some(host)) => {
-            host.parse::<IpAddr>().map_or_else(|_| format!("{host}:{}", bound.port()), bracketed)
-        }
-        (true, None) if bound.is_ipv4() => bracketed(Ipv4Addr::LOCALHOST.into()),
-        (true, None) => bracketed(Ipv6Addr::LOCALHOST.into()),
+    let host = called_host(bound.ip(), advertised);
+    let authority = match host.parse::<IpAddr>() {
+        Ok(address) => SocketAddr::new(address, bound.port()).to_string(),
+        Err(_) => format!("{host}:{}", bound.port()),
     };
     format!("https://{authority}")
+}
+
+/// The host that clients on this machine call; an unspecified address gives way to the first advertised host, then
+/// to loopback.
+pub(super) fn called_host(listen: IpAddr, advertised: Option<&str>) -> String {
+    match (listen.is_unspecified(), advertised) {
+        (false, _) => listen.to_string(),
+        (true, Some(host)) => host.to_owned(),
+        (true, None) if listen.is_ipv4() => Ipv4Addr::LOCALHOST.to_string(),
+        (true, None) => Ipv6Addr::LOCALHOST.to_string(),
+    }
 }
 
 #[cfg(test)]

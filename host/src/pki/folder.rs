@@ -1,11 +1,11 @@
 //! The folder `pki/`: made whole on first start, loaded and looked after later.
 
 use super::authority::{Authority, Purpose};
-use super::credentials::{Credentials, Identity};
+use super::credentials::{Credentials, Identity, called_host};
 use super::kit::{FRONT_PROXY_NAME, Kit};
 use super::kubeconfig::Entry;
 use super::leaf::{Leaf, Place};
-use super::names::serving_names;
+use super::names::{name_to_verify, serving_names};
 use super::{PkiError, disk, inspect};
 use crate::model::identity::MASTERS;
 use rustls::pki_types::pem::PemObject;
@@ -71,7 +71,10 @@ pub fn ensure(request: &Request<'_>) -> Result<Credentials, PkiError> {
         leaf(&authorities.front_proxy_ca, "front-proxy-client", FRONT_PROXY_NAME, Purpose::Call(Vec::new()))?;
     let (serving, ca_pem, tls_server_name) = match request.tls_files {
         None => (serving.identity, authorities.ca.certificate_pem.clone(), None),
-        Some(files) => given_identity(files, request.listen, &authorities.ca.certificate_pem)?,
+        Some(files) => {
+            let host = called_host(request.listen, request.advertise_hosts.first().map(String::as_str));
+            given_identity(files, &host, &authorities.ca.certificate_pem)?
+        }
     };
     let entry = |leaf: Leaf| Entry {
         ca_pem: ca_pem.clone(),
@@ -160,10 +163,10 @@ fn prepare_data_dir(data_dir: &Path, notices: &mut Vec<String>) -> Result<(), Pk
 }
 
 /// The identity of `--tls-cert-file`, the certificates that clients verify it against, and the name to verify
-/// when it does not have the address.
+/// when it does not have the host that they call.
 fn given_identity(
     (certificate, key): (&Path, &Path),
-    listen: IpAddr,
+    host: &str,
     own_ca: &str,
 ) -> Result<(Identity, String, Option<String>), PkiError> {
     let damaged = |path: &Path, what: String| PkiError::Damaged {
@@ -178,7 +181,7 @@ fn given_identity(
         .map_err(|error| damaged(certificate, error.to_string()))?;
     let leaf = chain.first().ok_or_else(|| damaged(certificate, "holds no certificate".to_owned()))?;
     let names = inspect::inspect(leaf).map_err(|what| damaged(certificate, what))?.names;
-    let server_name = if names.contains(&listen.to_string()) { None } else { names.first().cloned() };
+    let server_name = name_to_verify(&names, host);
     let key_pem = fs::read(key).map_err(PkiError::io("cannot read", key))?;
     let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| damaged(key, error.to_string()))?;
     Ok((Identity { chain, key }, format!("{pem}\n{own_ca}"), server_name))
@@ -188,6 +191,7 @@ fn given_identity(
 mod tests {
     use super::*;
     use crate::pki::authority::{CA_LIFETIME, LEAF_LIFETIME};
+    use crate::pki::kubeconfig;
     use std::collections::BTreeMap;
     use std::time::Duration;
     use tempfile::TempDir;
@@ -331,6 +335,23 @@ mod tests {
     }
 
     #[test]
+    fn a_leaf_key_whose_certificate_was_never_written_is_signed_for() {
+        let home = TempDir::new().unwrap();
+        start(home.path(), SystemTime::now());
+        let certificate = home.path().join("pki/serving.crt");
+        fs::remove_file(&certificate).unwrap();
+        let before = content(home.path());
+        start(home.path(), SystemTime::now());
+        assert_eq!(changed(&before, &content(home.path())), ["serving.crt"]);
+
+        fs::remove_file(&certificate).unwrap();
+        fs::write(home.path().join("pki/serving.key"), "half").unwrap();
+        let told = ensure(&request(home.path(), SystemTime::now())).unwrap_err().to_string();
+        assert!(told.contains("serving.key: holds no usable private key"), "{told}");
+        assert!(!certificate.exists());
+    }
+
+    #[test]
     fn files_that_do_not_belong_together_are_told() {
         let (one, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         start(one.path(), SystemTime::now());
@@ -347,6 +368,27 @@ mod tests {
             fs::remove_file(one.path().join("pki").join(file)).unwrap();
         }
         start(one.path(), SystemTime::now());
+    }
+
+    #[test]
+    fn a_given_certificate_is_verified_by_a_name_that_it_has() {
+        let home = TempDir::new().unwrap();
+        let names = ["*.example.com".to_owned()];
+        let given = rcgen::generate_simple_self_signed(names).unwrap();
+        let (certificate, key) = (home.path().join("own.crt"), home.path().join("own.key"));
+        fs::write(&certificate, given.cert.pem()).unwrap();
+        fs::write(&key, given.signing_key.serialize_pem()).unwrap();
+        let data_dir = home.path().join("data");
+        let plain = request(&data_dir, SystemTime::now());
+        let with = Request { tls_files: Some((&certificate, &key)), ..plain.clone() };
+        let wanted = [(&with, Some("umbel.example.com")), (&with, Some("umbel.example.com")), (&plain, None)];
+        for (request, name) in wanted {
+            ensure(request).unwrap().publish("127.0.0.1:6443".parse().unwrap()).unwrap();
+            let text = fs::read_to_string(data_dir.join("admin.kubeconfig")).unwrap();
+            let cluster = kubeconfig::cluster(&text).unwrap();
+            assert_eq!(cluster.tls_server_name.as_deref(), name, "{text}");
+            assert_eq!(cluster.ca_pem.unwrap().contains(&given.cert.pem()), name.is_some());
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_yaml_ng::{Mapping, Value};
 use std::path::Path;
 
+const SERVER_NAME: &str = "tls-server-name";
+
 /// What a kubeconfig holds beside the server's URL.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -37,28 +39,53 @@ pub(super) fn write(path: &Path, entry: &Entry, server: &str) -> Result<(), PkiE
     }
 }
 
-/// The server's URL in a kubeconfig that Umbel wrote; `None` when there is none.
-pub fn server(text: &str) -> Option<String> {
+/// How a server is reached and verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cluster {
+    pub(super) server: String,
+    pub(super) ca_pem: Option<String>,
+    pub(super) tls_server_name: Option<String>,
+}
+
+/// The cluster of a kubeconfig that Umbel wrote; `None` when there is none.
+pub(super) fn cluster(text: &str) -> Option<Cluster> {
     let document: Value = serde_yaml_ng::from_str(text).ok()?;
     let clusters = document.get("clusters")?.as_sequence()?;
-    let ours = clusters.iter().find(|item| is_named(item, "default-cluster"))?;
-    Some(ours.get("cluster")?.get("server")?.as_str()?.to_owned())
+    let ours = clusters.iter().find(|item| is_named(item, "default-cluster"))?.get("cluster")?;
+    let text = |key: &str| ours.get(key).and_then(Value::as_str).map(str::to_owned);
+    let ca = text("certificate-authority-data").and_then(|data| STANDARD.decode(data).ok());
+    Some(Cluster {
+        server: text("server")?,
+        ca_pem: ca.and_then(|pem| String::from_utf8(pem).ok()),
+        tls_server_name: text(SERVER_NAME),
+    })
+}
+
+/// The server's URL in a kubeconfig that Umbel wrote; `None` when there is none.
+pub fn server(text: &str) -> Option<String> {
+    cluster(text).map(|cluster| cluster.server)
 }
 
 fn render(entry: &Entry, server: &str) -> String {
     let server_name = match &entry.tls_server_name {
-        Some(name) => format!("    tls-server-name: {name}\n"),
+        Some(name) => format!("    {SERVER_NAME}: {}\n", quoted(name)),
         None => String::new(),
     };
     format!(
         "apiVersion: v1\nkind: Config\nclusters:\n- name: default-cluster\n  cluster:\n    \
-         certificate-authority-data: {}\n    server: {server}\n{server_name}contexts:\n- name: default-context\n  \
+         certificate-authority-data: {}\n    server: {}\n{server_name}contexts:\n- name: default-context\n  \
          context:\n    cluster: default-cluster\n    user: default\ncurrent-context: default-context\nusers:\n\
          - name: default\n  user:\n    client-certificate-data: {}\n    client-key-data: {}\n",
         STANDARD.encode(&entry.ca_pem),
+        quoted(server),
         STANDARD.encode(&entry.certificate_pem),
         STANDARD.encode(&entry.key_pem),
     )
+}
+
+/// A text as a YAML scalar that is nothing but a text, whatever it holds.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// `None` when nothing differs.
@@ -84,7 +111,8 @@ fn update(found: &str, entry: &Entry, server: &str) -> Result<Option<String>, St
     if new == old { Ok(None) } else { serde_yaml_ng::to_string(&new).map(Some).map_err(|e| e.to_string()) }
 }
 
-/// Lays the values of `ours` over the item of the same name, or adds it.
+/// Lays the values of `ours` over the item of the same name, or adds it. A name to verify that is no longer needed
+/// goes: the server's certificate does not have it any more.
 fn put(items: &mut Vec<Value>, ours: &Value, inner: &str) {
     let name = ours.get("name").and_then(Value::as_str).unwrap_or_default();
     let Some(item) = items.iter_mut().find(|item| is_named(item, name)) else {
@@ -95,6 +123,9 @@ fn put(items: &mut Vec<Value>, ours: &Value, inner: &str) {
         (Some(old), Some(new)) => {
             for (key, value) in new {
                 old.insert(key.clone(), value.clone());
+            }
+            if !new.contains_key(SERVER_NAME) {
+                old.remove(SERVER_NAME);
             }
         }
         _ => *item = ours.clone(),
@@ -132,6 +163,21 @@ mod tests {
         let new = update(&text, &entry(), "https://127.0.0.1:2").unwrap().unwrap();
         assert!(new.contains("namespace: mine"), "{new}");
         assert_eq!(server(&new).unwrap(), "https://127.0.0.1:2");
+    }
+
+    #[test]
+    fn a_name_to_verify_comes_and_goes_whatever_it_holds() {
+        let plain = render(&entry(), "https://127.0.0.1:1");
+        for name in ["umbel.example.com", "*.example.com", "no", "12"] {
+            let named = Entry { tls_server_name: Some(name.to_owned()), ..entry() };
+            let text = render(&named, "https://127.0.0.1:1");
+            assert_eq!(cluster(&text).unwrap().tls_server_name.as_deref(), Some(name), "{text}");
+            assert_eq!(update(&text, &named, "https://127.0.0.1:1"), Ok(None));
+            let added = update(&plain, &named, "https://127.0.0.1:1").unwrap().unwrap();
+            assert_eq!(cluster(&added).unwrap().tls_server_name.as_deref(), Some(name), "{added}");
+            let removed = update(&text, &entry(), "https://127.0.0.1:1").unwrap().unwrap();
+            assert_eq!(cluster(&removed), cluster(&plain), "{removed}");
+        }
     }
 
     #[test]

@@ -77,9 +77,8 @@ impl<'a> Place<'a> {
         now: SystemTime,
         notices: &mut Vec<String>,
     ) -> Result<Leaf, PkiError> {
-        let Some(found) = self.load(&self.mend_leaf(), notices)? else {
-            let key = new_key(name)?;
-            disk::write(&self.key(), key.serialize_pem().as_bytes())?;
+        let Some(found) = self.load_leaf(notices)? else {
+            let key = self.unfinished_key(name)?;
             return self.sign(authority, name, purpose, &key, now);
         };
         let authority_id = inspect(&authority.certificate_der).ok().and_then(|facts| facts.key_id);
@@ -97,6 +96,31 @@ impl<'a> Place<'a> {
         };
         notices.push(format!("{} is issued again: {why}", self.certificate().display()));
         self.sign(authority, name, purpose, &found.key, now)
+    }
+
+    /// `None` when there is no certificate yet.
+    fn load_leaf(&self, notices: &mut Vec<String>) -> Result<Option<Found>, PkiError> {
+        if !self.certificate().exists() {
+            return Ok(None);
+        }
+        self.load(&self.mend_leaf(), notices)
+    }
+
+    /// The key that waits for its certificate: a new one, or the one that was written when the process ended
+    /// before it wrote the certificate.
+    fn unfinished_key(&self, name: &str) -> Result<KeyPair, PkiError> {
+        if let Some(found) = disk::read(&self.key())? {
+            disk::tighten(&self.key(), disk::FILE_MODE)?;
+            return self.parse_key(&found, &self.mend_leaf());
+        }
+        let key = new_key(name)?;
+        disk::write(&self.key(), key.serialize_pem().as_bytes())?;
+        Ok(key)
+    }
+
+    fn parse_key(&self, pem: &str, mend: &str) -> Result<KeyPair, PkiError> {
+        let unusable = |error| damaged(self.key(), format!("holds no usable private key ({error})"), mend);
+        KeyPair::from_pem(pem).map_err(unusable)
     }
 
     fn sign(
@@ -128,8 +152,7 @@ impl<'a> Place<'a> {
         for path in [&certificate_path, &key_path] {
             notices.extend(disk::tighten(path, disk::FILE_MODE)?);
         }
-        let key = KeyPair::from_pem(&key)
-            .map_err(|error| damaged(key_path, format!("holds no usable private key ({error})"), mend))?;
+        let key = self.parse_key(&key, mend)?;
         let der = CertificateDer::from_pem_slice(pem.as_bytes())
             .map_err(|error| damaged(&certificate_path, format!("holds no certificate ({error})"), mend))?;
         let facts = inspect(&der).map_err(|what| damaged(&certificate_path, what, mend))?;

@@ -29,6 +29,26 @@ pub(super) fn serving_names(listen: IpAddr, host_name: Option<&str>, advertised:
     names.into_iter().collect()
 }
 
+/// The name under which clients verify a certificate with these names when they call `host`; `None` when the
+/// certificate has the host itself.
+pub(super) fn name_to_verify(names: &[String], host: &str) -> Option<String> {
+    let host = host.to_ascii_lowercase();
+    let under_wildcard = |name: &String| {
+        let parent = name.strip_prefix("*.");
+        parent.is_some() && parent == host.split_once('.').map(|(_, parent)| parent)
+    };
+    let names: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+    let is_address = host.parse::<IpAddr>().is_ok();
+    if names.contains(&host) || (!is_address && names.iter().any(under_wildcard)) {
+        return None;
+    }
+    let is_plain = |name: &&String| !name.contains('*') && name.parse::<IpAddr>().is_err();
+    let plain = names.iter().find(is_plain).cloned();
+    // A wildcard is no name to verify; any name below it is.
+    let below = || names.iter().find_map(|name| Some(format!("umbel.{}", name.strip_prefix("*.")?)));
+    plain.or_else(below).or_else(|| names.into_iter().find(|name| !name.contains('*')))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,5 +58,24 @@ mod tests {
         let advertised = ["Umbel.Example".to_owned(), "0:0::1".to_owned()];
         let names = serving_names("0.0.0.0".parse().unwrap(), Some("box"), &advertised);
         assert_eq!(names, ["127.0.0.1", "::1", "box", "localhost", "umbel.example"]);
+    }
+
+    #[test]
+    fn the_name_to_verify_is_one_that_a_server_can_have() {
+        let cases: [(&[&str], &str, Option<&str>); 9] = [
+            (&["127.0.0.1", "a.example.com"], "127.0.0.1", None),
+            (&["A.example.com"], "a.Example.com", None),
+            (&["*.example.com"], "a.example.com", None),
+            (&["*.example.com"], "a.b.example.com", Some("umbel.example.com")),
+            (&["*.example.com"], "127.0.0.1", Some("umbel.example.com")),
+            (&["*.0.0.1"], "127.0.0.1", Some("umbel.0.0.1")),
+            (&["*.example.com", "10.0.0.7", "foo.example.com"], "127.0.0.1", Some("foo.example.com")),
+            (&["10.0.0.7"], "127.0.0.1", Some("10.0.0.7")),
+            (&[], "127.0.0.1", None),
+        ];
+        for (names, host, expected) in cases {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(name_to_verify(&names, host).as_deref(), expected, "{names:?} {host}");
+        }
     }
 }
