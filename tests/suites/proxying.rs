@@ -8,3 +8,4 @@ mod lifetime;
 pub(crate) mod pki;
 mod plane;
 mod upgrades;
+mod windows;

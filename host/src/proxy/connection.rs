@@ -28,7 +28,8 @@ const GRACE: u64 = 5;
 /// HTTP/2 limits (contract §7.12; windows and frame size as measured).
 const STREAMS: u32 = 1000;
 const STREAM_WINDOW: u32 = 2 << 20;
-const CONNECTION_WINDOW: u32 = 5 << 20;
+/// Room for every stream's window at once: an upload that a backend does not take holds back no other one.
+const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
 const HEADER_LIST: u32 = 1 << 20;
 
 /// How a connection is told to end, and what it does meanwhile.

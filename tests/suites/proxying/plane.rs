@@ -215,6 +215,19 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Sends a request by HTTP/2 and waits for nothing.
+    pub fn begin(
+        &mut self,
+        mut request: Request<Body>,
+    ) -> Result<tokio::task::JoinHandle<hyper::Result<Response<Incoming>>>> {
+        let Sender::Http2(sender) = &mut self.sender else { anyhow::bail!("HTTP/1.1 takes one at a time") };
+        let target = request.uri().path_and_query().context("a path")?;
+        *request.uri_mut() = format!("https://umbel.example{target}").parse()?;
+        Ok(tokio::spawn(sender.send_request(request)))
+    }
+}
+
 impl Drop for Client {
     fn drop(&mut self) {
         self.driver.abort();

@@ -19,7 +19,9 @@ use tokio::sync::watch;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Windows and frames, as measured.
 const STREAM_WINDOW: u32 = 2 << 20;
-const CONNECTION_WINDOW: u32 = 5 << 20;
+/// The most that HTTP/2 allows: a client that does not read holds back its own stream, never the connection
+/// that it shares with everybody else.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 const FRAME: u32 = 256 << 10;
 /// Header list that a backend may send (contract §7.12 mirrored).
 const HEADER_LIST: u32 = 1 << 20;
