@@ -7,19 +7,20 @@ use http::{HeaderValue, StatusCode, header};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
 
 /// What must have happened before the process is ready. Made and opened by assembly.
 #[derive(Debug)]
 pub struct Readiness {
     latches: Vec<(&'static str, AtomicBool)>,
-    is_shutting_down: AtomicBool,
+    is_shutting_down: watch::Sender<bool>,
 }
 
 impl Readiness {
     /// One closed latch per name; the names show as checks, for example `poststarthook/routes`.
     pub fn new(names: &[&'static str]) -> Arc<Self> {
         let latches = names.iter().map(|name| (*name, AtomicBool::new(false))).collect();
-        Arc::new(Self { latches, is_shutting_down: AtomicBool::new(false) })
+        Arc::new(Self { latches, is_shutting_down: watch::Sender::new(false) })
     }
 
     /// Opens a latch for good. A name that was never given changes nothing.
@@ -29,14 +30,23 @@ impl Readiness {
         }
     }
 
-    /// Says that the process is about to end: `/readyz` fails from now on.
+    /// Says that the process is about to end: `/readyz` fails from now on, and the watches of own kinds end.
     pub fn shut_down(&self) {
-        self.is_shutting_down.store(true, Ordering::Release);
+        self.is_shutting_down.send_replace(true);
+    }
+
+    /// Waits until the process is about to end.
+    pub fn shutdown(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut heard = self.is_shutting_down.subscribe();
+        async move {
+            // Dropped together with the whole API, which is an end as well.
+            drop(heard.wait_for(|is_shutting_down| *is_shutting_down).await);
+        }
     }
 
     /// Whether every latch is open and the process is not about to end.
     pub fn is_ready(&self) -> bool {
-        !self.is_shutting_down.load(Ordering::Acquire)
+        !*self.is_shutting_down.borrow()
             && self.latches.iter().all(|(_, latch)| latch.load(Ordering::Acquire))
     }
 }
@@ -96,10 +106,7 @@ async fn gather(readiness: &Readiness, registry: &Registry, endpoint: &str) -> V
         let problem = match name.as_str() {
             "ping" => None,
             "store" => registry.probe().await.err().map(|failure| failure.message),
-            "shutdown" => readiness
-                .is_shutting_down
-                .load(Ordering::Acquire)
-                .then(|| "process is shutting down".to_owned()),
+            "shutdown" => readiness.is_shutting_down.borrow().then(|| "process is shutting down".to_owned()),
             latch => readiness
                 .latches
                 .iter()

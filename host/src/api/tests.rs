@@ -94,22 +94,81 @@ async fn a_watch_sends_each_event_at_once_and_ends_in_time() {
 }
 
 #[tokio::test]
-async fn a_watch_ends_when_its_client_goes() {
+async fn a_watch_without_events_tells_how_far_it_is() {
     let api = api();
-    let response = send(&api, "GET", &format!("{API_SERVICES}?watch=true"), &[], "").await;
-    let running = |api: &Arc<Api>| {
-        let shown = String::from_utf8(api.metrics.render().unwrap()).unwrap();
-        shown.lines().any(|line| line.starts_with("apiserver_longrunning_requests{") && line.ends_with(" 1"))
-    };
-    assert!(running(&api));
-    drop(response);
+    let created = post(&api, API_SERVICES, &local("a.example.com")).await;
+    let created = created["metadata"]["resourceVersion"].as_str().unwrap();
+    let ending = "watch=true&allowWatchBookmarks=true&timeoutSeconds=3";
+    for start in [
+        format!("resourceVersion={created}"),
+        "sendInitialEvents=false&resourceVersionMatch=NotOlderThan".to_owned(),
+    ] {
+        let response = send(&api, "GET", &format!("{API_SERVICES}?{ending}&{start}"), &[], "").await;
+        let bookmark = next_event(&mut response.into_body()).await.unwrap();
+        assert_eq!(
+            (&bookmark["type"], &bookmark["object"]["metadata"]["resourceVersion"]),
+            (&json!("BOOKMARK"), &json!(created)),
+            "{start}"
+        );
+    }
+
+    let path = format!("{API_SERVICES}?{ending}&resourceVersion={created}&labelSelector=tier%3Dgold");
+    let mut body = send(&api, "GET", &path, &[], "").await.into_body();
+    let other = post(&api, API_SERVICES, &local("b.example.com")).await;
+    let bookmark = next_event(&mut body).await.unwrap();
+    assert_eq!(
+        bookmark["object"]["metadata"]["resourceVersion"], other["metadata"]["resourceVersion"],
+        "past a change that the selector leaves out"
+    );
+}
+
+fn has_running_watch(api: &Arc<Api>) -> bool {
+    let shown = String::from_utf8(api.metrics.render().unwrap()).unwrap();
+    shown.lines().any(|line| line.starts_with("apiserver_longrunning_requests{") && line.ends_with(" 1"))
+}
+
+/// Waits until no watch is counted any more.
+async fn watch_end(api: &Arc<Api>, told: &str) {
     tokio::time::timeout(Duration::from_secs(20), async {
-        while running(&api) {
+        while has_running_watch(api) {
             tokio::task::yield_now().await;
         }
     })
     .await
-    .expect("the watch outlives its client");
+    .expect(told);
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_its_client_goes() {
+    let api = api();
+    let response = send(&api, "GET", &format!("{API_SERVICES}?watch=true"), &[], "").await;
+    assert!(has_running_watch(&api));
+    drop(response);
+    watch_end(&api, "the watch outlives its client").await;
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_the_process_is_about_to() {
+    let api = api();
+    let response = send(&api, "GET", &format!("{API_SERVICES}?watch=true"), &[], "").await;
+    api.readiness.shut_down();
+    assert_eq!(next_event(&mut response.into_body()).await, None);
+    let late = send(&api, "GET", &format!("{API_SERVICES}?watch=true"), &[], "").await;
+    assert_eq!(next_event(&mut late.into_body()).await, None, "one that comes after it, too");
+}
+
+#[tokio::test]
+async fn a_watch_that_nobody_reads_ends_in_time() {
+    let api = api();
+    // More events than wait for a slow client.
+    for index in 0..40 {
+        post(&api, API_SERVICES, &local(&format!("g{index}.example.com"))).await;
+    }
+    let unread = send(&api, "GET", &format!("{API_SERVICES}?watch=true&timeoutSeconds=1"), &[], "").await;
+    assert!(has_running_watch(&api));
+    watch_end(&api, "the watch waits for its client for ever").await;
+    let mut body = unread.into_body();
+    while next_event(&mut body).await.is_some() {}
 }
 
 #[tokio::test]

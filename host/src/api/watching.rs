@@ -64,12 +64,12 @@ pub async fn watch(api: &Arc<Api>, call: Call) -> Result<Reply, Failure> {
         presentation,
         sender,
         is_first: true,
-        position: None,
+        position: watch.position(),
         allow_bookmarks: parameters.allow_bookmarks,
         announces_initial: parameters.send_initial_events == Some(true),
         _running: running,
     };
-    tokio::spawn(events.run(watch, Instant::now() + lasts));
+    tokio::spawn(events.run(watch, Instant::now() + lasts, api.readiness.shutdown()));
     Ok(reply::with_body(StatusCode::OK, presentation.accepted.format.content_type(), body))
 }
 
@@ -101,12 +101,24 @@ struct EventStream {
 struct Gone;
 
 impl EventStream {
-    async fn run(mut self, mut watch: ObjectWatch, end: Instant) {
+    /// Sends events until the time is over, the client is gone or the process is about to end, each of which also
+    /// ends the wait for a client that does not read.
+    async fn run(self, watch: ObjectWatch, end: Instant, shutdown: impl Future<Output = ()>) {
+        let closing = self.sender.clone();
+        tokio::select! {
+            () = self.send_all(watch, end) => {}
+            () = sleep_until(end) => {}
+            () = closing.closed() => {}
+            () = shutdown => {}
+        }
+    }
+
+    /// Sends events until the watch fails or the client is gone.
+    async fn send_all(mut self, mut watch: ObjectWatch, end: Instant) {
         let mut bookmarks = interval_at(Instant::now() + BOOKMARK_PERIOD, BOOKMARK_PERIOD);
         bookmarks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let farewell = end.checked_sub(LAST_BOOKMARK).filter(|at| *at > Instant::now());
         let mut farewell_is_due = farewell.is_some() && self.allow_bookmarks;
-        let closing = self.sender.clone();
         loop {
             let sent = tokio::select! {
                 event = watch.next() => match event {
@@ -121,8 +133,6 @@ impl EventStream {
                     farewell_is_due = false;
                     self.send_bookmark(false).await
                 }
-                () = sleep_until(end) => return,
-                () = closing.closed() => return,
             };
             if sent.is_err() {
                 return;

@@ -103,6 +103,24 @@ async fn a_watch_sees_objects_come_into_and_out_of_its_selector() {
 }
 
 #[tokio::test]
+async fn changes_beside_the_selector_are_progress() {
+    let registry = registry();
+    let after = create(&registry, local("a.example.com", &[])).await.resource_version().parse().unwrap();
+    let options = WatchOptions {
+        selector: labelled("tier=gold"),
+        start: WatchStart::After(after),
+        ..WatchOptions::default()
+    };
+    let mut watch = registry.watch(&KIND, options).await.unwrap();
+    assert_eq!(watch.position(), Some(after));
+    set_label(&registry, "a.example.com", "tier", "silver").await;
+    let told = tokio::time::timeout(Duration::from_secs(10), watch.next()).await.unwrap().unwrap();
+    assert_eq!(told, ObjectEvent::Progress(registry.revision()));
+    let initial = registry.watch(&KIND, WatchOptions::default()).await.unwrap();
+    assert_eq!(initial.position(), None, "the initial objects are not delivered yet");
+}
+
+#[tokio::test]
 async fn a_watch_starts_where_it_is_told() {
     let registry = registry();
     let first = create(&registry, local("a.example.com", &[])).await;

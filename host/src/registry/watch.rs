@@ -32,12 +32,13 @@ pub struct ObjectWatch {
     unannounced: Option<Revision>,
     selector: Selector,
     changes: Box<dyn Watch>,
-    start: Revision,
+    /// Every change up to this revision has been delivered.
+    reached: Revision,
 }
 
 impl std::fmt::Debug for ObjectWatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ObjectWatch").field("start", &self.start).finish_non_exhaustive()
+        f.debug_struct("ObjectWatch").field("reached", &self.reached).finish_non_exhaustive()
     }
 }
 
@@ -70,11 +71,16 @@ impl Registry {
             WatchStart::Now => self.store.revision(),
         };
         let changes = self.store.watch(prefix, start).await.map_err(|e| expiry(&e, start))?;
-        Ok(ObjectWatch { initial, unannounced, selector: options.selector, changes, start })
+        Ok(ObjectWatch { initial, unannounced, selector: options.selector, changes, reached: start })
     }
 }
 
 impl ObjectWatch {
+    /// The revision that the watch has delivered everything up to; `None` while initial objects are left.
+    pub fn position(&self) -> Option<Revision> {
+        self.unannounced.is_none().then_some(self.reached)
+    }
+
     /// The next event. Cancel safe. After a failure the watch is over; 410 means: list again.
     pub async fn next(&mut self) -> Result<ObjectEvent, Failure> {
         if let Some(object) = self.initial.pop_front() {
@@ -83,15 +89,15 @@ impl ObjectWatch {
         if let Some(revision) = self.unannounced.take() {
             return Ok(ObjectEvent::Synced(revision));
         }
-        loop {
-            match self.changes.next().await.map_err(|e| expiry(&e, self.start))? {
-                WatchItem::Progress(revision) => return Ok(ObjectEvent::Progress(revision)),
-                WatchItem::Event(event) => {
-                    self.start = event.revision;
-                    if let Some(event) = translate(&self.selector, &event)? {
-                        return Ok(event);
-                    }
-                }
+        match self.changes.next().await.map_err(|e| expiry(&e, self.reached))? {
+            WatchItem::Progress(revision) => {
+                self.reached = revision;
+                Ok(ObjectEvent::Progress(revision))
+            }
+            WatchItem::Event(event) => {
+                self.reached = event.revision;
+                // A change that means nothing to the selector is delivered by passing over it.
+                Ok(translate(&self.selector, &event)?.unwrap_or(ObjectEvent::Progress(event.revision)))
             }
         }
     }
