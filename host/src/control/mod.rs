@@ -23,6 +23,7 @@ mod publish;
 mod reconcile;
 mod services;
 mod source;
+mod transforming;
 mod watcher;
 
 pub use client::{Answer, ControlClient, Question};
@@ -102,6 +103,7 @@ impl ControlPlane {
             metrics: config.metrics,
             parts: parts.clone(),
             ready: ready_sender,
+            pace: transforming::Pace::default(),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(intake::follow(source, intake_sender));

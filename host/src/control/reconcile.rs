@@ -427,21 +427,21 @@ impl Reconciler {
     }
 
     fn collect(&self, group: &str) -> Option<GroupInput> {
-        let mut input = GroupInput::default();
+        let (mut routes, mut registrations) = (Vec::new(), Vec::new());
         for own in self.own.iter().filter(|own| own.group_version.group == group) {
-            input.routes.push(Route {
+            routes.push(Route {
                 api_service: own.name.clone(),
                 group_version: own.group_version.clone(),
                 target: Target::Local,
                 counter: self.metrics.proxied(group, &own.group_version.version),
             });
-            input.registrations.push(own.clone());
+            registrations.push(own.clone());
         }
         for entry in self.groups.get(group).into_iter().flatten().filter_map(|name| self.entries.get(name)) {
-            input.routes.extend(entry.route());
-            input.registrations.extend(entry.registration());
+            routes.extend(entry.route());
+            registrations.extend(entry.registration());
         }
-        (!input.routes.is_empty()).then_some(input)
+        (!routes.is_empty()).then(|| GroupInput { registrations, routes: routes.into() })
     }
 }
 

@@ -38,10 +38,10 @@ pub fn groups(snapshot: &Snapshot, head: &Request<Incoming>, has_slash: bool) ->
 /// # Errors
 /// 404 for a group that nobody serves; 405 and 406 in go-restful's words for an own group.
 pub fn group(snapshot: &Snapshot, head: &Request<Incoming>, name: &str) -> Answer {
-    let Some((json, yaml)) = snapshot.documents.group.get(name) else {
+    let Some((json, yaml)) = snapshot.documents.group.get(name).map(AsRef::as_ref) else {
         return Err(Box::new(Failure::no_such_resource()));
     };
-    let routes = snapshot.routes.get(name).map_or(&[][..], Vec::as_slice);
+    let routes = snapshot.routes.get(name).map_or(&[][..], AsRef::as_ref);
     let is_own = !routes.is_empty() && routes.iter().all(|route| matches!(route.target, Target::Local));
     if is_own && *head.method() != Method::GET {
         return Err(Box::new(Failure::method_not_allowed()));

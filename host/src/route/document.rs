@@ -31,7 +31,7 @@ pub struct DocumentSet {
     /// `/apis` in aggregated form, `apidiscovery.k8s.io/v2beta1`.
     pub aggregated_v2beta1: Option<Document>,
     /// `/apis/<g>` by group (`APIGroup`): JSON, YAML.
-    pub group: HashMap<String, (Document, Document)>,
+    pub group: HashMap<Arc<str>, Arc<(Document, Document)>>,
     /// Everything below `/openapi/`; rebuilt apart from the rest, so it is shared.
     pub openapi: Arc<OpenApiDocuments>,
 }

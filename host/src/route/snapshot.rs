@@ -59,7 +59,7 @@ pub struct Route {
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// Routes by group, then version. Few versions per group: a scan beats a second hash.
-    pub routes: HashMap<String, Vec<Route>>,
+    pub routes: HashMap<Arc<str>, Arc<[Route]>>,
     /// Prepared documents.
     pub documents: Arc<DocumentSet>,
 }
@@ -72,7 +72,7 @@ impl Snapshot {
 
     /// Every backend that a route names, as often as routes name it.
     pub fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
-        self.routes.values().flatten().filter_map(|route| match &route.target {
+        self.routes.values().flat_map(|routes| routes.iter()).filter_map(|route| match &route.target {
             Target::Backend { backend, .. } => Some(backend),
             Target::Local | Target::Unreachable { .. } => None,
         })

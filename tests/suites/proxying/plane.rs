@@ -126,7 +126,7 @@ impl Plane {
             counter: Arc::default(),
         };
         self.shared.publish(Snapshot {
-            routes: [("g.example".to_owned(), vec![route])].into(),
+            routes: [("g.example".into(), [route].into())].into(),
             ..Default::default()
         });
     }

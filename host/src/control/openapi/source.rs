@@ -29,7 +29,7 @@ impl Sources {
     pub(super) fn read(snapshot: &Snapshot, own: &OwnDocuments) -> Self {
         let mut sources = Self::default();
         let others = |route: &&Route| !own.serves(&route.group_version);
-        for route in snapshot.routes.values().flatten().filter(others) {
+        for route in snapshot.routes.values().flat_map(|routes| routes.iter()).filter(others) {
             match &route.target {
                 Target::Local => continue,
                 Target::Unreachable { .. } => {}

@@ -116,7 +116,7 @@ impl Bench {
             let group_version = GroupVersion::new(*group, "v1");
             let counter = Arc::default();
             let route = Route { api_service: format!("v1.{group}"), group_version, target, counter };
-            snapshot.routes.insert((*group).to_owned(), vec![route]);
+            snapshot.routes.insert((*group).into(), [route].into());
         }
         self.shared.publish(snapshot);
         self.parts.published.send_modify(|count| *count += 1);
