@@ -172,11 +172,9 @@ impl KindRules for Rules {
             return vec![FieldError::invalid("spec", "", "does not have the shape of an APIServiceSpec")];
         };
         let mut errors = Vec::new();
-        if let Some(old) = old {
-            // The rules of metadata were asked before: each failure is reported again, as clients know it
-            // (contract §1.3).
-            errors.extend(metadata_rules::check_change(object, old));
-            errors.extend(metadata_rules::check(&KIND, object));
+        if old.is_some() {
+            // The name cannot change, what it must say can.
+            errors.extend(metadata_rules::check_own_names(&KIND, object));
         }
         errors.extend(validate_group_version(&spec));
         errors.extend(validate_ranks(&spec));
@@ -184,9 +182,9 @@ impl KindRules for Rules {
         errors
     }
 
-    fn validate_status(&self, object: &Object, old: &Object) -> Vec<FieldError> {
+    fn validate_status(&self, object: &Object, _old: &Object) -> Vec<FieldError> {
         let conditions = object.at(&["status", "conditions"]).and_then(Value::as_array);
-        let mut errors = metadata_rules::check_change(object, old);
+        let mut errors = Vec::new();
         for (index, condition) in conditions.into_iter().flatten().enumerate() {
             let status = condition.get("status").and_then(Value::as_str).unwrap_or_default();
             if !["True", "False", "Unknown"].contains(&status) {

@@ -1,5 +1,7 @@
 //! Errors as API clients see them: `metav1.Status` with the upstream reason and code.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, Status, StatusCause, StatusDetails};
 
@@ -19,8 +21,11 @@ pub struct Failure {
     pub continue_token: Option<String>,
 }
 
+/// Most causes that one answer shows.
+pub const MOST_CAUSES: usize = 100;
+
 /// One field of an object that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FieldError {
     /// Path of the field, for example `spec.service.port`.
     pub field: String,
@@ -33,7 +38,7 @@ pub struct FieldError {
 }
 
 /// The kinds of field errors, with the words and reasons of `k8s.io/apimachinery/pkg/util/validation/field`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FieldErrorKind {
     /// A value is missing.
     Required,
@@ -203,19 +208,25 @@ impl Failure {
     }
 
     /// 422: fields of an object are wrong. `kind` is the Kind (or, for a few upstream texts, the resource).
+    ///
+    /// What two rules find alike is said once. After the first [`MOST_CAUSES`] only the number of the others is said.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
-        let mut texts: Vec<String> = Vec::with_capacity(errors.len());
-        for error in errors {
-            let text = format!("{}: {}", error.field, error.body());
-            if !texts.contains(&text) {
-                texts.push(text);
-            }
+        let mut seen = HashSet::with_capacity(errors.len());
+        let mut errors: Vec<&FieldError> = errors.iter().filter(|error| seen.insert(*error)).collect();
+        let more = errors.len().saturating_sub(MOST_CAUSES);
+        errors.truncate(MOST_CAUSES);
+        let mut texts: Vec<String> = errors.iter().map(|e| format!("{}: {}", e.field, e.body())).collect();
+        let mut causes: Vec<StatusCause> = errors.into_iter().map(FieldError::cause).collect();
+        if more > 0 {
+            let rest = format!("{more} more errors are not shown");
+            texts.push(rest.clone());
+            causes.push(StatusCause { field: None, message: Some(rest), reason: None });
         }
         let list = if texts.len() == 1 { texts.concat() } else { format!("[{}]", texts.join(", ")) };
         let message = format!("{} {} is invalid: {list}", qualified(kind, group), quoted(name));
         let mut failure = Self::new(422, "Invalid", message).about(name, group, kind);
         if let Some(details) = failure.details.as_mut() {
-            details.causes = Some(errors.iter().map(FieldError::cause).collect());
+            details.causes = Some(causes);
         }
         failure
     }
@@ -304,5 +315,19 @@ mod tests {
             failure.message,
             r#"K.g "x" is invalid: [spec.version: Required value, spec.port: Invalid value: 0: too small]"#
         );
+    }
+
+    #[test]
+    fn causes_are_said_once_and_the_many_are_counted() {
+        let error = |n: usize| FieldError::invalid("metadata.labels", n.to_string(), "wrong");
+        let twice: Vec<FieldError> = [1, 2, 1, 2].map(error).to_vec();
+        let failure = Failure::invalid("g", "K", "x", &twice);
+        assert_eq!(failure.details.unwrap().causes.unwrap(), [error(1).cause(), error(2).cause()]);
+        let many: Vec<FieldError> = (0..60_000).chain(0..60_000).map(error).collect();
+        let failure = Failure::invalid("g", "K", "x", &many);
+        assert!(failure.message.ends_with("99: wrong, 59900 more errors are not shown]"));
+        let causes = failure.details.unwrap().causes.unwrap();
+        assert_eq!((causes.len(), &causes[99]), (MOST_CAUSES + 1, &error(99).cause()));
+        assert_eq!(causes[100].message.as_deref(), Some("59900 more errors are not shown"));
     }
 }

@@ -5,13 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::node::Node;
+use super::node::{MOST_PROBLEMS, Node};
 use crate::kind::condition::time_text;
 use crate::model::failure::quoted;
 use crate::model::schema::{Record, Schema};
-
-/// More problems than these help nobody.
-const MOST_PROBLEMS: usize = 100;
 
 /// What a document became, and what had to be dropped for it.
 pub struct Fitted {
@@ -121,8 +118,11 @@ impl Fitter {
     }
 
     fn report(&mut self, what: &str) {
+        if self.problems.len() >= MOST_PROBLEMS {
+            return;
+        }
         let problem = format!("{what} field {}", quoted(&self.path));
-        if self.problems.len() < MOST_PROBLEMS && !self.problems.contains(&problem) {
+        if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }

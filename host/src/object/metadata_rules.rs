@@ -14,9 +14,14 @@ const MOST_ANNOTATIONS: usize = 256 * 1024;
 
 /// What is wrong with the metadata of an object, the kind's own rule for names included.
 pub fn check(kind: &Kind, object: &Object) -> Vec<FieldError> {
-    let mut errors = check_names(object, |field, name| kind.rules.validate_name(field, name, object));
+    let mut errors = check_own_names(kind, object);
     errors.extend(check_all_but_names(kind, object));
     errors
+}
+
+/// What is wrong with the name of an object, the kind's own rule included.
+pub fn check_own_names(kind: &Kind, object: &Object) -> Vec<FieldError> {
+    check_names(object, |field, name| kind.rules.validate_name(field, name, object))
 }
 
 /// What is wrong with the metadata of an object by the rules that all kinds share.
@@ -41,7 +46,7 @@ fn check_all_but_names(kind: &Kind, object: &Object) -> Vec<FieldError> {
     errors
 }
 
-/// What is wrong with the change of an object's metadata.
+/// What is wrong with the change of an object's metadata, beyond what is wrong with it by itself.
 pub fn check_change(object: &Object, stored: &Object) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if stored.at(&["metadata", "deletionTimestamp"]).is_some() {
@@ -61,10 +66,6 @@ pub fn check_change(object: &Object, stored: &Object) -> Vec<FieldError> {
             errors.push(FieldError::invalid(format!("metadata.{field}"), shown, "field is immutable"));
         }
     }
-    errors.extend(check_labels(object));
-    errors.extend(check_annotations(object));
-    errors.extend(check_owners(object));
-    errors.extend(check_managed_fields(object));
     errors
 }
 

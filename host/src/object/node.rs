@@ -1,9 +1,13 @@
 //! A document as it was written: keys in their order, those that stand twice included.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+
+/// More problems of one document than these help nobody.
+pub const MOST_PROBLEMS: usize = 100;
 
 /// A JSON or YAML value in the order of its text.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +73,7 @@ impl Node {
         }
     }
 
-    /// The keys that stand twice, as `duplicate field "a.b"`.
+    /// The keys that stand twice, as `duplicate field "a.b"`; at most [`MOST_PROBLEMS`].
     pub fn duplicates(&self) -> Vec<String> {
         let mut problems = Vec::new();
         self.find_duplicates(&mut String::new(), &mut problems);
@@ -87,12 +91,13 @@ impl Node {
                 }
             }
             Self::Record(entries) => {
-                for (index, (key, value)) in entries.iter().enumerate() {
+                let mut seen = HashSet::with_capacity(entries.len());
+                for (key, value) in entries {
                     if length > 0 {
                         path.push('.');
                     }
                     path.push_str(key);
-                    if entries[..index].iter().any(|(k, _)| k == key) {
+                    if !seen.insert(key.as_str()) && problems.len() < MOST_PROBLEMS {
                         problems.push(format!("duplicate field \"{path}\""));
                     }
                     value.find_duplicates(path, problems);

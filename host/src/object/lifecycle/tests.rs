@@ -148,16 +148,22 @@ fn an_update_keeps_the_stored_status_and_identity() {
 }
 
 #[test]
-fn failures_of_metadata_are_reported_twice_on_update() {
+fn failures_of_metadata_are_reported_once_on_update() {
     let mut stored = create_of(&api_service::KIND, "", service(&json!({}))).unwrap();
     stored.set(&["metadata", "deletionTimestamp"], "2020-01-01T00:00:00Z");
     let mut changed = stored.clone();
     changed.set(&["metadata", "finalizers"], json!(["example.com/more"]));
+    changed.set(&["metadata", "labels"], json!({"a": "b c!"}));
+    changed.set(&["metadata", "annotations"], json!({"a": "x".repeat(300_000)}));
     let failure = update(&api_service::KIND, &mut changed, &stored).unwrap_err();
-    let found = causes(&failure);
-    assert_eq!(found.len(), 2);
-    assert_eq!(found[0], found[1]);
+    let fields: Vec<String> = causes(&failure).into_iter().map(|(field, _)| field).collect();
+    assert_eq!(fields, ["metadata.labels", "metadata.annotations", "metadata.finalizers"]);
     assert_eq!(failure.message.matches("no new finalizers").count(), 1);
+    changed = stored.clone();
+    changed.set(&["spec", "version"], "v9");
+    let found = causes(&update(&api_service::KIND, &mut changed, &stored).unwrap_err());
+    assert_eq!(found.len(), 1);
+    assert!(found[0].1.contains("must be `spec.version"), "{found:?}");
 }
 
 #[test]

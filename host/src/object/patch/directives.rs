@@ -1,5 +1,7 @@
 //! The `$…` keys of strategic merge patches.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use crate::model::failure::{Failure, quoted};
@@ -42,14 +44,14 @@ pub(super) fn retain_keys(
     let Some(keys) = value.as_array() else {
         return Err(bad(&format!("{RETAIN_KEYS} must be a list of field names")));
     };
-    let named = |key: &str| keys.iter().any(|k| k.as_str() == Some(key));
+    let keys: HashSet<&str> = keys.iter().filter_map(Value::as_str).collect();
     for (key, value) in patch.iter() {
         let is_directive = key.starts_with(SET_ORDER) || key.starts_with(DELETE_ITEMS);
-        if !value.is_null() && !is_directive && !named(key) {
+        if !value.is_null() && !is_directive && !keys.contains(key.as_str()) {
             return Err(bad(&format!("{RETAIN_KEYS} must name {}, which the patch sets", quoted(key))));
         }
     }
-    original.retain(|key, _| named(key));
+    original.retain(|key, _| keys.contains(key.as_str()));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::model::failure::Failure;
 use crate::model::failure::quoted;
-use crate::object::node::Node;
+use crate::object::node::{MOST_PROBLEMS, Node};
 
 /// Most operations of one patch.
 const MOST_OPERATIONS: usize = 10_000;
@@ -46,6 +46,7 @@ pub(super) fn operations(patch: Node) -> Result<(Vec<PatchOperation>, Vec<String
                         value.described()
                     )));
                 }
+                _ if problems.len() >= MOST_PROBLEMS => {}
                 _ => problems.push(format!("unknown field {}", quoted(&format!("[{index}].{key}")))),
             }
         }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::decode::{Decoded, complete};
 use super::fit::fit;
-use super::node::Node;
+use super::node::{MOST_PROBLEMS, Node};
 use super::syntax::explain_json;
 use crate::kind::Kind;
 use crate::model::failure::{Failure, FieldError, quoted};
@@ -79,6 +79,7 @@ pub fn apply_patch(
     check_type(kind, &whole).map_err(misfit)?;
     let fitted = fit(Node::from(whole), kind.schema).map_err(misfit)?;
     problems.extend(fitted.problems);
+    problems.truncate(MOST_PROBLEMS);
     Ok(Decoded::from_patch(complete(kind, fitted.value), problems, shown))
 }
 

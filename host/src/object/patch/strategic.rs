@@ -1,5 +1,7 @@
 //! Strategic merge: maps are merged key by key, shared lists item by item, as the schema tells.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use super::directives::{self, DELETE_ITEMS, Directive, SET_ORDER, bad};
@@ -109,10 +111,10 @@ fn apply_orders(
 
 /// The items of the patch must stand in its order list, in the same order.
 fn check_order(directive: &str, given: &[Value], order: &[Value], identity: Identity) -> Result<(), Failure> {
-    let mut last = None;
+    let (order, mut last) = (identity.places(order), None);
     let items = given.iter().filter(|item| item.get(directives::PATCH).is_none());
     for item in items {
-        let place = identity.position(order, item);
+        let place = order.of(item);
         if place.is_none() || place < last {
             return Err(bad(&format!("the items of the patch do not follow the order in {directive}")));
         }
@@ -126,6 +128,7 @@ fn delete_items(original: &mut Map<String, Value>, field: &str, gone: &Value) ->
         return Err(bad(&format!("{DELETE_ITEMS}{field} must be a list of values")));
     };
     if let Some(Value::Array(list)) = original.get_mut(field) {
+        let gone: HashSet<&Value> = gone.iter().collect();
         list.retain(|item| !gone.contains(item));
     }
     Ok(())
@@ -145,8 +148,9 @@ fn merge_list(
         None => Ok(patch),
         Some(Identity::Value) => {
             let mut merged = original.clone();
+            let mut seen: HashSet<&Value> = original.iter().collect();
             for item in &patch {
-                if !merged.contains(item) {
+                if seen.insert(item) {
                     merged.push(item.clone());
                 }
             }
@@ -165,6 +169,7 @@ fn merge_keyed(
 ) -> Result<Vec<Value>, Failure> {
     let identity = Identity::Key(key);
     let mut items = Vec::with_capacity(patch.len());
+    let mut deleted = HashSet::new();
     let mut replaces = false;
     for item in patch {
         let Value::Object(mut item) = item else {
@@ -178,31 +183,52 @@ fn merge_keyed(
                 continue;
             }
         }
-        if !item.contains_key(key) {
+        let Some(value) = item.get(key) else {
             return Err(bad(&format!("an item of {field} lacks its merge key {}", quoted(key))));
-        }
-        let item = Value::Object(item);
+        };
         if directive == Directive::Delete {
-            original.retain(|other| identity.of(other) != identity.of(&item));
+            deleted.insert(value.clone());
         } else {
-            items.push(item);
+            items.push(Value::Object(item));
         }
     }
     if replaces {
         return Ok(items.into_iter().filter_map(directives::strip).collect());
     }
-    let mut merged = original.clone();
-    for item in &items {
-        match (identity.position(&merged, item), item.clone()) {
-            (Some(place), Value::Object(patch)) => {
-                if let Value::Object(there) = &mut merged[place] {
-                    merge_map(there, patch, schema)?;
+    original.retain(|item| identity.of(item).is_none_or(|value| !deleted.contains(value)));
+    let merged = merge_items(&original, &items, identity, schema)?;
+    Ok(arrange(merged, &items, &original, identity))
+}
+
+/// The items of `original`, those that the patch names merged with it, and after them what only the patch has.
+fn merge_items(
+    original: &[Value],
+    items: &[Value],
+    identity: Identity,
+    schema: Option<&'static Schema>,
+) -> Result<Vec<Value>, Failure> {
+    let mut merged = Vec::with_capacity(original.len() + items.len());
+    let mut places: HashMap<Value, usize> = HashMap::with_capacity(merged.capacity());
+    let append = |item: Value, merged: &mut Vec<Value>, places: &mut HashMap<Value, usize>| {
+        if let Some(value) = identity.of(&item) {
+            places.entry(value.clone()).or_insert(merged.len());
+        }
+        merged.push(item);
+    };
+    original.iter().for_each(|item| append(item.clone(), &mut merged, &mut places));
+    for item in items {
+        let place = identity.of(item).and_then(|value| places.get(value)).copied();
+        match (place.and_then(|place| merged.get_mut(place)), item.clone()) {
+            (Some(Value::Object(there)), Value::Object(patch)) => merge_map(there, patch, schema)?,
+            (Some(_), _) => {}
+            (None, item) => {
+                if let Some(item) = directives::strip(item) {
+                    append(item, &mut merged, &mut places);
                 }
             }
-            (_, item) => merged.extend(directives::strip(item)),
         }
     }
-    Ok(arrange(merged, &items, &original, identity))
+    Ok(merged)
 }
 
 /// How the items of a shared list are told apart; `None` for a list that is replaced as a whole.

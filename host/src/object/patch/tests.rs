@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::*;
 use crate::kind::api_service::KIND;
@@ -188,6 +188,62 @@ fn strategic_sets_unite_delete_and_take_an_order() {
         json!(["x/b", "x/n", "x/c"])
     );
     assert_eq!(finalizers(json!({"finalizers": null})), Value::Null);
+}
+
+/// Lists and maps as long as a request can carry; only linear work gets through them in reasonable time.
+#[test]
+fn long_lists_and_maps_merge() {
+    const MANY: usize = 20_000;
+    let numbered = |n: usize| format!("x/f{n:05}");
+    let forwards: Vec<String> = (0..MANY).map(numbered).collect();
+    let backwards: Vec<String> = forwards.iter().rev().cloned().collect();
+    let owner = |name: &str, kind: &str| json!({"apiVersion": "v1", "kind": kind, "name": name, "uid": name});
+    let owners = |names: &[String], kind: &str| names.iter().map(|n| owner(n, kind)).collect::<Vec<_>>();
+    let mut long = stored();
+    long.set(&["metadata", "finalizers"], forwards.clone());
+    long.set(&["metadata", "ownerReferences"], owners(&forwards, "Old"));
+    let patched = |format, patch: Value| {
+        let text = patch.to_string();
+        let decoded = apply_patch(&KIND, format, text.as_bytes(), &long).unwrap();
+        decoded.accept(FieldValidation::Strict).unwrap().0.into_value()["metadata"].clone()
+    };
+
+    let result = patched(
+        PatchFormat::Strategic,
+        json!({"metadata": {"finalizers": backwards, "ownerReferences": owners(&backwards, "New")}}),
+    );
+    assert_eq!(result["finalizers"], json!(backwards));
+    assert_eq!(result["ownerReferences"], json!(owners(&backwards, "New")));
+
+    let gone: Vec<Value> = forwards[1..].iter().map(|n| json!({"uid": n, "$patch": "delete"})).collect();
+    let result = patched(
+        PatchFormat::Strategic,
+        json!({"metadata": {
+            "$deleteFromPrimitiveList/finalizers": forwards[..MANY - 1],
+            "$setElementOrder/ownerReferences": owners(&backwards, "New"),
+            "ownerReferences": gone,
+        }}),
+    );
+    assert_eq!(result["finalizers"], json!([numbered(MANY - 1)]));
+    assert_eq!(result["ownerReferences"], json!([owner(&numbered(0), "Old")]));
+
+    let labels: Map<String, Value> = (0..3 * MANY).map(|n| (format!("l{n:05}"), json!("v"))).collect();
+    let kept: Vec<&String> = labels.keys().collect();
+    let result = patched(PatchFormat::Merge, json!({"metadata": {"labels": labels}}));
+    assert_eq!(result["labels"].as_object().map(Map::len), Some(3 * MANY + 1));
+    let mut retained = labels.clone();
+    retained.insert("$retainKeys".to_owned(), json!(kept));
+    let result = patched(PatchFormat::Strategic, json!({"metadata": {"labels": retained}}));
+    assert_eq!(result["labels"], json!(labels));
+}
+
+#[test]
+fn a_thousand_duplicates_are_a_hundred_problems() {
+    let labels: Vec<String> = (0..2_000).map(|n| format!(r#""l{}":"v""#, n / 2)).collect();
+    let patch = format!(r#"{{"metadata":{{"labels":{{{}}}}}}}"#, labels.join(","));
+    let (_, warnings) = apply(PatchFormat::Merge, &patch, FieldValidation::Warn).unwrap();
+    assert_eq!(warnings.len(), 100);
+    assert_eq!(warnings[99], r#"duplicate field "metadata.labels.l99""#);
 }
 
 #[test]
