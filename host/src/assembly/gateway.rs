@@ -2,10 +2,10 @@
 
 use super::CommandError;
 use super::parts::{
-    backend_tls, bind, control_runtime, ensure_credentials, listen_tls, make_manifest_dir, read_tokens,
-    start_plugins,
+    backend_tls, bind, control_runtime, ensure_credentials, listen_tls, make_manifest_dir, open_store,
+    read_tokens, start_plugins,
 };
-use super::renewal;
+use super::renewal::{self, Shown};
 use crate::api::{Api, ApiConfig, Readiness};
 use crate::config::ServeConfig;
 use crate::control::manifests::{self, Manifests};
@@ -16,7 +16,7 @@ use crate::plugin;
 use crate::proxy::{DataPlane, DataPlaneConfig};
 use crate::registry::Registry;
 use crate::route::{Shared, Signals};
-use crate::store::{FileStore, Store};
+use crate::store::Store;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,9 +47,8 @@ impl Gateway {
     /// Builds everything and starts to serve. The store comes first, because its lock keeps a second process
     /// from touching anything; the kubeconfig is written once the port is known.
     pub(super) fn start(config: &ServeConfig) -> Result<Self, CommandError> {
+        let store: Arc<dyn Store> = Arc::new(open_store(config)?);
         let credentials = ensure_credentials(config)?;
-        let store: Arc<dyn Store> =
-            Arc::new(FileStore::open(&config.data_dir).map_err(CommandError::failed)?);
         let listener = bind(config.listen)?;
         let tls = listen_tls(config, &credentials)?;
         let backend_tls = backend_tls(&credentials)?;
@@ -67,7 +66,7 @@ impl Gateway {
         let control = ControlPlane::start(ControlConfig {
             registry: registry.clone(),
             shared: Arc::clone(&shared),
-            tls: backend_tls,
+            tls: Arc::clone(&backend_tls),
             decisions: plugins.clone(),
             signals: heard,
             metrics: Arc::clone(&metrics),
@@ -97,7 +96,7 @@ impl Gateway {
         .map_err(|error| CommandError::failed(format!("cannot start the workers: {error}")))?;
         let address = data_plane.local_addr();
         credentials.publish(address).map_err(CommandError::failed)?;
-        runtime.spawn(renewal::run(config.clone(), address, tls));
+        runtime.spawn(renewal::run(config.clone(), address, Shown { listen: tls, backends: backend_tls }));
         Ok(Self { address, readiness, data_plane, control, openapi, manifests, runtime })
     }
 

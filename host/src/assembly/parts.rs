@@ -4,8 +4,9 @@ use super::CommandError;
 use crate::config::ServeConfig;
 use crate::decision::builtin::{DiscoveryProbe, ExternalNameResolver};
 use crate::listen::{ListenTls, SharedListenTls, TokenTable};
-use crate::pki::{self, Credentials};
+use crate::pki::{self, Credentials, Identity};
 use crate::plugin::{self, Builtins, PluginConfig};
+use crate::store::FileStore;
 use crate::upstream::{BackendTls, FrontProxy};
 use arc_swap::ArcSwap;
 use rustls::pki_types::CertificateDer;
@@ -19,6 +20,21 @@ use tokio::runtime::Runtime;
 
 /// Threads for everything that is not the request path. Two, so that one long job delays nobody.
 const CONTROL_THREADS: usize = 2;
+
+/// Opens the store of the data directory. Its lock keeps a second process from touching anything, so it comes
+/// before whatever else is written there.
+pub(super) fn open_store(config: &ServeConfig) -> Result<FileStore, CommandError> {
+    pki::refuse_foreign_directory(&config.data_dir).map_err(CommandError::failed)?;
+    let served_before = config.data_dir.join("admin.kubeconfig").exists();
+    if served_before && !config.data_dir.join("store").exists() {
+        tracing::warn!(
+            data_dir = %config.data_dir.display(),
+            "the folder store is missing although Umbel served from here before: it starts with no objects; \
+             stop it and restore the folder if that is not meant"
+        );
+    }
+    FileStore::open(&config.data_dir).map_err(CommandError::failed)
+}
 
 /// Makes or loads all certificates; what was renewed is logged.
 pub(super) fn ensure_credentials(config: &ServeConfig) -> Result<Credentials, CommandError> {
@@ -63,12 +79,14 @@ pub(super) fn listen_tls(
 
 /// What backends are shown, and who vouches for theirs by default.
 pub(super) fn backend_tls(credentials: &Credentials) -> Result<Arc<BackendTls>, CommandError> {
-    let front_proxy = FrontProxy {
-        chain: credentials.front_proxy.chain.clone(),
-        key: credentials.front_proxy.key.clone_key(),
-    };
-    let tls = BackendTls::new(front_proxy, credentials.ca_pem.as_bytes());
+    let tls = BackendTls::new(front_proxy(credentials), credentials.ca_pem.as_bytes());
     tls.map(Arc::new).map_err(CommandError::failed)
+}
+
+/// The certificate that backends are shown.
+pub(super) fn front_proxy(credentials: &Credentials) -> FrontProxy {
+    let Identity { chain, key } = &credentials.front_proxy;
+    FrontProxy { chain: chain.clone(), key: key.clone_key() }
 }
 
 /// The static tokens; none without `--token-auth-file`.

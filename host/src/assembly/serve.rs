@@ -17,9 +17,15 @@ pub(super) fn run(config: &ServeConfig) -> Result<(), CommandError> {
     let gateway = Gateway::start(config)?;
     let stopped_by = gateway.runtime().block_on(async {
         let mut ends = Ends::listen()?;
-        gateway.become_ready().await;
-        tracing::info!(data_dir = %config.data_dir.display(), "serving on https://{}", gateway.address());
-        let name = ends.next().await;
+        let ready = async {
+            gateway.become_ready().await;
+            tracing::info!(data_dir = %config.data_dir.display(), "serving on https://{}", gateway.address());
+        };
+        // A signal counts before everything is ready, too.
+        let name = tokio::select! {
+            name = ends.next() => name,
+            () = ready => ends.next().await,
+        };
         tokio::spawn(async move {
             ends.next().await;
             std::process::exit(1);

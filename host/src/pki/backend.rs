@@ -1,7 +1,7 @@
 //! `umbel backend init`: everything that one backend needs, in one folder.
 
 use super::authority::Purpose;
-use super::folder::{BACKENDS, ensure_authorities};
+use super::folder::{BACKENDS, ensure_authorities, lock};
 use super::kit::{absolute, flags};
 use super::kubeconfig::{self, Entry};
 use super::leaf::Place;
@@ -51,6 +51,7 @@ pub struct BackendFiles {
 /// When the disk refuses or a certificate is damaged.
 pub fn prepare_backend(request: &BackendRequest<'_>) -> Result<BackendFiles, PkiError> {
     let mut notices = Vec::new();
+    let _locked = lock(request.data_dir, &mut notices)?;
     let authorities = ensure_authorities(request.data_dir, request.now, &mut notices)?;
     disk::make_directory(request.out)?;
     let directory = absolute(request.out)?;

@@ -10,10 +10,10 @@ use super::{PkiError, disk, inspect};
 use crate::model::identity::MASTERS;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -22,8 +22,12 @@ const CLIENT_CA: (&str, &str) = ("client-ca", "umbel-client-ca");
 const FRONT_PROXY_CA: (&str, &str) = ("front-proxy-ca", "umbel-front-proxy-ca");
 /// The group of backends that call Umbel. It may do nothing yet.
 pub(super) const BACKENDS: &str = "umbel:backends";
-/// What a data directory may hold; one of these marks it as Umbel's.
-const OWN_ENTRIES: [&str; 6] = ["pki", "backend", "admin.kubeconfig", "plugins", "manifests", "store"];
+/// One of these marks a data directory as Umbel's.
+const MARKS: [&str; 3] = ["pki", "store", "admin.kubeconfig"];
+/// What an unmarked directory may hold: a new volume's folder, and what is laid there for the first start.
+const NO_STRANGERS: [&str; 5] = ["lost+found", "plugins", "manifests", "backend", LOCK_FILE];
+/// Held while anything in `pki` may be made or renewed.
+const LOCK_FILE: &str = "pki.lock";
 
 /// What certificates are asked for.
 #[derive(Clone, Debug)]
@@ -57,6 +61,7 @@ pub(super) struct Authorities {
 /// When the disk refuses or a file is damaged; a damaged file is left as it is.
 pub fn ensure(request: &Request<'_>) -> Result<Credentials, PkiError> {
     let mut notices = Vec::new();
+    let _locked = lock(request.data_dir, &mut notices)?;
     let authorities = ensure_authorities(request.data_dir, request.now, &mut notices)?;
     let pki = request.data_dir.join("pki");
     let mut leaf = |authority: &Authority, stem: &str, name: &str, purpose: Purpose| {
@@ -99,13 +104,12 @@ pub fn ensure(request: &Request<'_>) -> Result<Credentials, PkiError> {
     })
 }
 
-/// Makes the authorities where there is no folder `pki` yet, else loads them.
+/// Under [`lock`], makes the authorities where there is no folder `pki` yet, else loads them.
 pub(super) fn ensure_authorities(
     data_dir: &Path,
     now: SystemTime,
     notices: &mut Vec<String>,
 ) -> Result<Authorities, PkiError> {
-    prepare_data_dir(data_dir, notices)?;
     let pki = data_dir.join("pki");
     if !pki.exists() {
         create(data_dir, &pki, now)?;
@@ -138,28 +142,48 @@ fn create(data_dir: &Path, pki: &Path, now: SystemTime) -> Result<(), PkiError> 
     }
     match fs::rename(unfinished.path(), pki) {
         Ok(()) => disk::sync_directory(data_dir).map_err(PkiError::io("cannot write", data_dir)),
-        // Another process was faster; its folder is as good, and it is complete.
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
         Err(error) => Err(PkiError::io("cannot make", pki)(error)),
     }
 }
 
-fn prepare_data_dir(data_dir: &Path, notices: &mut Vec<String>) -> Result<(), PkiError> {
+/// Takes the folder `pki` for this process, after all checks of the data directory around it; waits while another
+/// process makes or renews certificates. It is free again when the file is dropped.
+pub(super) fn lock(data_dir: &Path, notices: &mut Vec<String>) -> Result<File, PkiError> {
+    refuse_foreign_directory(data_dir)?;
     disk::make_directory(data_dir)?;
-    let entries = fs::read_dir(data_dir).map_err(PkiError::io("cannot read", data_dir))?;
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(PkiError::io("cannot read", data_dir))?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
+    let mut entries = fs::read_dir(data_dir).map_err(PkiError::io("cannot read", data_dir))?;
+    if entries.next().is_none() || MARKS.iter().any(|name| data_dir.join(name).exists()) {
+        notices.extend(disk::tighten(data_dir, disk::DIRECTORY_MODE)?);
     }
-    let is_own = |name: &String| {
-        OWN_ENTRIES.contains(&name.as_str()) || name.starts_with(".pki-") || name.ends_with(".redb")
+    let path = data_dir.join(LOCK_FILE);
+    let mut options = File::options();
+    let file = options.write(true).create(true).truncate(false).mode(disk::FILE_MODE).open(&path);
+    let file = file.map_err(PkiError::io("cannot open", &path))?;
+    file.lock().map_err(PkiError::io("cannot lock", &path))?;
+    Ok(file)
+}
+
+/// Refuses a directory that holds something and nothing of Umbel's. Writes nothing; a directory that is not there
+/// is fine.
+///
+/// # Errors
+/// [`PkiError::ForeignDirectory`], or when the directory cannot be read.
+pub fn refuse_foreign_directory(data_dir: &Path) -> Result<(), PkiError> {
+    let unreadable = || PkiError::io("cannot read", data_dir);
+    let entries = match fs::read_dir(data_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(unreadable()(error)),
     };
-    if !names.is_empty() && !names.iter().any(is_own) {
-        return Err(PkiError::ForeignDirectory(data_dir.to_owned()));
+    let mut has_stranger = false;
+    for entry in entries {
+        let name = entry.map_err(unreadable())?.file_name().to_string_lossy().into_owned();
+        if MARKS.contains(&name.as_str()) {
+            return Ok(());
+        }
+        has_stranger |= !NO_STRANGERS.contains(&name.as_str()) && !name.starts_with(".pki-");
     }
-    notices.extend(disk::tighten(data_dir, disk::DIRECTORY_MODE)?);
-    Ok(())
+    if has_stranger { Err(PkiError::ForeignDirectory(data_dir.to_owned())) } else { Ok(()) }
 }
 
 /// The identity of `--tls-cert-file`, the certificates that clients verify it against, and the name to verify
@@ -245,7 +269,7 @@ mod tests {
         let first = start(&data_dir, now);
         let before = content(&data_dir);
         assert!(first.notices.is_empty(), "{:?}", first.notices);
-        assert_eq!(before.len(), 14 + 1 + 4, "{:?}", before.keys());
+        assert_eq!(before.len(), 14 + 1 + 1 + 4, "{:?}", before.keys());
         let second = start(&data_dir, now + 30 * DAY);
         assert!(second.notices.is_empty(), "{:?}", second.notices);
         assert_eq!(before, content(&data_dir));
@@ -268,6 +292,8 @@ mod tests {
         ];
         assert_eq!(changed(&before, &content(home.path())), expected);
         assert_eq!(later.notices.len(), 4, "{:?}", later.notices);
+        let shown = inspect::inspect(&later.front_proxy.chain[0]).unwrap();
+        assert!(shown.not_after > now + LEAF_LIFETIME, "backends are shown the old certificate");
         let leaf = inspect::inspect(&later.serving.chain[0]).unwrap();
         let old = CertificateDer::from_pem_slice(&before[&home.path().join("pki/serving.crt")]).unwrap();
         let old = inspect::inspect(&old).unwrap();
@@ -430,5 +456,37 @@ mod tests {
         let told = ensure(&request(home.path(), SystemTime::now())).unwrap_err().to_string();
         assert!(told.contains("choose an empty directory with --data-dir"), "{told}");
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_a_mark_makes_a_directory_ours_and_its_mode_private() {
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let home = TempDir::new().unwrap();
+        fs::create_dir(home.path().join("lost+found")).unwrap();
+        fs::create_dir(home.path().join("plugins")).unwrap();
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        refuse_foreign_directory(home.path()).unwrap();
+        fs::write(home.path().join("Cargo.toml"), "").unwrap();
+        refuse_foreign_directory(home.path()).unwrap_err();
+        ensure(&request(home.path(), SystemTime::now())).unwrap_err();
+        assert_eq!(mode(home.path()), 0o755);
+        fs::remove_file(home.path().join("Cargo.toml")).unwrap();
+        start(home.path(), SystemTime::now());
+        start(home.path(), SystemTime::now());
+        assert_eq!(mode(home.path()), 0o700);
+        refuse_foreign_directory(&home.path().join("not/there")).unwrap();
+    }
+
+    #[test]
+    fn first_starts_at_the_same_time_agree() {
+        let home = TempDir::new().unwrap();
+        let all = std::thread::scope(|scope| {
+            let starts = [0; 4].map(|_| scope.spawn(|| start(home.path(), SystemTime::now())));
+            starts.map(|start| start.join().unwrap())
+        });
+        for other in &all {
+            assert_eq!(other.serving.chain, all[0].serving.chain);
+            assert_eq!(other.front_proxy.chain, all[0].front_proxy.chain);
+        }
     }
 }

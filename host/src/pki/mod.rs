@@ -26,6 +26,6 @@ mod names;
 pub use backend::{BackendFiles, BackendRequest, prepare_backend};
 pub use credentials::{Credentials, Identity};
 pub use error::PkiError;
-pub use folder::{Request, ensure};
+pub use folder::{Request, ensure, refuse_foreign_directory};
 pub use kubeconfig::server as server_of_kubeconfig;
 pub use names::host_name;

@@ -21,6 +21,7 @@ use crate::decision::health::HealthChecker;
 use crate::decision::resolver::Resolver;
 use std::cmp::Reverse;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -96,7 +97,7 @@ impl Host {
     /// When the directory cannot be made or read, or threads cannot be started.
     pub fn start(config: PluginConfig, builtins: Builtins) -> Result<Arc<Self>, StartError> {
         let directory = |cause| StartError::Directory { dir: config.dir.clone(), cause };
-        std::fs::create_dir_all(&config.dir).map_err(directory)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.dir).map_err(directory)?;
         std::fs::read_dir(&config.dir).map_err(directory)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)

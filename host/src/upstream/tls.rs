@@ -1,12 +1,14 @@
 //! TLS settings towards backends: trust, our certificate, and what is shared between backends.
 
-use rustls::client::WebPkiServerVerifier;
+use arc_swap::ArcSwap;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::sync::Arc;
 
@@ -30,6 +32,28 @@ pub struct FrontProxy {
     pub key: PrivateKeyDer<'static>,
 }
 
+impl FrontProxy {
+    fn certified(self) -> Result<CertifiedKey, TlsError> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        Ok(CertifiedKey::from_der(self.chain, self.key, &provider)?)
+    }
+}
+
+/// The cell from which each handshake takes the certificate to show.
+#[derive(Debug)]
+struct ShownCertificate(ArcSwap<CertifiedKey>);
+
+impl ResolvesClientCert for ShownCertificate {
+    fn resolve(&self, _root_hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let shown = self.0.load_full();
+        shown.key.choose_scheme(schemes).is_some().then_some(shown)
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
 /// Why TLS settings are unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -47,7 +71,7 @@ pub enum TlsError {
 /// Builds TLS settings for backends.
 #[derive(Debug)]
 pub struct BackendTls {
-    front_proxy: FrontProxy,
+    front_proxy: Arc<ShownCertificate>,
     default_roots: Arc<RootCertStore>,
 }
 
@@ -55,12 +79,23 @@ impl BackendTls {
     /// `own_ca` is Umbel's CA in PEM; it is trusted beside the system roots.
     ///
     /// # Errors
-    /// When `own_ca` is no PEM. Unreadable system roots are left out.
+    /// When `own_ca` is no PEM, or the key does not fit the certificate. Unreadable system roots are left out.
     pub fn new(front_proxy: FrontProxy, own_ca: &[u8]) -> Result<Self, TlsError> {
         let mut roots = parse_roots(own_ca)?;
         let system = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(system.certs);
-        Ok(Self { front_proxy, default_roots: Arc::new(roots) })
+        let shown = ShownCertificate(ArcSwap::from_pointee(front_proxy.certified()?));
+        Ok(Self { front_proxy: Arc::new(shown), default_roots: Arc::new(roots) })
+    }
+
+    /// Shows another certificate from now on, also under settings that were given out before: connections that
+    /// are there stay, new ones see it.
+    ///
+    /// # Errors
+    /// When the key does not fit the certificate; the old one stays then.
+    pub fn renew_front_proxy(&self, front_proxy: FrontProxy) -> Result<(), TlsError> {
+        self.front_proxy.0.store(Arc::new(front_proxy.certified()?));
+        Ok(())
     }
 
     /// Settings with ALPN `h2`, `http/1.1` and, for upgrades, the same with `http/1.1` only.
@@ -83,7 +118,7 @@ impl BackendTls {
         let mut config = builder
             .dangerous()
             .with_custom_certificate_verifier(verifier)
-            .with_client_auth_cert(self.front_proxy.chain.clone(), self.front_proxy.key.clone_key())?;
+            .with_client_cert_resolver(Arc::<ShownCertificate>::clone(&self.front_proxy));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let mut http1 = config.clone();
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -146,5 +181,36 @@ impl ServerCertVerifier for AcceptAny {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn front_proxy(name: &str) -> (FrontProxy, String) {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        (FrontProxy { chain: vec![made.cert.der().clone()], key }, made.cert.pem())
+    }
+
+    fn shown(config: &ClientConfig) -> CertificateDer<'static> {
+        let schemes = [SignatureScheme::ECDSA_NISTP256_SHA256];
+        config.client_auth_cert_resolver.resolve(&[], &schemes).unwrap().cert[0].clone()
+    }
+
+    #[test]
+    fn settings_given_out_before_show_the_renewed_certificate() {
+        let ((first, ca), (second, _)) = (front_proxy("one"), front_proxy("two"));
+        let (old, new) = (first.chain[0].clone(), second.chain[0].clone());
+        let tls = BackendTls::new(first, ca.as_bytes()).unwrap();
+        let (config, http1) = tls.configs(&TlsSource::Default).unwrap();
+        assert_eq!((shown(&config), shown(&http1)), (old.clone(), old));
+        tls.renew_front_proxy(second).unwrap();
+        assert_eq!((shown(&config), shown(&http1)), (new.clone(), new.clone()));
+
+        let mixed = FrontProxy { chain: front_proxy("three").0.chain, key: front_proxy("four").0.key };
+        assert!(tls.renew_front_proxy(mixed).is_err());
+        assert_eq!(shown(&config), new);
     }
 }
