@@ -14,8 +14,6 @@ use serde_json::Value;
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
-/// How many objects of a collection are read at once.
-const PAGE: usize = 500;
 
 /// What became of an object that was asked to go.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,29 +76,18 @@ impl Registry {
         which: &ListOptions,
         options: &DeleteOptions,
     ) -> Result<List, Failure> {
-        let mut which = which.clone();
-        let only_one_page = which.limit > 0;
-        if !only_one_page {
-            which.limit = PAGE;
-        }
-        let mut all = List::default();
-        loop {
-            let page = self.list(kind, &which).await?;
-            all.revision = page.revision;
-            for object in page.objects {
-                let key = ObjectKey::new(object.namespace(), object.name());
-                match self.delete(kind, &key, options).await {
-                    Ok(_) => all.objects.push(object),
-                    Err(failure) if failure.code == 404 => {}
-                    Err(failure) => return Err(failure),
-                }
+        // Listed at once, not in pages: the deletions would push the revision of the pages out of the history.
+        let listed = self.list(kind, which).await?;
+        let mut all = List { revision: listed.revision, ..List::default() };
+        for object in listed.objects {
+            let key = ObjectKey::new(object.namespace(), object.name());
+            match self.delete(kind, &key, options).await {
+                Ok(_) => all.objects.push(object),
+                Err(failure) if failure.code == 404 => {}
+                Err(failure) => return Err(failure),
             }
-            if only_one_page || page.continue_token.is_empty() {
-                return Ok(all);
-            }
-            which.continue_token = page.continue_token;
-            which.resource_version = String::new();
         }
+        Ok(all)
     }
 }
 

@@ -187,6 +187,19 @@ async fn a_page_that_is_no_longer_kept_offers_the_rest_as_it_is_now() {
     assert_eq!(names(&rest.objects), ["v1.b.example.com"]);
 }
 
+#[tokio::test]
+async fn a_collection_larger_than_the_history_goes_as_a_whole() {
+    let bound = HistoryBound { events: 2, ..HistoryBound::default() };
+    let registry = Registry::new(Arc::new(MemoryStore::new(bound)));
+    for index in 0..600 {
+        create(&registry, local(&format!("g{index}.x"), &[])).await;
+    }
+    let deleted =
+        registry.delete_collection(&KIND, &ListOptions::default(), &DeleteOptions::default()).await.unwrap();
+    assert_eq!(deleted.objects.len(), 600);
+    assert_eq!(registry.list(&KIND, &ListOptions::default()).await.unwrap().objects, []);
+}
+
 fn names(objects: &[Object]) -> Vec<&str> {
     objects.iter().map(Object::name).collect()
 }
