@@ -9,10 +9,10 @@ use super::service::Api;
 use super::view::Presentation;
 use crate::model::failure::Failure;
 use crate::model::object::Object;
-use crate::object::decode::decode_object;
+use crate::object::decode::{Encoding, decode_object};
 use crate::object::managed_fields::manager_name;
 use crate::object::patch::apply_patch;
-use crate::registry::WriteOptions;
+use crate::registry::{WriteOptions, work_apart};
 use bytes::Bytes;
 use http::StatusCode;
 use std::sync::Arc;
@@ -22,9 +22,8 @@ pub async fn create(api: &Arc<Api>, call: &Call, body: &Bytes) -> Result<Reply, 
     let presentation = call.presentation(Offer::Documents)?;
     let encoding = encoding(&call.headers)?;
     let parameters = WriteParameters::read(&call.query, "CreateOptions")?;
-    let decoded = decode_object(call.kind, body, encoding)?;
-    let (object, warnings) = decoded.accept(parameters.field_validation)?;
-    let options = write_options(call, &parameters);
+    let (object, warnings) = decode(call, body, encoding, &parameters)?;
+    let options = write_options(call, &parameters, body);
     let stored = api.registry.create(call.kind, &call.key.namespace, object, &options).await?;
     answer(call, presentation, StatusCode::CREATED, stored, &warnings)
 }
@@ -34,10 +33,9 @@ pub async fn update(api: &Arc<Api>, call: &Call, body: &Bytes) -> Result<Reply, 
     let presentation = call.presentation(Offer::Documents)?;
     let encoding = encoding(&call.headers)?;
     let parameters = WriteParameters::read(&call.query, "UpdateOptions")?;
-    let decoded = decode_object(call.kind, body, encoding)?;
-    let (mut object, warnings) = decoded.accept(parameters.field_validation)?;
+    let (mut object, warnings) = decode(call, body, encoding, &parameters)?;
     check_identity(call, &mut object)?;
-    let mut options = write_options(call, &parameters);
+    let mut options = write_options(call, &parameters, body);
     options.uid = Some(object.uid().to_owned()).filter(|uid| !uid.is_empty());
     let stored = api.registry.update(call.kind, &call.key, call.part, object, &options).await?;
     answer(call, presentation, StatusCode::OK, stored, &warnings)
@@ -48,7 +46,7 @@ pub async fn patch(api: &Arc<Api>, call: &Call, body: Bytes) -> Result<Reply, Fa
     let format = patch_format(&call.headers)?;
     let presentation = call.presentation(Offer::Documents)?;
     let parameters = WriteParameters::read_patch(&call.query)?;
-    let options = write_options(call, &parameters);
+    let options = write_options(call, &parameters, &body);
     let mut warnings = Vec::new();
     let propose = |current: &Object| {
         let decoded = apply_patch(call.kind, format, &body, current)?;
@@ -61,11 +59,21 @@ pub async fn patch(api: &Arc<Api>, call: &Call, body: Bytes) -> Result<Reply, Fa
     answer(call, presentation, StatusCode::OK, stored, &warnings)
 }
 
-fn write_options(call: &Call, parameters: &WriteParameters) -> WriteOptions {
+fn decode(
+    call: &Call,
+    body: &Bytes,
+    encoding: Encoding,
+    parameters: &WriteParameters,
+) -> Result<(Object, Vec<String>), Failure> {
+    work_apart(body.len(), || decode_object(call.kind, body, encoding)?.accept(parameters.field_validation))
+}
+
+fn write_options(call: &Call, parameters: &WriteParameters, body: &Bytes) -> WriteOptions {
     WriteOptions {
         manager: manager_name(&parameters.field_manager, call.user_agent()),
         dry_run: parameters.dry_run,
         uid: None,
+        input_size: body.len(),
     }
 }
 

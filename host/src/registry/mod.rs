@@ -4,6 +4,7 @@
 //! owned by a manager and seen by watchers in one order.
 
 mod admission;
+mod apart;
 mod continue_token;
 mod delete;
 mod freshness;
@@ -17,6 +18,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use apart::work_apart;
 pub use delete::Deleted;
 pub use freshness::parse_revision;
 pub use key::ObjectKey;

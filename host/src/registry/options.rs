@@ -43,6 +43,8 @@ pub struct WriteOptions {
     pub dry_run: bool,
     /// The stored object must have this uid.
     pub uid: Option<String>,
+    /// The size of what came in, in bytes: the work on large input is kept from holding up others.
+    pub input_size: usize,
 }
 
 impl WriteOptions {

@@ -1,12 +1,13 @@
 //! Creating and changing objects (contract §1.4).
 
 use super::options::{Part, WriteOptions};
-use super::{ObjectKey, Registry, admission, stored};
+use super::{ObjectKey, Registry, admission, stored, work_apart};
 use crate::kind::Kind;
 use crate::model::failure::{Failure, FieldError};
 use crate::model::object::Object;
 use crate::object::managed_fields::is_same;
-use crate::store::StoreError;
+use crate::store::{Record, StoreError};
+use bytes::Bytes;
 use jiff::Timestamp;
 
 /// How often another name is drawn for a `generateName`.
@@ -49,7 +50,9 @@ impl Registry {
         object: Object,
         options: &WriteOptions,
     ) -> Result<Object, Failure> {
-        let mut object = admission::admit_new(kind, namespace, object, &options.manager, Timestamp::now())?;
+        let mut object = work_apart(options.input_size, || {
+            admission::admit_new(kind, namespace, object, &options.manager, Timestamp::now())
+        })?;
         if !object.resource_version().is_empty() {
             let message = "metadata.resourceVersion should not be set on objects to be created: leave it out";
             return Err(Failure::bad_request(message));
@@ -111,16 +114,12 @@ impl Registry {
     ) -> Result<Object, Failure> {
         loop {
             let record = self.read(kind, key).await?;
-            let current = stored::decode(&record.key, &record.value, record.revision)?;
-            let proposed = propose(&current)?;
-            check_uid(kind, key, options, &current)?;
-            check_revision(kind, key, &current, &proposed)?;
-            let mut next =
-                admission::admit_change(kind, part, &current, proposed, &options.manager, Timestamp::now())?;
-            if is_same(&current, &next) {
-                return Ok(current);
-            }
-            let value = stored::encode_bounded(kind, &next, record.value.len())?;
+            let size = options.input_size.max(record.value.len());
+            let plan = || plan_change(kind, key, part, options, &record, &mut propose);
+            let Plan { current, mut next, value } = match work_apart(size, plan)? {
+                Planned::Nothing(current) => return Ok(current),
+                Planned::Write(plan) => plan,
+            };
             let may_go = is_terminating(&next) && !has_finalizers(&next) && has_finalizers(&current);
             if options.dry_run {
                 return Ok(next);
@@ -141,6 +140,41 @@ impl Registry {
             }
         }
     }
+}
+
+/// What a change comes to.
+enum Planned {
+    /// The stored object is as proposed already.
+    Nothing(Object),
+    Write(Plan),
+}
+
+struct Plan {
+    current: Object,
+    next: Object,
+    /// `next` as the store keeps it.
+    value: Bytes,
+}
+
+/// All of a change that needs no store.
+fn plan_change(
+    kind: &'static Kind,
+    key: &ObjectKey,
+    part: Part,
+    options: &WriteOptions,
+    record: &Record,
+    propose: &mut impl FnMut(&Object) -> Result<Object, Failure>,
+) -> Result<Planned, Failure> {
+    let current = stored::decode(&record.key, &record.value, record.revision)?;
+    let proposed = propose(&current)?;
+    check_uid(kind, key, options, &current)?;
+    check_revision(kind, key, &current, &proposed)?;
+    let next = admission::admit_change(kind, part, &current, proposed, &options.manager, Timestamp::now())?;
+    if is_same(&current, &next) {
+        return Ok(Planned::Nothing(current));
+    }
+    let value = stored::encode_bounded(kind, &next, record.value.len())?;
+    Ok(Planned::Write(Plan { current, next, value }))
 }
 
 /// Whether a deletion has begun.
