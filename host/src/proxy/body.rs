@@ -1,7 +1,8 @@
 //! The body of an answer, from wherever it comes.
 
 use super::connection::InFlight;
-use super::pool::{Http1Lease, Http2Lease};
+use super::pool::Http1Lease;
+use super::upload::StreamHold;
 use crate::route::{LocalBody, LocalError};
 use bytes::Bytes;
 use h2::RecvStream;
@@ -30,8 +31,8 @@ enum Source {
     Whole(Option<Bytes>),
     /// The control runtime.
     Local(LocalBody),
-    /// A backend. The lease keeps the stream counted.
-    Http2 { body: RecvStream, is_data_over: bool, _lease: Http2Lease },
+    /// A backend.
+    Http2 { body: RecvStream, is_data_over: bool, _hold: StreamHold },
     /// A backend. The lease goes back to the pool when the body is complete.
     Http1 { body: Incoming, lease: Option<Http1Lease> },
     /// A backend's answer to an upgrade, on a connection of its own.
@@ -65,8 +66,8 @@ impl AnswerBody {
         Self::new(Source::Local(body))
     }
 
-    pub(super) fn http2(body: RecvStream, lease: Http2Lease) -> Self {
-        Self::new(Source::Http2 { body, is_data_over: false, _lease: lease })
+    pub(super) fn http2(body: RecvStream, hold: StreamHold) -> Self {
+        Self::new(Source::Http2 { body, is_data_over: false, _hold: hold })
     }
 
     pub(super) fn http1(body: Incoming, lease: Http1Lease) -> Self {

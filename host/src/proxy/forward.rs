@@ -70,12 +70,13 @@ pub async fn forward(
     let delivery = deliver(client, request, caller, &journey.backend);
     match tokio::time::timeout(journey.limit.unwrap_or(FOR_EVER), delivery).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(time_out(&journey)),
+        Err(_) => Err(time_out(client, &journey)),
     }
 }
 
 /// 503 for discovery, as upstream has it, 504 for everything else.
-fn time_out(journey: &Journey) -> Box<Failure> {
+fn time_out(client: &Client, journey: &Journey) -> Box<Failure> {
+    client.worker.inputs.signals.report(journey.backend.id, SignalKind::Undeliverable);
     tracing::warn!(service = %journey.backend.service, limit = ?journey.limit, "a backend did not answer in time");
     if journey.limit == Some(super::deadline::DISCOVERY) {
         return refuse_fault(&UpstreamFault::TimedOut { during: "waiting for the answer".to_owned() });

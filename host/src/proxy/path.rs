@@ -21,7 +21,7 @@ pub enum Place<'a> {
     },
     /// `/openapi/…`.
     OpenApi,
-    /// `/`, `/version`, `/metrics` and the health paths.
+    /// `/`, `/version`, `/metrics`, `/plugins` and the health paths.
     Own,
     /// Nowhere.
     Unknown,
@@ -39,9 +39,8 @@ pub fn locate(path: &str) -> Place<'_> {
     };
     match (first, has_more) {
         ("openapi", true) => Place::OpenApi,
-        ("healthz" | "livez" | "readyz", _) | ("" | "index.html" | "version" | "metrics", false) => {
-            Place::Own
-        }
+        ("healthz" | "livez" | "readyz", _)
+        | ("" | "index.html" | "version" | "metrics" | "plugins", false) => Place::Own,
         _ => Place::Unknown,
     }
 }
@@ -115,7 +114,9 @@ mod tests {
         for (path, rest) in [("/apis/g/v1", ""), ("/apis/g/v1/", "/"), ("/apis/g/v1/a%2Fb//c", "/a%2Fb//c")] {
             assert_eq!(locate(path), Place::Version { group: "g", version: "v1", rest });
         }
-        for path in ["/", "/index.html", "/version", "/version/", "/metrics", "/healthz", "/livez/ping"] {
+        for path in
+            ["/", "/index.html", "/version", "/version/", "/metrics", "/plugins", "/healthz", "/livez/ping"]
+        {
             assert_eq!(locate(path), Place::Own, "{path}");
         }
         assert_eq!(locate("/openapi/v2"), Place::OpenApi);

@@ -7,9 +7,15 @@ use http::response::Parts;
 /// Removes what belongs to the backend's connection or to a browser's dealings with us.
 ///
 /// # Errors
+/// 502 for a status that is no answer (a 101 that nobody asked for would leave HTTP).
 /// 502 for a redirect: following it, or letting the client follow it, would lend our identity to whatever
 /// place a backend names.
 pub fn clean(head: &mut Parts) -> Result<(), Box<Failure>> {
+    if !(200..600).contains(&head.status.as_u16()) {
+        let text =
+            format!("the backend answered with status code {}, which is no answer", head.status.as_u16());
+        return Err(Box::new(Failure::new(502, "", text)));
+    }
     if head.status.is_redirection() && head.headers.contains_key(LOCATION) {
         let text = "the backend attempted to redirect this request, which is not permitted";
         return Err(Box::new(Failure::new(502, "", text)));
@@ -68,6 +74,18 @@ mod tests {
         }
         assert!(clean(&mut head(304, &[])).is_ok());
         assert!(clean(&mut head(201, &[("location", "/x")])).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused() {
+        for (status, passes) in
+            [(101, false), (103, false), (200, true), (599, true), (600, false), (999, false)]
+        {
+            assert_eq!(
+                clean(&mut head(status, &[])).map_err(|failure| failure.code),
+                passes.then_some(()).ok_or(502)
+            );
+        }
     }
 
     #[test]

@@ -4,13 +4,14 @@ use super::body::AnswerBody;
 use super::pool::{Host, Http1Lease, Http2Lease};
 use super::request_headers::{Context, join_cookies, outgoing};
 use super::response_headers::clean;
-use super::upload::{self, UploadBody};
+use super::upload::{StreamHold, UploadBody};
 use crate::model::failure::Failure;
 use crate::upstream::UpstreamFault;
 use http::header::HOST;
 use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Response, Version, request};
 use hyper::body::Incoming;
+use std::rc::Rc;
 
 /// A request as the client sent it, ready to be sent as often as is safe.
 pub struct Unsent<'a> {
@@ -57,25 +58,28 @@ pub async fn send_http2(host: &Host, lease: Http2Lease, unsent: &mut Unsent<'_>)
     })?;
     let was_read = unsent.is_read();
     let had_body = unsent.body.is_some();
-    match unsent.body.take() {
-        Some(body) => upload::start(body, stream),
-        None => drop(stream),
-    }
+    let connection = Rc::clone(lease.connection());
+    let hold = StreamHold::start(lease, unsent.body.take(), stream);
     let response = response.await.map_err(|error| {
-        let was_refused =
-            error.is_reset() && error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
         let broke = error.is_io() || error.is_go_away();
         if broke {
-            lease.connection().spend();
+            connection.spend();
         }
         let is_safe_to_repeat =
-            !had_body && (was_refused || (broke && was_read && lease.connection().has_answered()));
+            !had_body && (was_left_alone(&error) || (broke && was_read && connection.has_answered()));
         Lost { fault: fault_of(&error), is_safe_to_repeat }
     })?;
-    lease.note_answer();
+    connection.note_answer();
     let (mut head, body) = response.into_parts();
     head.version = Version::HTTP_11;
-    Ok(clean(&mut head).map(|()| Response::from_parts(head, AnswerBody::http2(body, lease))))
+    Ok(clean(&mut head).map(|()| Response::from_parts(head, AnswerBody::http2(body, hold))))
+}
+
+/// Whether the backend says that it did nothing about the request: it refused the stream, or went away and named
+/// an earlier one as the last that it looked at (RFC 9113 §6.8, §8.7).
+fn was_left_alone(error: &h2::Error) -> bool {
+    let was_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    error.is_remote() && (was_refused || error.is_go_away())
 }
 
 /// Sends a request on an HTTP/1.1 connection.

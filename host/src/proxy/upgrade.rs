@@ -32,8 +32,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether a request wants to leave HTTP.
 pub fn is_upgrade(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONNECTION) else { return false };
-    value.as_bytes().split(|b| *b == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    let values = headers.get_all(CONNECTION).iter();
+    let mut tokens = values.flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
 /// Refuses what HTTP/2 cannot carry; such clients have to come by HTTP/1.1.
@@ -60,14 +61,12 @@ pub async fn upgrade(
     let for_client = hyper::upgrade::on(&mut request);
     let stream = open(client, &journey.backend).await?;
     let exchange = exchange(client, request, caller, journey, stream.0, stream.1);
-    let mut response = match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
-        Ok(outcome) => outcome.map_err(|fault| refuse_fault(&fault))?,
-        Err(_) => {
-            return Err(refuse_fault(&UpstreamFault::TimedOut {
-                during: "waiting for the answer".to_owned(),
-            }));
-        }
-    };
+    let timed_out = |_| Err(UpstreamFault::TimedOut { during: "waiting for the answer".to_owned() });
+    let outcome = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or_else(timed_out);
+    let mut response = outcome.map_err(|fault| {
+        client.worker.inputs.signals.report(journey.backend.id, SignalKind::Undeliverable);
+        refuse_fault(&fault)
+    })?;
     match response.status() {
         StatusCode::SWITCHING_PROTOCOLS => {
             let from_backend = hyper::upgrade::on(&mut response);

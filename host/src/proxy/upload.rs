@@ -1,5 +1,6 @@
 //! The body of a request on its way to a backend.
 
+use super::pool::Http2Lease;
 use super::request_headers::clean_trailers;
 use bytes::Bytes;
 use h2::{Reason, SendStream};
@@ -8,6 +9,7 @@ use hyper::body::Incoming;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use tokio::sync::oneshot;
 
 /// A body for an HTTP/1.1 backend; `None` is no body.
 pub struct UploadBody(pub Option<Incoming>);
@@ -40,13 +42,46 @@ impl Body for UploadBody {
     }
 }
 
-/// Sends `body` on an HTTP/2 stream, as fast as the backend takes it. The client is asked for more only when
-/// what it sent before is on its way; the stream is reset when the client breaks off.
-pub fn start(body: Incoming, stream: SendStream<Bytes>) {
-    let _detached = tokio::task::spawn_local(send(body, stream));
+/// A request's hold on its HTTP/2 stream. When it is dropped, because the answer is over or nobody waits for it
+/// any more, an upload that still goes on is cut off, and the stream counts as used until that is done.
+pub struct StreamHold {
+    lease: Option<Http2Lease>,
+    upload: Option<oneshot::Sender<Http2Lease>>,
 }
 
-async fn send(mut body: Incoming, mut stream: SendStream<Bytes>) {
+impl StreamHold {
+    /// Sends `body`, if there is one, on `stream`, as fast as the backend takes it. The client is asked for more
+    /// only when what it sent before is on its way; the stream is reset when the client breaks off.
+    pub fn start(lease: Http2Lease, body: Option<Incoming>, stream: SendStream<Bytes>) -> Self {
+        let upload = body.map(|body| {
+            let (given_up, ended) = oneshot::channel();
+            let _detached = tokio::task::spawn_local(upload(body, stream, ended));
+            given_up
+        });
+        Self { lease: Some(lease), upload }
+    }
+}
+
+impl Drop for StreamHold {
+    fn drop(&mut self) {
+        if let (Some(lease), Some(upload)) = (self.lease.take(), self.upload.take()) {
+            // Comes back, and is dropped here, when the upload is over already.
+            drop(upload.send(lease));
+        }
+    }
+}
+
+async fn upload(body: Incoming, mut stream: SendStream<Bytes>, ended: oneshot::Receiver<Http2Lease>) {
+    let lease = tokio::select! {
+        biased;
+        lease = ended => lease,
+        () = send(body, &mut stream) => return,
+    };
+    stream.send_reset(Reason::CANCEL);
+    drop((stream, lease));
+}
+
+async fn send(mut body: Incoming, stream: &mut SendStream<Bytes>) {
     loop {
         let next = poll_fn(|cx| {
             if stream.poll_reset(cx).is_ready() {
@@ -60,7 +95,7 @@ async fn send(mut body: Incoming, mut stream: SendStream<Bytes>) {
             Some(None) => return drop(stream.send_data(Bytes::new(), true)),
             Some(Some(Err(_))) => return stream.send_reset(Reason::CANCEL),
             Some(Some(Ok(frame))) => match frame.into_data() {
-                Ok(data) => send_data(&mut stream, data, body.is_end_stream()).await,
+                Ok(data) => send_data(stream, data, body.is_end_stream()).await,
                 Err(frame) => match frame.into_trailers() {
                     Ok(mut trailers) => {
                         clean_trailers(&mut trailers);

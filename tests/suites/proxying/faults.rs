@@ -76,9 +76,11 @@ async fn a_hanging_backend_times_out() -> Result<()> {
     let hang = || handler(|_| async { std::future::pending().await });
     for alpn in ["h2", "http/1.1"] {
         let backend = Backend::start(&ca, &[alpn], hang()).await?;
-        let plane = Plane::before(backend.port, &ca)?;
+        let mut plane = Plane::before(backend.port, &ca)?;
         let answer = plane.get(&format!("{PATH}?timeout=200ms")).await?;
         assert_eq!((answer.status, &answer.status_object()?["reason"]), (504, &"Timeout".into()));
+        let signal = tokio::time::timeout(LIMIT, plane.signals.recv()).await?.context("a signal")?;
+        assert_eq!(signal.kind, SignalKind::Undeliverable);
         let answer = plane.get("/apis/g.example/v1?timeout=200ms").await?;
         assert_eq!(answer.status, 504);
         let answer = plane.get(&format!("{PATH}?timeout=soon")).await?;
@@ -110,6 +112,32 @@ async fn redirects_are_refused() -> Result<()> {
                 assert!(!answer.headers.contains_key("location"));
             }
         }
+    }
+    Ok(())
+}
+
+/// A backend that switches protocols unasked, or answers with no status at all, must not reach the client.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_none_is_refused() -> Result<()> {
+    let ca = Authority::new("backends")?;
+    for line in ["101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket", "999 What"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let port = listener.local_addr()?.port();
+        let tls = TlsAcceptor::from(ca.serve(ca.server(&[NAME], false)?, &["http/1.1"])?);
+        let serving = tokio::spawn(async move {
+            let mut stream = tls.accept(listener.accept().await?.0).await?;
+            let mut request = [0; 4096];
+            while !request.windows(4).any(|w| w == b"\r\n\r\n") {
+                ensure!(stream.read(&mut request).await? > 0, "no request");
+            }
+            stream.write_all(format!("HTTP/1.1 {line}\r\nContent-Length: 0\r\n\r\n").as_bytes()).await?;
+            anyhow::Ok(stream)
+        });
+        let plane = Plane::before(port, &ca)?;
+        let answer = plane.get(PATH).await?;
+        answer.status_object()?;
+        assert_eq!(answer.status, 502, "{line}");
+        drop(serving.await??);
     }
     Ok(())
 }

@@ -92,3 +92,52 @@ async fn stuck_uploads_hold_back_nobody_else() -> Result<()> {
     asking.iter().for_each(tokio::task::JoinHandle::abort);
     Ok(())
 }
+
+/// An upload that the backend does not take ends with its request, whether the client leaves or waits too long. (An
+/// HTTP/1.1 client that leaves is noticed behind the data that it sent before, so the time limit ends it.)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_upload_ends_with_its_request() -> Result<()> {
+    let ca = Authority::new("backends")?;
+    for (client_alpn, leaves) in [("h2", true), ("h2", false), ("http/1.1", false)] {
+        let held = Arc::new(());
+        let watched = Arc::downgrade(&held);
+        let hold = move |request| {
+            let held = Arc::clone(&held);
+            async move {
+                let _held: (Request<hyper::body::Incoming>, _) = (request, held);
+                std::future::pending().await
+            }
+        };
+        let backend = Backend::start(&ca, &["h2"], handler(hold)).await?;
+        let plane = Plane::before(backend.port, &ca)?;
+        let path = if leaves { PATH.to_owned() } else { format!("{PATH}?timeout=300ms") };
+        let request = authorised(Request::post(path).body(whole(vec![1; 8 << 20]))?)?;
+        let mut client = plane.client(client_alpn).await?;
+        let asking =
+            tokio::spawn(async move { (client.send(request).await.map(|answer| answer.status()), client) });
+        wait_for("the upload", LIMIT, || async {
+            anyhow::ensure!(watched.strong_count() == 2, "none");
+            Ok(())
+        })
+        .await?;
+        // A client whose request was given up stays, so that only the plane can have ended the upload.
+        let _stays = if leaves {
+            asking.abort();
+            None
+        } else {
+            let (status, client) = asking.await?;
+            assert_eq!(status?, 504, "{client_alpn}");
+            Some(client)
+        };
+        wait_for("the end of the upload", LIMIT, || async {
+            anyhow::ensure!(
+                watched.strong_count() == 1,
+                "it goes on, by {client_alpn}, client leaves: {leaves}"
+            );
+            Ok(())
+        })
+        .await?;
+        assert_eq!(backend.open_connections(), 1, "only the stream ends");
+    }
+    Ok(())
+}

@@ -76,6 +76,11 @@ impl Http2Connection {
         self.has_answered.get()
     }
 
+    /// An answer began: the connection works.
+    pub fn note_answer(&self) {
+        self.has_answered.set(true);
+    }
+
     /// Takes no new requests and ends with the last one that it carries.
     pub(super) fn retire(&self) {
         self.spend();
@@ -94,6 +99,9 @@ impl Http2Connection {
                 health.is_dead = true;
                 drop(health);
                 self.retire();
+                if let Some(host) = self.host.upgrade() {
+                    host.report(SignalKind::Undeliverable);
+                }
                 return false;
             }
             None if now.saturating_sub(health.last_read) >= PING_AFTER => health.send_ping(now),
@@ -153,11 +161,6 @@ impl Http2Lease {
     /// The connection.
     pub fn connection(&self) -> &Rc<Http2Connection> {
         &self.connection
-    }
-
-    /// The answer began: the connection works.
-    pub fn note_answer(&self) {
-        self.connection.has_answered.set(true);
     }
 }
 
