@@ -235,13 +235,16 @@ impl Reconciler {
 
     /// Other implementations may decide now: everything is resolved and judged anew.
     fn decide_anew(&mut self) {
-        self.services.ask_all();
+        self.services.begin_round();
         let names: Vec<String> = self.entries.keys().cloned().collect();
         for name in names {
             if let Some(entry) = self.entries.get_mut(&name) {
                 entry.checker = None;
             }
             self.attach(&name);
+        }
+        for name in self.services.ask_rest() {
+            self.place(&name);
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 /// Guard around one resolution.
@@ -46,6 +46,16 @@ struct Service {
     generation: u64,
     outcome: Option<Outcome>,
     resolved_at: Instant,
+    /// The round in which it was last asked.
+    asked_in: u64,
+    /// What waits for the answer, or for the time to ask again.
+    waiting: Option<AbortHandle>,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stop_waiting();
+    }
 }
 
 /// All services that APIServices name.
@@ -53,11 +63,12 @@ pub(super) struct Services {
     entries: HashMap<ServiceKey, Service>,
     news: mpsc::Sender<Resolved>,
     tasks: JoinSet<()>,
+    round: u64,
 }
 
 impl Services {
     pub(super) fn new(news: mpsc::Sender<Resolved>) -> Self {
-        Self { entries: HashMap::new(), news, tasks: JoinSet::new() }
+        Self { entries: HashMap::new(), news, tasks: JoinSet::new(), round: 0 }
     }
 
     /// Registers a user of a service and begins to resolve it when nobody did before.
@@ -79,6 +90,8 @@ impl Services {
             generation: 0,
             outcome: None,
             resolved_at: Instant::now(),
+            asked_in: 0,
+            waiting: None,
         });
         entry.users.insert(api_service.to_owned());
         if is_new {
@@ -116,12 +129,21 @@ impl Services {
         users
     }
 
-    /// Asks every resolver again.
-    pub(super) fn ask_all(&mut self) {
-        let keys: Vec<_> = self.entries.keys().cloned().collect();
+    /// Every resolver is to be asked again: those asked from now on count, [`Self::ask_rest`] asks the others.
+    pub(super) fn begin_round(&mut self) {
+        self.round += 1;
+    }
+
+    /// Asks the resolvers that were not asked in this round, and returns the APIServices concerned.
+    pub(super) fn ask_rest(&mut self) -> Vec<String> {
+        let rest = self.entries.iter().filter(|(_, entry)| entry.asked_in < self.round);
+        let keys: Vec<_> = rest.map(|(key, _)| key.clone()).collect();
+        let mut users = Vec::new();
         for key in keys {
             self.ask(&key);
+            users.extend(self.entries.get(&key).into_iter().flat_map(|entry| entry.users.iter().cloned()));
         }
+        users
     }
 
     /// Takes news in and returns the APIServices concerned.
@@ -144,7 +166,9 @@ impl Services {
     /// Asks the resolver: one that answers at once costs no task.
     fn ask(&mut self, key: &ServiceKey) {
         let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.stop_waiting();
         entry.generation += 1;
+        entry.asked_in = self.round;
         let generation = entry.generation;
         let (resolver, target) = (Arc::clone(&entry.resolver), entry.target.clone());
         let mut answer = Box::pin(async move {
@@ -158,13 +182,13 @@ impl Services {
             return;
         }
         let (news, key) = (self.news.clone(), key.clone());
-        self.tasks.spawn(async move {
+        entry.waiting = Some(self.tasks.spawn(async move {
             let outcome = tokio::time::timeout(RESOLVE_LIMIT, answer).await.unwrap_or_else(|_| {
                 Err(ResolveFault::Unavailable("the resolver did not answer in time".to_owned()))
             });
             // Nobody listens any more when the control plane stops.
             drop(news.send(Resolved::Answered(key, generation, outcome)).await);
-        });
+        }));
     }
 
     fn settle(&mut self, key: &ServiceKey, outcome: Outcome) {
@@ -185,15 +209,23 @@ impl Services {
         }
         if let Some(wait) = again {
             let (news, key, generation) = (self.news.clone(), key.clone(), entry.generation);
-            self.tasks.spawn(async move {
+            // Answers that came together are not all asked for again at the same moment.
+            let wait = wait.mul_f64(1.0 + 0.1 * fastrand::f64());
+            entry.waiting = Some(self.tasks.spawn(async move {
                 tokio::time::sleep(wait).await;
                 drop(news.send(Resolved::Due(key, generation)).await);
-            });
+            }));
         }
     }
 }
 
 impl Service {
+    fn stop_waiting(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            waiting.abort();
+        }
+    }
+
     /// Whether the previous answer outlives this failure.
     fn may_keep(&self, failure: &Outcome) -> bool {
         let Some(Ok(previous)) = &self.outcome else { return false };

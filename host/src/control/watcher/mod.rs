@@ -30,6 +30,8 @@ use tokio::time::Instant;
 
 /// How many own paths are asked at a time.
 const CONCURRENCY: usize = 4;
+/// After so many members a sweep reports, and looks for commands.
+const AT_A_TIME: usize = 16;
 /// How many own paths one sweep asks, by its cause: a new backend fills quickly, a steady one is spread over
 /// several periods, and one with many broken group-versions is not flooded.
 const NEW_AT_ONCE: usize = 128;
@@ -48,7 +50,7 @@ impl WatcherHandle {
     pub(super) fn start(backend: Arc<Backend>, reports: mpsc::Sender<Report>) -> Self {
         let (members, hint) = (Arc::<Pending<_>>::default(), Arc::<Notify>::default());
         let watcher = Watcher {
-            client: ControlClient::new(backend),
+            client: Arc::new(ControlClient::new(backend)),
             members: HashMap::new(),
             commands: Arc::clone(&members),
             hint: Arc::clone(&hint),
@@ -84,7 +86,7 @@ impl Drop for WatcherHandle {
 }
 
 struct Watcher {
-    client: ControlClient,
+    client: Arc<ControlClient>,
     members: HashMap<String, Member>,
     commands: Arc<Pending<Option<MemberSpec>>>,
     hint: Arc<Notify>,
@@ -105,9 +107,7 @@ impl Watcher {
                 () = tokio::time::sleep_until(self.schedule.next()) => {}
             }
             while let Some(cause) = self.schedule.cause(Instant::now()) {
-                let findings = if self.members.is_empty() { Vec::new() } else { self.sweep(cause).await };
-                let report = Report { backend: self.client.backend().id, findings };
-                if !report.findings.is_empty() && self.reports.send(report).await.is_err() {
+                if !self.members.is_empty() && !self.sweep(cause).await {
                     return;
                 }
                 self.plan(cause);
@@ -128,10 +128,11 @@ impl Watcher {
         }
     }
 
-    /// One pass over the members that `cause` concerns.
-    async fn sweep(&mut self, cause: Cause) -> Vec<Finding> {
-        let client = &self.client;
-        let round = Round::new(client);
+    /// One pass over the members that `cause` concerns: reports what it finds, and does what it is told, as it
+    /// goes. Says whether somebody still listens.
+    async fn sweep(&mut self, cause: Cause) -> bool {
+        let client = Arc::clone(&self.client);
+        let round = Round::new(&client);
         let connected = round.connect().await;
         let recovered = connected.is_ok() && !self.was_connected;
         self.was_connected = connected.is_ok();
@@ -144,23 +145,59 @@ impl Watcher {
             _ => Told::Nothing,
         };
         let selected = self.select(cause, told, connected.is_err() || recovered);
-        let mut looks = self.look_at(&round, told, selected).await;
-        let doubtful: Vec<String> = looks
-            .iter()
-            .filter(|(name, look)| look.is_down() && self.members.get(name).is_some_and(Member::is_up))
-            .map(|(name, _)| name.clone())
-            .collect();
-        if !doubtful.is_empty() {
-            // One failure may be an accident: a second try over a new connection decides.
-            client.hang_up();
-            let again = Round::new(client);
-            looks.extend(self.look_at(&again, told, doubtful).await);
+        let listings = self.settle_listings(told, &selected);
+        if !self.report(listings).await {
+            return false;
         }
-        let fallen = self.settle(looks, told);
-        if fallen.1 && connected.is_ok() && cause != Cause::Full {
+        let mut again = None;
+        let mut fell = false;
+        for names in selected.chunks(AT_A_TIME) {
+            let mut looks = self.look_at(&round, told, names.to_vec()).await;
+            let doubtful: Vec<String> = looks
+                .iter()
+                .filter(|(name, look)| look.is_down() && self.members.get(name).is_some_and(Member::is_up))
+                .map(|(name, _)| name.clone())
+                .collect();
+            if !doubtful.is_empty() {
+                // One failure may be an accident: a second try over a new connection decides.
+                let again = again.get_or_insert_with(|| {
+                    client.hang_up();
+                    Round::new(&client)
+                });
+                looks.extend(self.look_at(again, told, doubtful).await);
+            }
+            let (findings, has_fallen) = self.settle(looks, told);
+            fell |= has_fallen;
+            if !self.report(findings).await {
+                return false;
+            }
+            self.take_commands();
+        }
+        if fell && connected.is_ok() && cause != Cause::Full {
             self.schedule.doubt_all(Instant::now());
         }
-        fallen.0
+        true
+    }
+
+    /// Says whether somebody still listens.
+    async fn report(&self, findings: Vec<Finding>) -> bool {
+        let report = Report { backend: self.client.backend().id, findings };
+        report.findings.is_empty() || self.reports.send(report).await.is_ok()
+    }
+
+    /// What a new shared document says of those who are not looked at.
+    fn settle_listings(&mut self, told: Told, selected: &[String]) -> Vec<Finding> {
+        if told != Told::New {
+            return Vec::new();
+        }
+        let selected: HashSet<&str> = selected.iter().map(String::as_str).collect();
+        let others = self.members.iter_mut().filter(|(name, _)| !selected.contains(name.as_str()));
+        others
+            .filter_map(|(name, member)| {
+                let listing = member.shared_listing(told, &self.document)?;
+                Some(Finding { api_service: name.clone(), judgement: None, listing: Some(listing) })
+            })
+            .collect()
     }
 
     /// Whom to look at.
@@ -213,14 +250,6 @@ impl Watcher {
         let looks: HashMap<String, Look> = looks.into_iter().collect();
         let mut findings = Vec::with_capacity(looks.len());
         let mut fell = false;
-        if told == Told::New {
-            for (name, member) in self.members.iter_mut().filter(|(name, _)| !looks.contains_key(*name)) {
-                let listing = member.shared_listing(told, &self.document);
-                if listing.is_some() {
-                    findings.push(Finding { api_service: name.clone(), judgement: None, listing });
-                }
-            }
-        }
         for (name, look) in looks {
             if let Some(member) = self.members.get_mut(&name) {
                 let was_up = member.is_up();

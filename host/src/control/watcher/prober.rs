@@ -13,6 +13,10 @@ use std::time::Duration;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Longest time that a checker may ask a probe to take.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
+/// An endpoint that accepts requests and leaves so many in a row unanswered answers none in this round.
+const SILENCES_MAX: u32 = 3;
+/// A time-out shorter than this says nothing about the endpoint.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How much of a group-version's own document is read, in bytes.
 const OWN_DOCUMENT_MAX: usize = 4 * 1024 * 1024;
 /// How much of any other answer a checker may see, in bytes.
@@ -32,14 +36,17 @@ pub(in crate::control) fn identity() -> Vec<(HeaderName, HeaderValue)> {
 /// One round of probes.
 pub(super) struct Round<'a> {
     client: &'a ControlClient,
-    /// By endpoint: why it cannot be connected to. Nobody dials it again in this round.
+    /// By endpoint: why it cannot be connected to, or does not answer. Nobody asks it again in this round.
     down: Mutex<Vec<Option<UpstreamFault>>>,
+    /// By endpoint: how many requests in a row ran out of time.
+    silences: Mutex<Vec<u32>>,
 }
 
 impl<'a> Round<'a> {
     pub(super) fn new(client: &'a ControlClient) -> Self {
         let down = Mutex::new(vec![None; client.backend().endpoints.len()]);
-        Self { client, down }
+        let silences = Mutex::new(vec![0; client.backend().endpoints.len()]);
+        Self { client, down, silences }
     }
 
     pub(super) fn backend(&self) -> &Backend {
@@ -71,12 +78,25 @@ impl<'a> Round<'a> {
             return Err(fault);
         }
         let answer = self.client.ask(question).await;
+        let is_silent = self.count_silence(question, &answer) >= SILENCES_MAX;
         if let Err(fault) = &answer
-            && is_about_connecting(fault)
+            && (is_silent || is_about_connecting(fault))
         {
             self.mark(question.endpoint, fault);
         }
         answer
+    }
+
+    /// Counts how often an endpoint did not answer in a reasonable time since it last did.
+    fn count_silence(&self, question: &Question<'_>, answer: &Result<Answer, UpstreamFault>) -> u32 {
+        let mut silences = self.silences.lock();
+        let Some(count) = silences.get_mut(question.endpoint) else { return 0 };
+        match answer {
+            Err(UpstreamFault::TimedOut { .. }) if question.limit >= PATIENCE => *count += 1,
+            Err(UpstreamFault::TimedOut { .. }) => {}
+            Ok(_) | Err(_) => *count = 0,
+        }
+        *count
     }
 
     fn known_fault(&self, endpoint: usize) -> Option<UpstreamFault> {
