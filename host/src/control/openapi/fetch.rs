@@ -16,7 +16,7 @@ const INDEX_MAX: usize = 4 << 20;
 /// Largest document of one group-version, in bytes; the whole of Kubernetes' core is 4 MB.
 const DOCUMENT_MAX: usize = 16 << 20;
 /// Largest OpenAPI v2 document, which describes a whole server, in bytes.
-const V2_MAX: usize = 64 << 20;
+const V2_MAX: usize = 16 << 20;
 /// Largest sum of the documents of one backend, in bytes.
 const BACKEND_MAX: usize = 128 << 20;
 
@@ -31,6 +31,8 @@ pub(super) struct Known {
     pub(super) v3: BTreeMap<GroupVersion, (String, HashedDocument)>,
     /// Its OpenAPI v2 document, kept to its own group-versions.
     pub(super) v2: Option<Bytes>,
+    /// Whether `v2` is older than the rest, because it could not be had again.
+    is_v2_old: bool,
 }
 
 #[derive(Deserialize)]
@@ -89,7 +91,21 @@ async fn take_index(
     // Servers make both versions from one source: the second is asked for again only when the first has changed.
     let is_same = new.v3.keys().eq(known.v3.keys())
         && new.v3.values().zip(known.v3.values()).all(|((_, new), (_, old))| new.hash == old.hash);
-    new.v2 = if is_same && known.v2.is_some() { known.v2.clone() } else { get_v2(download, source).await? };
+    if is_same && known.v2.is_some() && !known.is_v2_old {
+        new.v2.clone_from(&known.v2);
+        return Ok(new);
+    }
+    match get_v2(download, source).await {
+        Ok(v2) => new.v2 = v2,
+        Err(cause) => {
+            if !known.is_v2_old {
+                let service = &source.backend.service;
+                tracing::warn!(%service, cause, "no OpenAPI v2 document; what was known stays served");
+            }
+            // Without a tag the index is answered in full, and v2 asked for again, in the next round.
+            (new.v2, new.etag, new.is_v2_old) = (known.v2.clone(), None, true);
+        }
+    }
     Ok(new)
 }
 
@@ -104,8 +120,11 @@ async fn get_document(download: &dyn Download, url: &str) -> Result<HashedDocume
         let answer = download.get(wanted).await?;
         match (answer.status, answer.location) {
             (200, _) => {
-                check_document(&answer.body).map_err(|error| format!("GET {path}: {error}"))?;
-                return Ok(prepare_v3(answer.body));
+                let checked = off_the_runtime(move || {
+                    check_document(&answer.body)?;
+                    Ok(prepare_v3(answer.body))
+                });
+                return checked.await.map_err(|error| format!("GET {path}: {error}"));
             }
             (301 | 302 | 307 | 308, Some(location)) => path = location,
             (status, _) => return Err(format!("GET {path}: status {status}")),
@@ -135,7 +154,10 @@ async fn get_v2(download: &dyn Download, source: &Source) -> Result<Option<Bytes
     let wanted = Wanted { path: "/openapi/v2".to_owned(), etag: None, max: V2_MAX };
     let answer = download.get(wanted).await?;
     match answer.status {
-        200 => Ok(Some(prepare_backend_v2(parse_v2(&answer.body)?, &source.group_versions))),
+        200 => {
+            let kept = source.group_versions.clone();
+            off_the_runtime(move || Ok(Some(prepare_backend_v2(parse_v2(&answer.body)?, &kept)))).await
+        }
         403 | 404 | 406 => Ok(None),
         status => Err(format!("GET /openapi/v2: status {status}")),
     }
@@ -156,20 +178,39 @@ async fn ask_v2_only(
     match answer.status {
         304 if etag.is_some() => return Ok(None),
         200 => {
-            let document = parse_v2(&answer.body)?;
-            for group_version in &source.group_versions {
-                let own = prepare_backend_v2(document.clone(), &[group_version.clone()].into());
-                let own = serde_json::from_slice(&own).unwrap_or_default();
-                let converted = prepare_v3(convert_to_v3(&own).to_string().into());
-                new.v3.insert(group_version.clone(), (String::new(), converted));
-            }
-            new.v2 = Some(prepare_backend_v2(document, &source.group_versions));
+            let kept = source.group_versions.clone();
+            let converted = off_the_runtime(move || convert(&answer.body, &kept));
+            let (v3, v2) = converted.await?;
+            (new.v3, new.v2) = (v3, Some(v2));
         }
         // It describes nothing.
         404 => new.etag = None,
         status => return Err(format!("GET /openapi/v2: status {status}")),
     }
     Ok(Some(new))
+}
+
+type Converted = (BTreeMap<GroupVersion, (String, HashedDocument)>, Bytes);
+
+fn convert(body: &[u8], kept: &BTreeSet<GroupVersion>) -> Result<Converted, String> {
+    let v2 = prepare_backend_v2(parse_v2(body)?, kept);
+    let document: Value = serde_json::from_slice(&v2).map_err(|error| error.to_string())?;
+    let mut v3 = BTreeMap::new();
+    for group_version in kept {
+        let own = prepare_backend_v2(document.clone(), &[group_version.clone()].into());
+        let own = serde_json::from_slice(&own).map_err(|error| error.to_string())?;
+        let converted = prepare_v3(convert_to_v3(&own).to_string().into());
+        v3.insert(group_version.clone(), (String::new(), converted));
+    }
+    Ok((v3, v2))
+}
+
+/// Documents are megabytes: reading and compressing one would hold up whatever else runs there.
+async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(format!("reading it broke off: {error}")))
 }
 
 fn parse_v2(body: &[u8]) -> Result<Value, String> {
