@@ -2,7 +2,7 @@
 
 use super::declared::{ManifestFile, parse};
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -45,18 +45,28 @@ fn read_file(name: &str, path: &Path) -> ManifestFile {
         problems: vec![format!("{name}: {cause}")],
         ..ManifestFile::default()
     };
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.len() > FILE_MAX => {
-            return problem(format!("larger than {FILE_MAX} bytes: split it"));
-        }
-        Ok(_) => {}
-        Err(error) => return problem(format!("cannot be read: {error}")),
-    }
-    match fs::read(path).map(String::from_utf8) {
+    match read_bytes(path).map(String::from_utf8) {
         Ok(Ok(text)) => parse(name, &text),
         Ok(Err(error)) => problem(format!("is not UTF-8 text: {error}")),
         Err(error) => problem(format!("cannot be read: {error}")),
     }
+}
+
+/// The content of a regular file. Opening a pipe may wait for ever and a device may never end: both are refused
+/// before they are opened, and what was opened is looked at again, because it may be another file by then.
+fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let check = |metadata: fs::Metadata| match metadata.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other("it is no regular file: put a file, or a link to one, in its place")),
+    };
+    check(fs::metadata(path)?)?;
+    let file = fs::File::open(path)?;
+    check(file.metadata()?)?;
+    let mut content = Vec::new();
+    if file.take(FILE_MAX + 1).read_to_end(&mut content)? as u64 > FILE_MAX {
+        return Err(io::Error::other(format!("it is larger than {FILE_MAX} bytes: split it")));
+    }
+    Ok(content)
 }
 
 /// Names and paths of the files that count, sorted by name. Links are followed, so that directories whose files are
@@ -112,5 +122,22 @@ mod tests {
         let shown: Vec<_> = files.iter().map(|f| (f.name.as_str(), f.problems.len())).collect();
         assert_eq!(shown, [("a.yaml", 1), ("b.yaml", 1), ("c.yaml", 0)]);
         assert!(files[1].problems[0].starts_with("b.yaml: is not UTF-8 text"), "{}", files[1].problems[0]);
+    }
+
+    #[test]
+    fn only_regular_files_of_bounded_size_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("a.yaml");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::os::unix::fs::symlink("/dev/zero", directory.path().join("b.yaml")).unwrap();
+        let large = fs::File::create(directory.path().join("c.yaml")).unwrap();
+        large.set_len(FILE_MAX + 1).unwrap();
+        let problems: Vec<String> =
+            read(directory.path()).unwrap().into_iter().flat_map(|file| file.problems).collect();
+        let expected = ["it is no regular file", "it is no regular file", "it is larger than 33554432 bytes"];
+        assert_eq!(problems.len(), expected.len(), "{problems:?}");
+        for (problem, expected) in problems.iter().zip(expected) {
+            assert!(problem.contains(expected), "{problem}");
+        }
     }
 }

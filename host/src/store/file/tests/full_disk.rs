@@ -1,5 +1,6 @@
 //! A disk that fills up at any point of a commit: nothing acknowledged is lost, nothing is told twice.
 
+use std::io::Write as _;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -86,11 +87,16 @@ async fn a_restart_on_a_full_disk_keeps_what_was_acknowledged() {
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount() -> Option<Self> {
+    /// The refusal is that of `mount`.
+    fn mount() -> Result<Self, String> {
         let directory = tempfile::tempdir().unwrap();
         let arguments = ["-t", "tmpfs", "-o", "size=8m,mode=0700", "umbel-test"];
         let mounted = Command::new("mount").args(arguments).arg(directory.path()).output();
-        mounted.is_ok_and(|output| output.status.success()).then(|| Self(directory))
+        let mounted = mounted.map_err(|error| format!("mount cannot be started: {error}"))?;
+        if mounted.status.success() {
+            return Ok(Self(directory));
+        }
+        Err(String::from_utf8_lossy(&mounted.stderr).trim().to_owned())
     }
 }
 
@@ -102,9 +108,14 @@ impl Drop for SmallDisk {
 
 #[tokio::test]
 async fn a_really_full_file_system_behaves_the_same() {
-    let Some(disk) = SmallDisk::mount() else {
-        println!("skipped: only root may mount the small file system that this test fills");
-        return;
+    let disk = match SmallDisk::mount() {
+        Ok(disk) => disk,
+        Err(why) => {
+            // Past the test harness, which shows nothing of a test that passes.
+            let reason = "only root may mount the small file system that this test fills";
+            writeln!(std::io::stderr(), "SKIPPED: {reason}: {why}").unwrap();
+            return;
+        }
     };
     let data_dir = disk.0.path();
     let store = FileStore::open(data_dir).unwrap();
