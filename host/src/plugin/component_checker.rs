@@ -2,6 +2,7 @@
 
 use super::bindings::health::exports::umbel::health::checker as wit;
 use super::budget::Facet;
+use super::complaint::Complaint;
 use super::fault::CallFault;
 use super::generation::Generation;
 use super::health_answer::{accept, declared, describe, state_for_plugin};
@@ -11,12 +12,14 @@ use super::slot::Slot;
 use crate::decision::health::{HealthChecker, HealthFault, Prober, Subject, Verdict};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Asks the plugin of one name, whatever generation serves under it at the time of the call. What a plugin
 /// cannot judge goes to the generation before, then to the built-in; the message says so.
 pub(super) struct ComponentChecker {
-    pub crew: Arc<Crew>,
-    pub plugin: String,
+    crew: Arc<Crew>,
+    plugin: String,
+    complaint: Complaint,
 }
 
 type Judged = Result<(Verdict, Vec<u8>), HealthFault>;
@@ -32,6 +35,10 @@ impl HealthChecker for ComponentChecker {
 }
 
 impl ComponentChecker {
+    pub(super) fn new(crew: Arc<Crew>, plugin: String) -> Self {
+        Self { crew, plugin, complaint: Complaint::default() }
+    }
+
     async fn decide(&self, subject: &Subject, prober: &dyn Prober) -> Result<Verdict, HealthFault> {
         let Some(slot) = self.crew.roster.slot(&self.plugin) else {
             let trouble = self.crew.roster.absence(&self.plugin);
@@ -41,6 +48,10 @@ impl ComponentChecker {
         for generation in slot.candidates(Facet::Health) {
             let judged = match self.ask(&slot, &generation, subject, prober).await {
                 Ok(judged) => judged,
+                // The verdict before stands: a moment's load says nothing about the backend.
+                Err(fault) if fault.is_busy() => {
+                    return Err(HealthFault::Inconclusive(format!("plugin {:?} {fault}", self.plugin)));
+                }
                 Err(fault) => {
                     if slot.note_fault(&generation, &fault) {
                         self.crew.roster.announce();
@@ -70,7 +81,9 @@ impl ComponentChecker {
         prober: &dyn Prober,
         trouble: &str,
     ) -> Result<Verdict, HealthFault> {
-        tracing::warn!(api_service = subject.api_service, "{trouble}; the built-in check decides");
+        if self.complaint.is_due(trouble, Instant::now()) {
+            tracing::warn!(api_service = subject.api_service, "{trouble}; the built-in check decides");
+        }
         let mut verdict = self.crew.builtins.health_checker.check(subject, prober).await?;
         verdict.message = format!("{} (by the built-in check: {trouble})", verdict.message);
         Ok(verdict)

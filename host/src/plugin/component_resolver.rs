@@ -2,12 +2,15 @@
 
 use super::bindings::resolver::exports::umbel::resolver::resolver as wit;
 use super::budget::Facet;
+use super::complaint::Complaint;
 use super::fault::CallFault;
 use super::generation::Generation;
 use super::host::Crew;
+use super::last_good::RETRY;
 use super::resolver_answer::{accept, declared, is_own_host, refuse_address};
 use super::slot::Slot;
 use crate::decision::resolver::{Resolution, ResolveFault, Resolver, Target};
+use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,8 +22,11 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 /// Asks the plugin of one name, whatever generation serves under it at the time of the call. What a plugin
 /// cannot answer goes to the generation before, then to its last good answer, then to the built-in.
 pub(super) struct ComponentResolver {
-    pub crew: Arc<Crew>,
-    pub plugin: String,
+    crew: Arc<Crew>,
+    plugin: String,
+    /// Where the last good answers are, also when the file has gone.
+    last_slot: ArcSwapOption<Slot>,
+    complaint: Complaint,
 }
 
 impl Resolver for ComponentResolver {
@@ -30,14 +36,25 @@ impl Resolver for ComponentResolver {
 }
 
 impl ComponentResolver {
+    pub(super) fn new(crew: Arc<Crew>, plugin: String) -> Self {
+        Self { crew, plugin, last_slot: ArcSwapOption::empty(), complaint: Complaint::default() }
+    }
+
     async fn decide(&self, target: &Target) -> Result<Resolution, ResolveFault> {
         let Some(slot) = self.crew.roster.slot(&self.plugin) else {
-            return Err(ResolveFault::Other(self.crew.roster.absence(&self.plugin)));
+            let gone = self.last_slot.load_full();
+            return self.fall_back(gone.as_deref(), target, self.crew.roster.absence(&self.plugin)).await;
         };
+        self.last_slot.store(Some(Arc::clone(&slot)));
         let mut trouble = None;
         for generation in slot.candidates(Facet::Resolver) {
             let answer = match self.ask(&generation, target).await {
                 Ok(answer) => answer,
+                // Another answer than the plugin's own would send traffic elsewhere because of a moment's load.
+                Err(fault) if fault.is_busy() => {
+                    let cause = format!("plugin {:?} {fault}", self.plugin);
+                    return last_good(&slot, target).ok_or(ResolveFault::Unavailable(cause));
+                }
                 Err(fault) => {
                     if slot.note_fault(&generation, &fault) {
                         self.crew.roster.announce();
@@ -54,31 +71,38 @@ impl ComponentResolver {
                 }
                 Err(ResolveFault::NotMine) => self.crew.builtins.resolver.resolve(target).await,
                 Err(ResolveFault::Unavailable(cause)) => {
-                    slot.last_good.resolution(target, Instant::now()).ok_or(ResolveFault::Unavailable(cause))
+                    last_good(&slot, target).ok_or(ResolveFault::Unavailable(cause))
                 }
                 Err(fault) => Err(fault),
             };
         }
         let trouble = trouble.unwrap_or_else(|| slot.absence(Facet::Resolver));
-        self.fall_back(&slot, target, trouble).await
+        self.fall_back(Some(&slot), target, trouble).await
     }
 
     async fn fall_back(
         &self,
-        slot: &Slot,
+        slot: Option<&Slot>,
         target: &Target,
         trouble: String,
     ) -> Result<Resolution, ResolveFault> {
         let service = format!("{}/{}", target.namespace, target.name);
-        if let Some(last) = slot.last_good.resolution(target, Instant::now()) {
-            tracing::warn!(service, "{trouble}; its last good answer serves");
+        let is_news = self.complaint.is_due(&trouble, Instant::now());
+        if let Some(last) = slot.and_then(|slot| last_good(slot, target)) {
+            if is_news {
+                tracing::warn!(service, "{trouble}; its last good answer serves");
+            }
             return Ok(last);
         }
         if target.external_name.is_none() {
             return Err(ResolveFault::Other(trouble));
         }
-        tracing::warn!(service, "{trouble}; the host of the ExternalName serves");
-        self.crew.builtins.resolver.resolve(target).await
+        if is_news {
+            tracing::warn!(service, "{trouble}; the host of the ExternalName serves");
+        }
+        let answer = self.crew.builtins.resolver.resolve(target).await?;
+        // The built-in's own answer would be good for ever, and the plugin never asked again.
+        Ok(Resolution { fresh: RETRY, ..answer })
     }
 
     async fn ask(
@@ -122,6 +146,10 @@ impl ComponentResolver {
         }
         Ok(Ok(resolution))
     }
+}
+
+fn last_good(slot: &Slot, target: &Target) -> Option<Resolution> {
+    slot.last_good.resolution(target, Instant::now())
 }
 
 /// The addresses that dialling would find behind a name. A name without one is no fault here: dialling will say

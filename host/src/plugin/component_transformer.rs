@@ -82,6 +82,10 @@ impl ComponentTransformer {
         fault: &CallFault,
         trouble: &mut Option<String>,
     ) {
+        if fault.is_busy() {
+            trouble.get_or_insert_with(|| format!("plugin {:?} {fault}", self.plugin));
+            return;
+        }
         // Whoever asks is building documents from the present set; a rollback takes part in the next ones.
         if slot.note_fault(generation, fault) {
             self.crew.roster.announce();

@@ -33,6 +33,11 @@ pub(super) enum CallFault {
 }
 
 impl CallFault {
+    /// Whether there was no place for the call, which says nothing about the plugin.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy(_))
+    }
+
     /// Whether the plugin is to blame, and not the load of the moment.
     pub(super) fn blames_plugin(&self) -> bool {
         !matches!(self, Self::Busy(_) | Self::Host(_))

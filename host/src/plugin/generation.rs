@@ -1,10 +1,11 @@
 //! A component that is ready to be called.
 
 use super::bindings::{discovery, health, lifecycle, resolver};
+use super::breaker::Breaker;
 use super::budget::{Budget, Facet};
 use super::call_state::{CallState, Profile};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use tokio::sync::Semaphore;
 
 /// One loaded component with its manifest. Never changed; a new file makes a new generation, and calls in flight
@@ -24,8 +25,8 @@ pub(super) struct Generation {
     pub description: String,
     /// The decisions that it implements.
     pub interfaces: Vec<String>,
-    /// Faults in a row.
-    pub faults_in_row: AtomicU32,
+    /// Counts faults in a row.
+    pub breaker: Breaker,
 }
 
 /// The exports of a component, looked up once.

@@ -1,5 +1,6 @@
 //! The plugins of one process, and who decides for which object.
 
+use super::adapters::Adapters;
 use super::budget::Facet;
 use super::call_state::{CallState, Outside};
 use super::caretaker::{Caretaker, Waker};
@@ -20,6 +21,8 @@ use crate::decision::discovery::DiscoveryTransformer;
 use crate::decision::health::HealthChecker;
 use crate::decision::resolver::Resolver;
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -85,6 +88,8 @@ impl Crew {
 /// The plugins of one process.
 pub struct Host {
     crew: Arc<Crew>,
+    resolvers: Adapters<ComponentResolver>,
+    checkers: Adapters<ComponentChecker>,
     runtime: Option<Runtime>,
     waker: Waker,
 }
@@ -97,7 +102,7 @@ impl Host {
     /// When the directory cannot be made or read, or threads cannot be started.
     pub fn start(config: PluginConfig, builtins: Builtins) -> Result<Arc<Self>, StartError> {
         let directory = |cause| StartError::Directory { dir: config.dir.clone(), cause };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.dir).map_err(directory)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&config.dir).map_err(directory)?;
         std::fs::read_dir(&config.dir).map_err(directory)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
@@ -118,12 +123,25 @@ impl Host {
             tracing::warn!("the first look at the plugin directory takes long; plugins will follow");
         }
         let crew = Arc::new(Crew { roster, builtins, runner });
-        Ok(Arc::new(Self { crew, runtime: Some(runtime), waker }))
+        Ok(Arc::new(Self {
+            crew,
+            resolvers: Adapters::default(),
+            checkers: Adapters::default(),
+            runtime: Some(runtime),
+            waker,
+        }))
     }
 
-    /// All plugins by name, with the reason where one does not serve.
+    /// All plugins by name, with the reason where one does not serve; names that a binding leads to and that
+    /// have no file are among them.
     pub fn status(&self) -> Vec<Status> {
-        self.crew.roster.all().values().map(|slot| slot.status()).collect()
+        let present = self.crew.roster.all();
+        let mut all: BTreeMap<String, Status> =
+            present.iter().map(|(name, slot)| (name.clone(), slot.status())).collect();
+        for name in self.resolvers.names().into_iter().chain(self.checkers.names()) {
+            all.entry(name).or_insert_with_key(|name| self.crew.roster.missing(name));
+        }
+        all.into_values().collect()
     }
 }
 
@@ -152,14 +170,18 @@ fn build_machine(config: &PluginConfig, runtime: Handle) -> Result<(Arc<Runner>,
 impl Decisions for Host {
     fn resolver(&self, subject: &BindingSubject) -> Arc<dyn Resolver> {
         match self.crew.roster.bound(subject, Facet::Resolver) {
-            Some(plugin) => Arc::new(ComponentResolver { crew: Arc::clone(&self.crew), plugin }),
+            Some(plugin) => self
+                .resolvers
+                .open(&plugin, || ComponentResolver::new(Arc::clone(&self.crew), plugin.clone())),
             None => Arc::clone(&self.crew.builtins.resolver),
         }
     }
 
     fn health_checker(&self, subject: &BindingSubject) -> Arc<dyn HealthChecker> {
         match self.crew.roster.bound(subject, Facet::Health) {
-            Some(plugin) => Arc::new(ComponentChecker { crew: Arc::clone(&self.crew), plugin }),
+            Some(plugin) => {
+                self.checkers.open(&plugin, || ComponentChecker::new(Arc::clone(&self.crew), plugin.clone()))
+            }
             None => Arc::clone(&self.crew.builtins.health_checker),
         }
     }

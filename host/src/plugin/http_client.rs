@@ -248,7 +248,8 @@ pub(super) fn is_reserved(name: &str) -> bool {
         "upgrade",
         "content-length",
     ];
-    let name = name.to_ascii_lowercase();
+    // Many servers take one for the other.
+    let name = name.to_ascii_lowercase().replace('_', "-");
     NAMES.contains(&name.as_str()) || name.starts_with("x-remote-") || name.starts_with("x-forwarded-")
 }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 /// Answers that are kept, per kind.
 const KEPT_MAX: usize = 20_000;
-/// When a plugin is asked again after it failed.
-const RETRY: Duration = Duration::from_secs(5);
+/// When a plugin is asked again after another answer than its own was taken.
+pub(super) const RETRY: Duration = Duration::from_secs(5);
 
 /// The last good answers of one plugin.
 #[derive(Debug, Default)]

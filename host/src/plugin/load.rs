@@ -1,6 +1,7 @@
 //! From files to a generation: gate, compile, identify, link, describe, validate.
 
 use super::bindings::lifecycle;
+use super::breaker::Breaker;
 use super::budget::Facet;
 use super::call_state::{CallState, Profile};
 use super::fault::LoadFault;
@@ -13,7 +14,7 @@ use super::status::Reason;
 use super::{bindings, source::Source};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, InstancePre, Linker};
 
@@ -57,7 +58,7 @@ pub(super) fn load(
         waiting: AtomicUsize::new(0),
         description: String::new(),
         interfaces,
-        faults_in_row: AtomicU32::new(0),
+        breaker: Breaker::default(),
     };
     let trial = Arc::new(generation);
     let description = runner.runtime.block_on(interview(runner, &trial))?;

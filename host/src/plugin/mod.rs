@@ -11,11 +11,14 @@
 //! began with. A component that cannot be loaded or that fails costs nothing but itself: the generation before
 //! it, or the built-in, answers instead.
 
+mod adapters;
 mod address;
 mod bindings;
+mod breaker;
 mod budget;
 mod call_state;
 mod caretaker;
+mod complaint;
 mod component_checker;
 mod component_resolver;
 mod component_transformer;

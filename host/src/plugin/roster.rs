@@ -3,6 +3,7 @@
 use super::budget::Facet;
 use super::pattern::Pattern;
 use super::slot::Slot;
+use super::status::Status;
 use crate::decision::binding::BindingSubject;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
@@ -47,7 +48,9 @@ impl Roster {
 
     pub(super) fn remove_slot(&self, name: &str) {
         let mut slots = Slots::clone(&self.slots.load());
-        slots.remove(name);
+        if let Some(slot) = slots.remove(name) {
+            slot.withdraw();
+        }
         self.slots.store(Arc::new(slots));
     }
 
@@ -58,6 +61,11 @@ impl Roster {
 
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// What people are told about a name that a binding leads to and nobody has.
+    pub(super) fn missing(&self, name: &str) -> Status {
+        Status::missing(name, self.directory.join(format!("{name}.wasm")), self.absence(name))
     }
 
     /// Why a name leads nowhere, for people.

@@ -18,9 +18,9 @@ use wasmtime::{Engine, Store, Trap, WasmBacktrace};
 
 /// Calls of all plugins at once; below the engine's pool.
 const CALLS: usize = 32;
-/// Calls of one plugin that may wait for a place, and how long each may.
-const WAITING_MAX: usize = 256;
-const WAIT_LIMIT: Duration = Duration::from_secs(1);
+/// Calls of one plugin that may wait for a place, and how long each may: less than whoever asks would wait.
+const WAITING_MAX: usize = 4096;
+const WAIT_LIMIT: Duration = Duration::from_secs(8);
 /// Handles of one store. The interfaces know no resources, so this is for the guests' own.
 const HANDLES: usize = 1024;
 /// Frames of a backtrace that are shown.

@@ -1,5 +1,6 @@
 //! One plugin name and what serves under it.
 
+use super::breaker::FAULTS_MAX;
 use super::budget::Facet;
 use super::fault::{CallFault, LoadFault};
 use super::generation::Generation;
@@ -11,9 +12,7 @@ use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Faults in a row after which the generation before serves again.
-const FAULTS_TO_ROLL_BACK: u32 = 5;
+use std::time::{Duration, Instant};
 
 /// One name. Lives as long as a file of that name does; generations come and go.
 #[derive(Debug)]
@@ -73,10 +72,20 @@ impl Slot {
         *self.newest.lock() = Some(fault);
     }
 
-    /// What may be asked for a decision, the newest first.
+    /// Ends the service: the file is gone. Calls in flight keep what they began with, and the answers stay for
+    /// those who hold the slot.
+    pub(super) fn withdraw(&self) {
+        self.current.store(None);
+        self.previous.store(None);
+    }
+
+    /// What may be asked for a decision, the newest first; what is suspended may not.
     pub(super) fn candidates(&self, facet: Facet) -> impl Iterator<Item = Arc<Generation>> {
         let both = [self.current.load_full(), self.previous.load_full()];
-        both.into_iter().flatten().filter(move |generation| generation.has(facet))
+        let fits = move |generation: &Arc<Generation>| {
+            generation.has(facet) && generation.breaker.admits(Instant::now())
+        };
+        both.into_iter().flatten().filter(fits)
     }
 
     /// Why nothing here answers for a decision, for people.
@@ -84,6 +93,9 @@ impl Slot {
         let name = &self.name;
         match (self.newest.lock().as_ref(), self.current.load().as_ref()) {
             (Some(fault), None) => format!("plugin {name:?} cannot be loaded: {fault}"),
+            (_, Some(generation)) if generation.has(facet) => {
+                format!("plugin {name:?} is suspended: {}", self.suspension_text())
+            }
             (_, Some(generation)) => format!(
                 "plugin {name:?} is no {}: it implements {}",
                 facet.noun(),
@@ -96,11 +108,11 @@ impl Slot {
     /// Counts a call that was answered.
     pub(super) fn note_answer(&self, generation: &Generation) {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        generation.faults_in_row.store(0, Ordering::Relaxed);
+        generation.breaker.note_answer();
     }
 
-    /// Counts a fault, logs it, and goes back to the generation before when there are too many in a row. Says
-    /// whether it went back.
+    /// Counts a fault and logs it. When there are too many in a row it goes back to the generation before, or
+    /// suspends the plugin where there is none. Says whether it went back.
     pub(super) fn note_fault(&self, generation: &Arc<Generation>, fault: &CallFault) -> bool {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.faults.fetch_add(1, Ordering::Relaxed);
@@ -109,8 +121,32 @@ impl Slot {
         if !fault.blames_plugin() {
             return false;
         }
-        let in_row = generation.faults_in_row.fetch_add(1, Ordering::Relaxed) + 1;
-        in_row >= FAULTS_TO_ROLL_BACK && self.roll_back(generation, fault)
+        if generation.breaker.note_fault() < FAULTS_MAX {
+            return false;
+        }
+        if self.roll_back(generation, fault) {
+            return true;
+        }
+        if let Some(pause) = generation.breaker.suspend(Instant::now(), fastrand::f64()) {
+            let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            tracing::error!(
+                plugin = self.name,
+                milliseconds,
+                "the plugin is suspended: {}",
+                self.suspension_text()
+            );
+        }
+        false
+    }
+
+    fn suspension_text(&self) -> String {
+        let last = self.last_fault.lock().clone().unwrap_or_default();
+        format!("it failed {FAULTS_MAX} times in a row or more, the last time so: {last}")
+    }
+
+    /// For how long the newest generation is not asked, where that is so.
+    fn suspended_for(&self) -> Option<Duration> {
+        self.current.load().as_ref()?.breaker.suspended_for(Instant::now())
     }
 
     fn roll_back(&self, failing: &Arc<Generation>, fault: &CallFault) -> bool {
@@ -121,7 +157,7 @@ impl Slot {
         }
         self.previous.store(None);
         let text = format!(
-            "generation {} failed {FAULTS_TO_ROLL_BACK} times in a row, the last time because it {fault}",
+            "generation {} failed {FAULTS_MAX} times in a row, the last time because it {fault}",
             failing.profile.generation
         );
         tracing::error!(plugin = self.name, "rolled back: {text}");
@@ -132,8 +168,14 @@ impl Slot {
     /// What people are told.
     pub(super) fn status(&self) -> Status {
         let current = self.current.load_full();
-        let newest = self.newest.lock().clone();
+        let suspension = self.suspended_for().map(|pause| {
+            let text = format!("{}; asked again in {} s", self.suspension_text(), pause.as_secs());
+            LoadFault::new(Reason::Suspended, text)
+        });
+        let is_suspended = suspension.is_some();
+        let newest = suspension.or_else(|| self.newest.lock().clone());
         let condition = match (&current, &newest) {
+            (Some(_), _) if is_suspended => Condition::Suspended,
             (Some(_), None) => Condition::Active,
             (Some(_), Some(_)) => Condition::LastGood,
             (None, _) => Condition::Failed,

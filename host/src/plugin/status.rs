@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::fmt;
+use std::path::PathBuf;
 
 /// Whether a plugin serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -10,6 +11,8 @@ pub enum Condition {
     Active,
     /// The newest file cannot serve; the generation before it does.
     LastGood,
+    /// The newest file failed again and again; it is asked again later, and the built-in decides until then.
+    Suspended,
     /// Nothing serves: bindings go to the built-in.
     Failed,
 }
@@ -47,6 +50,10 @@ pub enum Reason {
     SettingsInvalid,
     /// It was taken into service, failed again and again, and the generation before it serves again.
     RolledBack,
+    /// It failed again and again, and there is no generation before it: it is asked again later.
+    Suspended,
+    /// A binding names it and its file is not there.
+    Missing,
     /// The engine cannot be built on this machine.
     EngineUnavailable,
 }
@@ -90,6 +97,26 @@ pub struct Status {
     /// The last of these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_fault: Option<String>,
+}
+
+impl Status {
+    /// A name that a binding leads to and that has no file.
+    pub(super) fn missing(name: &str, path: PathBuf, message: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            path: path.display().to_string(),
+            condition: Condition::Failed,
+            reason: Some(Reason::Missing),
+            message,
+            generation: 0,
+            digest: None,
+            interfaces: Vec::new(),
+            description: None,
+            calls: 0,
+            faults: 0,
+            last_fault: None,
+        }
+    }
 }
 
 /// The document that `/plugins` shows.

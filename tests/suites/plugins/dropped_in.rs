@@ -5,6 +5,7 @@ use anyhow::{Result, anyhow};
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 use umbel::decision::binding::{BindingSubject, Decisions};
 use umbel::plugin::{Condition, Reason};
 use umbel_tests::{Guest, wait_for};
@@ -30,9 +31,75 @@ async fn a_component_is_added_replaced_and_removed_while_running() -> Result<()>
     wait_for("the plugin to be gone", PATIENCE, || async {
         if plugins.host.status().is_empty() { Ok(()) } else { Err(anyhow!("{:?}", plugins.host.status())) }
     })
+    .await
+}
+
+#[tokio::test]
+async fn a_binding_outlives_its_plugin() -> Result<()> {
+    let plugins = Plugins::start_loaded(vec![], |dir| {
+        write_manifest(dir, "p", &host_setting("10.0.0.1"))?;
+        drop_guest(dir, Guest::Misbehaving, "p")
+    })
     .await?;
-    let fault = plugins.resolver("p").resolve(&target(Some("a.test"))).await.unwrap_err().to_string();
-    assert!(fault.contains("no plugin is named \"p\""), "{fault}");
+    let resolver = plugins.resolver("p");
+    assert_eq!(resolver.resolve(&target(None)).await?.endpoints[0].host, "10.0.0.1");
+    fs::remove_file(plugins.dir.path().join("p.wasm"))?;
+    let missing = |status: &umbel::plugin::Status| status.reason == Some(Reason::Missing);
+    let status = plugins.wait_status("p", "missing", missing).await?;
+    assert!(status.message.contains("put p.wasm into"), "{status:?}");
+    let last = resolver.resolve(&target(None)).await?;
+    assert_eq!(last.endpoints[0].host, "10.0.0.1", "the last good answer serves");
+    let built_in = resolver.resolve(&target(Some("a.test"))).await?;
+    assert_eq!((built_in.endpoints[0].host.as_str(), built_in.fresh), ("a.test", Duration::from_secs(5)));
+    drop_guest(plugins.dir.path(), Guest::Misbehaving, "p")?;
+    plugins.wait_generation("p", 1).await?;
+    assert_eq!(resolver.resolve(&target(Some("a.test"))).await?.endpoints[0].host, "10.0.0.1");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_built_in_stands_in_for_a_plugin_that_never_was() -> Result<()> {
+    let plugins = Plugins::start()?;
+    assert!(plugins.host.status().is_empty());
+    let (resolver, checker) = (plugins.resolver("ghost"), plugins.health_checker("ghost"));
+    let found = resolver.resolve(&target(Some("a.test"))).await?;
+    assert_eq!((found.endpoints[0].host.as_str(), found.fresh), ("a.test", Duration::from_secs(5)));
+    let hostless = resolver.resolve(&target(None)).await.unwrap_err().to_string();
+    assert!(hostless.contains("no plugin is named \"ghost\""), "{hostless}");
+    let verdict = checker.check(&super::judged(&["a.test"]), &super::Recorded::new(vec![Ok(200)])).await?;
+    assert!(verdict.message.contains("by the built-in check: no plugin is named"), "{}", verdict.message);
+    assert_eq!(plugins.status("ghost")?.reason, Some(Reason::Missing));
+    drop((resolver, checker));
+    assert!(plugins.host.status().is_empty(), "nobody names it any more");
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_plugin_is_one_resolver_over_all_objects_and_generations() -> Result<()> {
+    let plugins = Plugins::start_loaded(vec![], |dir| drop_guest(dir, Guest::Misbehaving, "p")).await?;
+    let (resolver, checker) = (plugins.resolver("p"), plugins.health_checker("p"));
+    write_manifest(plugins.dir.path(), "p", &host_setting("10.0.0.1"))?;
+    plugins.wait_generation("p", 2).await?;
+    let other = BindingSubject { api_service: "v1.other".to_owned(), ..super::subject_of("p") };
+    assert!(Arc::ptr_eq(&resolver, &plugins.host.resolver(&other)));
+    assert!(Arc::ptr_eq(&checker, &plugins.host.health_checker(&other)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_crowd_waits_for_its_turn() -> Result<()> {
+    let plugins = Plugins::start_loaded(vec![], |dir| {
+        write_manifest(dir, "p", &host_setting("10.0.0.1"))?;
+        drop_guest(dir, Guest::Misbehaving, "p")
+    })
+    .await?;
+    let resolver = plugins.resolver("p");
+    let (target, calls) = (target(Some("a.test")), 600);
+    let answers = futures_util::future::join_all((0..calls).map(|_| resolver.resolve(&target))).await;
+    for answer in answers {
+        assert_eq!(answer?.endpoints[0].host, "10.0.0.1");
+    }
+    assert_eq!(plugins.status("p")?.faults, 0);
     Ok(())
 }
 

@@ -2,9 +2,11 @@
 
 use super::{Plugins, Recorded, drop_guest, judged, target, write_manifest};
 use anyhow::Result;
+use std::time::Duration;
 use umbel::decision::binding::Decisions;
 use umbel::decision::discovery::{GroupHead, Outcome};
 use umbel::decision::resolver::ResolveFault;
+use umbel::plugin::{Condition, Reason, Status};
 use umbel_tests::Guest;
 
 async fn start(spec: &str) -> Result<Plugins> {
@@ -45,6 +47,34 @@ async fn a_bad_answer_goes_to_the_built_in_and_the_reason_is_shown() -> Result<(
         assert!(hostless.contains("plugin \"bad\"") && hostless.contains(says), "{settings}: {hostless}");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_plugin_that_fails_again_and_again_is_suspended_and_asked_again_later() -> Result<()> {
+    let plugins = start("{settings: {do: loop}}").await?;
+    let resolver = plugins.resolver("bad");
+    let asked = target(Some("shop.example.com"));
+    let suspended = |status: &Status| status.condition == Condition::Suspended;
+    while !suspended(&plugins.status("bad")?) {
+        let found = resolver.resolve(&asked).await?;
+        assert_eq!(found.endpoints[0].host, "shop.example.com");
+        assert_eq!(found.fresh, Duration::from_secs(5), "the plugin is asked again");
+        anyhow::ensure!(plugins.status("bad")?.calls <= 5, "never suspended");
+    }
+    let status = plugins.status("bad")?;
+    assert_eq!((status.calls, status.reason), (5, Some(Reason::Suspended)), "{status:?}");
+    assert!(status.message.contains("CPU budget of 100 ms"), "{status:?}");
+    // A suspension ends, so one call more may have been let through; every call would be ten.
+    for _ in 0..10 {
+        assert_eq!(resolver.resolve(&asked).await?.endpoints[0].host, "shop.example.com");
+    }
+    assert!(plugins.status("bad")?.calls <= 6, "the fallback answers at once");
+    umbel_tests::wait_for("the plugin to be asked again", super::PATIENCE, || async {
+        resolver.resolve(&asked).await?;
+        let status = plugins.status("bad")?;
+        if status.calls > 5 { Ok(()) } else { anyhow::bail!("{status:?}") }
+    })
+    .await
 }
 
 #[tokio::test]
