@@ -4,6 +4,8 @@ use super::UpstreamFault;
 use crate::decision::resolver::{Endpoint, url_authority};
 use crate::transport::BulkRead;
 use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -16,6 +18,11 @@ pub type Stream = tokio_rustls::client::TlsStream<BulkRead<TcpStream>>;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Limit for the TLS handshake (contract §2.8).
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Silence before the first keep-alive probe.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(30);
+/// Pause between probes.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// What ALPN chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +65,14 @@ pub async fn connect(
     Ok(Connection { stream, protocol })
 }
 
+/// Has the system notice a peer that vanished while nothing is sent: watches and upgraded connections wait
+/// for it without a limit. There is no limit for unacknowledged data on purpose (`TCP_USER_TIMEOUT`): Linux counts
+/// the time that a living peer does not read, which would cut a paused `exec`.
+fn keep_alive(tcp: &TcpStream) -> io::Result<()> {
+    let probes = TcpKeepalive::new().with_time(KEEP_ALIVE_AFTER).with_interval(KEEP_ALIVE_EVERY);
+    SockRef::from(tcp).set_tcp_keepalive(&probes)
+}
+
 async fn dial(endpoint: &Endpoint) -> Result<TcpStream, UpstreamFault> {
     let address = url_authority(endpoint);
     let lookup = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
@@ -71,7 +86,7 @@ async fn dial(endpoint: &Endpoint) -> Result<TcpStream, UpstreamFault> {
     for socket in addresses {
         match tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(socket)).await {
             Ok(Ok(tcp)) => {
-                if let Err(error) = tcp.set_nodelay(true) {
+                if let Err(error) = tcp.set_nodelay(true).and_then(|()| keep_alive(&tcp)) {
                     return Err(UpstreamFault::from_dial(address, &error));
                 }
                 return Ok(tcp);
