@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod availability;
+mod bad_input;
 mod cli;
 mod control_kit;
 mod demo;
