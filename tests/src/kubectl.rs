@@ -41,13 +41,13 @@ impl Kubectl {
         Self::with_program(Peer::Kubectl.program()?, kubeconfig)
     }
 
-    /// The oldest kubectl from 1.27 on that lies beside the one in the `PATH`.
+    /// The oldest kubectl from 1.27 on that lies beside the one in the `PATH`; one is built where there is none.
     ///
     /// # Errors
     /// Why it cannot be had.
     pub fn oldest(kubeconfig: &Path) -> Result<Self, Missing> {
-        let missing = || Missing("no kubectl.1.27 … kubectl.1.33 beside the kubectl in the PATH".to_owned());
-        let program = older_programs().into_iter().next().ok_or_else(missing)?;
+        let found = older_programs().into_iter().next();
+        let program = found.map_or_else(|| Peer::OldestKubectl.program(), Ok)?;
         Self::with_program(program, kubeconfig)
     }
 

@@ -12,6 +12,8 @@ use std::sync::OnceLock;
 pub enum Peer {
     /// The newest kubectl.
     Kubectl,
+    /// The oldest kubectl that is tried.
+    OldestKubectl,
     /// The upstream sample API server.
     SampleApiServer,
     /// etcd, which the sample API server stores in.
@@ -47,12 +49,13 @@ pub fn need<T>(peer: Result<T, Missing>) -> Result<Option<T>> {
 
 impl Peer {
     /// Every peer.
-    pub const ALL: [Self; 3] = [Self::Kubectl, Self::SampleApiServer, Self::Etcd];
+    pub const ALL: [Self; 4] = [Self::Kubectl, Self::OldestKubectl, Self::SampleApiServer, Self::Etcd];
 
     /// Name and version, which is also the file's name in the cache.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kubectl => "kubectl-v0.37.2",
+            Self::OldestKubectl => "kubectl-v0.27.16",
             Self::SampleApiServer => "sample-apiserver-v0.36.6",
             Self::Etcd => "etcd-v3.6.7",
         }
@@ -63,7 +66,8 @@ impl Peer {
     /// # Errors
     /// Why it cannot be had.
     pub fn program(self) -> Result<PathBuf, Missing> {
-        static BUILT: [OnceLock<Result<PathBuf, Missing>>; 3] = [const { OnceLock::new() }; 3];
+        static BUILT: [OnceLock<Result<PathBuf, Missing>>; Peer::ALL.len()] =
+            [const { OnceLock::new() }; Peer::ALL.len()];
         BUILT[self as usize].get_or_init(|| self.find_or_build()).clone()
     }
 
@@ -89,6 +93,7 @@ impl Peer {
                 work.path().join("sample-apiserver")
             }
             Self::Kubectl => build_main(work.path(), KUBECTL_MAIN, "k8s.io/kubectl@v0.37.2")?,
+            Self::OldestKubectl => build_main(work.path(), KUBECTL_MAIN, "k8s.io/kubectl@v0.27.16")?,
             Self::Etcd => build_main(work.path(), ETCD_MAIN, "go.etcd.io/etcd/server/v3@v3.6.7")?,
         };
         fs::rename(&built, program).with_context(|| format!("no {} came out", built.display()))

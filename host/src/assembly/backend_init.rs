@@ -1,8 +1,10 @@
 //! `umbel backend init`.
 
 use super::CommandError;
+use crate::object::names;
 use crate::pki::{BackendRequest, PkiError, prepare_backend};
 use clap::{Args, ValueHint};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -40,12 +42,15 @@ pub(super) fn run(flags: &InitFlags) -> Result<(), CommandError> {
     if !problems.is_empty() {
         return Err(CommandError::Usage(problems.join("\n       ")));
     }
+    let mut versions = flags.versions.clone();
+    let mut seen = HashSet::new();
+    versions.retain(|version| seen.insert(version.clone()));
     let request = BackendRequest {
         data_dir: &flags.data_dir,
         namespace,
         name,
         group: &flags.group,
-        versions: &flags.versions,
+        versions: &versions,
         host: &flags.host,
         port: flags.port.parse().unwrap_or(0),
         out: &flags.out,
@@ -68,22 +73,30 @@ pub(super) fn run(flags: &InitFlags) -> Result<(), CommandError> {
 
 fn problems(flags: &InitFlags, namespace: &str, name: &str) -> Vec<String> {
     let mut problems = Vec::new();
-    if !is_label(namespace) || !is_label(name) {
+    if !names::dns1123_label(namespace).is_empty() || !names::dns1123_label(name).is_empty() {
         problems.push(format!(
             "{:?}: must be NAMESPACE/NAME, each of lower-case letters, digits and -, for example default/flunders",
             flags.service
         ));
     }
-    if !flags.group.contains('.') || !is_subdomain(&flags.group) {
+    if !flags.group.contains('.') || !names::dns1123_subdomain(&flags.group).is_empty() {
         problems.push(format!(
             "--group {:?}: must be a DNS name with a dot, for example wardle.example.com",
             flags.group
         ));
     }
-    for version in flags.versions.iter().filter(|version| !is_label(version)) {
+    for version in flags.versions.iter().filter(|version| !names::dns1035_label(version).is_empty()) {
         problems.push(format!("--version {version:?}: must be like v1 or v1alpha1"));
     }
-    if flags.host.parse::<IpAddr>().is_err() && !is_subdomain(&flags.host) {
+    let splits = |c: char| c.is_whitespace() || "*?[\\".contains(c);
+    let out = std::path::absolute(&flags.out).unwrap_or_else(|_| flags.out.clone());
+    if out.to_string_lossy().contains(splits) {
+        problems.push(format!(
+            "--out {out:?}: a shell would take the paths in flags.txt apart; choose a folder without spaces, *, ?, [ \
+             and \\ in its path"
+        ));
+    }
+    if flags.host.parse::<IpAddr>().is_err() && !names::dns1123_subdomain(&flags.host).is_empty() {
         problems.push(format!(
             "--host {:?}: must be a DNS name or an IP, without scheme, port or path",
             flags.host
@@ -93,18 +106,4 @@ fn problems(flags: &InitFlags, namespace: &str, name: &str) -> Vec<String> {
         problems.push(format!("--port {:?}: must be a number from 1 to 65535", flags.port));
     }
     problems
-}
-
-/// RFC 1123 label.
-fn is_label(text: &str) -> bool {
-    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    !text.is_empty()
-        && text.len() <= 63
-        && text.bytes().all(fits)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
-fn is_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(is_label)
 }

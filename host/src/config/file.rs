@@ -3,6 +3,7 @@
 use super::merge::{Given, KEYS, LIST_KEYS, Settings};
 use super::problem::{Origin, Problem};
 use serde_yaml_ng::{Mapping, Value};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Reads the settings of a file; what is wrong goes to `problems`.
@@ -11,7 +12,8 @@ pub(super) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Set
     let mapping = match serde_yaml_ng::from_str::<Option<Mapping>>(text) {
         Ok(mapping) => mapping.unwrap_or_default(),
         Err(error) => {
-            let line = error.location().map_or(1, |l| l.line());
+            let twice = error.to_string().contains("duplicate entry").then(|| repeated_line(text)).flatten();
+            let line = twice.unwrap_or_else(|| error.location().map_or(1, |l| l.line()));
             let text = format!("not a YAML mapping of settings: {error}");
             problems.push(Problem {
                 origin: Origin::File(path.into(), line),
@@ -76,6 +78,18 @@ fn line_of(text: &str, key: &str) -> usize {
     position.or_else(|| text.lines().position(|line| line.contains(key))).map_or(1, |index| index + 1)
 }
 
+/// The line (from 1) on which a top-level key stands for the second time; the parser does not tell it.
+fn repeated_line(text: &str) -> Option<usize> {
+    let mut seen = BTreeSet::new();
+    let keys = text.lines().map(|line| match line.split_once(':') {
+        Some((key, _)) if !line.starts_with([' ', '\t', '#', '-']) => {
+            Some(key.trim_matches(['"', '\'', ' ']))
+        }
+        _ => None,
+    });
+    keys.enumerate().find_map(|(index, key)| (!seen.insert(key?)).then_some(index + 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +117,12 @@ mod tests {
         assert!(told[0].starts_with("umbel.yaml:2: not a YAML mapping of settings"), "{told:?}");
         let told = problems_of("- a\n- b\n");
         assert!(told[0].contains("not a YAML mapping of settings"), "{told:?}");
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_told_on_its_second_line() {
+        let told = problems_of("# mine\nlisten: 127.0.0.1:1\ndata-dir: a\n\n'listen': 127.0.0.1:2\n");
+        assert!(told[0].starts_with("umbel.yaml:5: ") && told[0].contains("listen"), "{told:?}");
     }
 
     #[test]
