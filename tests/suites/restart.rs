@@ -2,9 +2,11 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use umbel_tests::{Client, Kubectl, Umbel, need, wait_for};
 
 const EXTERNAL_NAMES: &str = "/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames";
@@ -118,16 +120,36 @@ async fn a_watch_resumes_across_a_kill_without_loss_or_repetition() -> Result<()
     Ok(())
 }
 
+/// All files below a directory with content and time of change, but for the database, to which the first process
+/// may write at any time.
+fn files(directory: &Path) -> Result<BTreeMap<PathBuf, (Vec<u8>, SystemTime)>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else if path.file_name() != Some("store.redb".as_ref()) {
+            let changed = path.metadata()?.modified()?;
+            found.insert(path.clone(), (std::fs::read(&path)?, changed));
+        }
+    }
+    Ok(found)
+}
+
 #[tokio::test]
 async fn a_second_process_on_the_same_directory_is_refused() -> Result<()> {
     let umbel = Umbel::start().await?;
+    let before = files(&umbel.data_dir())?;
+    ensure!(before.len() > 3, "the data directory has files: {:?}", before.keys());
     let output = std::process::Command::new(umbel_tests::umbel_program()?)
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(umbel.data_dir())
         .output()?;
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("another"), "{told}");
+    let refusal = format!("the store in {}/store is in use by process ", umbel.data_dir().display());
+    assert!(told.contains(&refusal) && told.contains("stop it first"), "{told}");
+    assert_eq!(files(&umbel.data_dir())?, before, "the second process changed files");
     umbel.admin()?.get(EXTERNAL_NAMES).await?.expect(200)?;
     Ok(())
 }
