@@ -1,6 +1,6 @@
 //! What becomes of APIServices when their backends come, fail and go.
 
-use crate::control_kit::{ALPN, Control, aggregated, always, encode, legacy, legacy_backend, status};
+use crate::control_kit::{ALPN, Control, aggregated, always, legacy, legacy_backend, status};
 use crate::proxying::backend::{Backend, handler};
 use crate::proxying::pki::Authority;
 use anyhow::{Context, Result};
@@ -166,23 +166,6 @@ async fn what_traffic_sees_is_checked_at_once() -> Result<()> {
              the backend answered its health check with 502"
         )
     );
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_ca_bundle_that_becomes_unusable_is_said_so() -> Result<()> {
-    let control = Control::start().await?;
-    control.name_backend().await?;
-    // A certificate that reads well, so that it is stored, but demands what nobody who verifies can give.
-    let mut params = rcgen::CertificateParams::default();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let mut unknown = rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 32473, 1], vec![5, 0]);
-    unknown.set_criticality(true);
-    params.custom_extensions.push(unknown);
-    let bundle = params.self_signed(&rcgen::KeyPair::generate()?)?.pem();
-    control.register_with("ca.example.com", 443, json!({"caBundle": encode(&bundle)})).await?;
-    let (condition, _) = control.condition("ca.example.com", "False").await?;
-    assert_eq!(condition["reason"], "InvalidCABundle");
     Ok(())
 }
 

@@ -124,6 +124,7 @@ impl Publisher {
             self.metrics.count_discovery_aggregation();
         }
         self.swap(built);
+        self.inbox.settle();
         if routes_changed {
             self.parts.published.send_modify(|count| *count += 1);
         }

@@ -400,7 +400,11 @@ impl Reconciler {
         entry.writing.under_way = true;
         let (source, slots) = (self.source.clone(), Arc::clone(&self.write_slots));
         let (name, uid) = (name.to_owned(), entry.declared.uid.clone());
+        // Who reads `True` must not be refused: the route goes first, with what this turn is about to flush.
+        let outbox = Arc::clone(&self.outbox);
+        let flushed = outbox.count() + self.dirty.len() as u64;
         self.writes.spawn(async move {
+            outbox.settled(flushed).await;
             // The semaphore is never closed.
             let _slot = slots.acquire().await;
             let outcome = source.set_condition(&name, &uid, &wanted).await;
