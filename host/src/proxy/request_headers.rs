@@ -1,7 +1,9 @@
 //! The headers of a request to a backend (contract §2.3).
 
 use crate::model::identity::Caller;
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, TE,
+};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -35,11 +37,29 @@ pub fn outgoing(inbound: &HeaderMap, context: &Context<'_>) -> HeaderMap {
     if inbound.get_all(TE).iter().any(accepts_trailers) {
         out.insert(TE, HeaderValue::from_static("trailers"));
     }
+    if inbound.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        keep_back_bearer_protocols(&mut out);
+    }
     add_forwarded(&mut out, inbound, context);
     for (name, value) in identity {
         out.append(name.clone(), value.clone());
     }
     out
+}
+
+/// Browsers cannot set `Authorization` on a WebSocket, so they send their token as a subprotocol (contract §7.6):
+/// a credential like any other, which is none of the backend's business.
+fn keep_back_bearer_protocols(out: &mut HeaderMap) {
+    let is_token = |part: &&[u8]| part.starts_with(b"base64url.bearer.authorization.k8s.io.");
+    let lines: Vec<HeaderValue> = out.get_all(SEC_WEBSOCKET_PROTOCOL).iter().cloned().collect();
+    out.remove(SEC_WEBSOCKET_PROTOCOL);
+    for line in lines {
+        let parts = line.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii);
+        let kept: Vec<&[u8]> = parts.filter(|part| !part.is_empty() && !is_token(part)).collect();
+        if let (false, Ok(line)) = (kept.is_empty(), HeaderValue::from_bytes(&kept.join(&b", "[..]))) {
+            out.append(SEC_WEBSOCKET_PROTOCOL, line);
+        }
+    }
 }
 
 fn add_forwarded(out: &mut HeaderMap, inbound: &HeaderMap, context: &Context<'_>) {
@@ -200,6 +220,15 @@ mod tests {
             ("proxy-authorization", "Basic x"),
         ]);
         assert_eq!(lines, ADDED);
+    }
+
+    #[test]
+    fn tokens_among_websocket_protocols_stay_behind() {
+        let token = "base64url.bearer.authorization.k8s.io.c2VjcmV0";
+        let protocols = format!("v4.channel.k8s.io,{token} , v5.channel.k8s.io");
+        let lines = forwarded(&[("sec-websocket-protocol", &protocols), ("Sec-WebSocket-Protocol", token)]);
+        assert_eq!(lines[0], "sec-websocket-protocol: v4.channel.k8s.io, v5.channel.k8s.io");
+        assert_eq!(lines[1..], ADDED);
     }
 
     #[test]
