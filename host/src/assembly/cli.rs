@@ -2,7 +2,7 @@
 
 use super::backend_init::InitFlags;
 use super::demo::{BackendFlags, DemoFlags};
-use super::plugin_build::PluginBuildArgs;
+use super::plugin_commands::PluginCommand;
 use super::store_commands::StoreCommand;
 use super::version::OutputFormat;
 use crate::config::ServeFlags;
@@ -62,12 +62,6 @@ pub(super) enum Command {
 pub(super) enum BackendCommand {
     /// Write certificate, CA files, kubeconfig, flags and registration of one backend into a folder
     Init(InitFlags),
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum PluginCommand {
-    /// Build a plugin crate and turn it into a component
-    Build(PluginBuildArgs),
 }
 
 #[cfg(test)]

@@ -9,18 +9,18 @@ mod demo;
 mod files;
 mod gateway;
 mod parts;
-mod plugin_build;
+mod plugin_commands;
 mod renewal;
 mod serve;
 mod store_commands;
 mod version;
 
 pub use command_error::CommandError;
-pub use plugin_build::{PluginBuildArgs, PluginBuildError, build_plugin, componentize};
+pub use plugin_commands::{PluginBuildArgs, PluginBuildError, build_plugin, componentize};
 
 use crate::config::ServeFlags;
 use clap::{CommandFactory, Parser};
-use cli::{BackendCommand, Cli, Command, PluginCommand};
+use cli::{BackendCommand, Cli, Command};
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::process::ExitCode;
@@ -60,11 +60,7 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
             serve(&flags)
         }
         Command::Backend { command: BackendCommand::Init(flags) } => backend_init::run(&flags),
-        Command::Plugin { command: PluginCommand::Build(args) } => {
-            let written = build_plugin(&args).map_err(CommandError::failed)?;
-            let lines: Vec<String> = written.iter().map(|path| format!("{}\n", path.display())).collect();
-            print(&lines.concat())
-        }
+        Command::Plugin { command } => plugin_commands::run(&command),
         Command::Store { command } => store_commands::run(&command),
         Command::Version { output } => print(&version::render(output)),
         Command::Completions { shell } => {

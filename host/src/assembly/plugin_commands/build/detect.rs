@@ -1,0 +1,54 @@
+//! Which language a plugin is written in, by what lies in its directory.
+
+use super::PluginBuildError;
+use std::path::Path;
+
+/// A language that plugins can be built in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    /// A crate.
+    Rust,
+}
+
+/// The file that tells each language.
+const MARKS: &[(&str, Language)] = &[("Cargo.toml", Language::Rust)];
+
+/// The language of the plugin in a directory.
+///
+/// # Errors
+/// When there is none, or more than one.
+pub(super) fn language(dir: &Path) -> Result<Language, PluginBuildError> {
+    let mut found = MARKS.iter().filter(|(file, _)| dir.join(file).is_file());
+    let Some((first, language)) = found.next() else {
+        return Err(PluginBuildError::NoPlugin(dir.to_owned()));
+    };
+    match found.find(|(_, other)| other != language) {
+        Some((second, _)) => Err(PluginBuildError::TwoLanguages { dir: dir.to_owned(), first, second }),
+        None => Ok(*language),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn found(files: &[&str]) -> Result<Language, String> {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            fs::write(dir.path().join(file), "").unwrap();
+        }
+        language(dir.path()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_file_tells_the_language() {
+        assert_eq!(found(&["Cargo.toml", "README.md"]), Ok(Language::Rust));
+    }
+
+    #[test]
+    fn a_directory_without_a_plugin_is_named() {
+        let error = found(&["README.md"]).unwrap_err();
+        assert!(error.contains("holds no Cargo.toml, go.mod, package.json or pyproject.toml"), "{error}");
+    }
+}
