@@ -40,6 +40,14 @@ impl Published {
         self.newest.send_replace(revision);
     }
 
+    /// Shows newer contents where the changes that led there are no longer kept, then wakes the watchers, which
+    /// are told that they have fallen behind.
+    pub(crate) fn replace(&self, newer: Contents) {
+        let revision = newer.revision();
+        *self.contents.write() = newer;
+        self.newest.send_replace(revision);
+    }
+
     /// Decides and publishes one change under one lock, for a store without a medium; returns its revision.
     pub(crate) fn change(
         &self,

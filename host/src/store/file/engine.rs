@@ -98,13 +98,16 @@ impl<M: Medium> Engine<M> {
             StoreError::Medium(format!("writes are refused since a write to the store failed: {error}"))
         };
         let db = self.database().map_err(refusal)?;
-        let (revision, compacted, missed) =
-            tables::read_after(&db, known).map_err(|fault| refusal(OpenError::from_read(&file, fault)))?;
+        let unread = |fault| refusal(OpenError::from_read(&file, fault));
+        let (revision, compacted, missed) = tables::read_after(&db, known).map_err(unread)?;
         if revision < known {
             let cause = format!("it ends at revision {revision}, but {known} was acknowledged");
             return Err(refusal(OpenError::Damaged { file, cause }));
         }
-        if !missed.is_empty() {
+        if compacted > known {
+            // The history no longer leads from what is known to what is there.
+            published.replace(tables::read(&db).map_err(unread)?);
+        } else if !missed.is_empty() {
             published.publish(missed, compacted);
         }
         self.db = Some(db);

@@ -6,6 +6,7 @@ mod full_disk;
 mod group_commit;
 mod kill;
 mod measure;
+mod recovery;
 mod restart;
 
 use bytes::Bytes;
