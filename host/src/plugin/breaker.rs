@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
 /// Faults in a row after which a generation is not asked for a while, or the one before it serves again.
-pub(super) const FAULTS_MAX: u32 = 5;
+pub(in crate::plugin) const FAULTS_MAX: u32 = 5;
 /// The first suspension; each further one is twice as long.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
@@ -13,7 +13,7 @@ const TRIAL: Duration = Duration::from_secs(10);
 
 /// Counts the faults in a row of one generation.
 #[derive(Debug, Default)]
-pub(super) struct Breaker(Mutex<Count>);
+pub(in crate::plugin) struct Breaker(Mutex<Count>);
 
 #[derive(Debug, Default)]
 struct Count {
@@ -25,7 +25,7 @@ struct Count {
 
 impl Breaker {
     /// Whether the plugin may be asked. When a suspension is over, one call at a time may try.
-    pub(super) fn admits(&self, now: Instant) -> bool {
+    pub(in crate::plugin) fn admits(&self, now: Instant) -> bool {
         let mut count = self.0.lock();
         match count.until {
             None => true,
@@ -39,17 +39,17 @@ impl Breaker {
     }
 
     /// For how long nobody asks it, where that is so.
-    pub(super) fn suspended_for(&self, now: Instant) -> Option<Duration> {
+    pub(in crate::plugin) fn suspended_for(&self, now: Instant) -> Option<Duration> {
         let until = self.0.lock().until?;
         Some(until.saturating_duration_since(now))
     }
 
-    pub(super) fn note_answer(&self) {
+    pub(in crate::plugin) fn note_answer(&self) {
         *self.0.lock() = Count::default();
     }
 
     /// Counts one more fault and says how many there are in a row.
-    pub(super) fn note_fault(&self) -> u32 {
+    pub(in crate::plugin) fn note_fault(&self) -> u32 {
         let mut count = self.0.lock();
         count.in_row = count.in_row.saturating_add(1);
         count.in_row
@@ -57,7 +57,7 @@ impl Breaker {
 
     /// Suspends the plugin, unless it is suspended already: calls that began before say nothing new. `jitter`
     /// lies between 0 and 1.
-    pub(super) fn suspend(&self, now: Instant, jitter: f64) -> Option<Duration> {
+    pub(in crate::plugin) fn suspend(&self, now: Instant, jitter: f64) -> Option<Duration> {
         let mut count = self.0.lock();
         if count.until.is_some_and(|until| until > now) && !count.on_trial {
             return None;

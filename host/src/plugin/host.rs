@@ -1,25 +1,25 @@
 //! The plugins of one process, and who decides for which object.
 
-use super::adapters::Adapters;
-use super::budget::Facet;
-use super::call_state::{CallState, Outside};
-use super::caretaker::{Caretaker, Waker};
-use super::component_checker::ComponentChecker;
-use super::component_resolver::ComponentResolver;
-use super::component_transformer::ComponentTransformer;
-use super::dns::Dns;
-use super::engine;
-use super::fault::CallFault;
-use super::host_functions::add_to_linker;
-use super::http_client::HttpClient;
 use super::roster::Roster;
-use super::runner::Runner;
 use super::status::Status;
-use super::ticker::Ticker;
 use crate::decision::binding::{BindingSubject, Decisions};
 use crate::decision::discovery::DiscoveryTransformer;
 use crate::decision::health::HealthChecker;
 use crate::decision::resolver::Resolver;
+use crate::plugin::adapter::adapters::Adapters;
+use crate::plugin::adapter::component_checker::ComponentChecker;
+use crate::plugin::adapter::component_resolver::ComponentResolver;
+use crate::plugin::adapter::component_transformer::ComponentTransformer;
+use crate::plugin::component::budget::Facet;
+use crate::plugin::component::call_state::{CallState, Outside};
+use crate::plugin::component::engine;
+use crate::plugin::component::fault::CallFault;
+use crate::plugin::component::runner::Runner;
+use crate::plugin::component::ticker::Ticker;
+use crate::plugin::offer::dns::Dns;
+use crate::plugin::offer::host_functions::add_to_linker;
+use crate::plugin::offer::http_client::HttpClient;
+use crate::plugin::source::caretaker::{Caretaker, Waker};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
@@ -73,14 +73,14 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 const THREADS: usize = 2;
 
 /// What every adapter needs.
-pub(super) struct Crew {
+pub(in crate::plugin) struct Crew {
     pub roster: Arc<Roster>,
     pub builtins: Builtins,
     runner: Option<Arc<Runner>>,
 }
 
 impl Crew {
-    pub(super) fn runner(&self) -> Result<&Arc<Runner>, CallFault> {
+    pub(in crate::plugin) fn runner(&self) -> Result<&Arc<Runner>, CallFault> {
         self.runner.as_ref().ok_or_else(|| CallFault::Host("plugins cannot run on this machine".to_owned()))
     }
 }

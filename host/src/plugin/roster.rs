@@ -1,10 +1,10 @@
 //! All plugins of the process, and which one decides for an object.
 
-use super::budget::Facet;
-use super::pattern::Pattern;
 use super::slot::Slot;
 use super::status::Status;
 use crate::decision::binding::BindingSubject;
+use crate::plugin::component::budget::Facet;
+use crate::plugin::source::pattern::Pattern;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,27 +15,27 @@ type Slots = BTreeMap<String, Arc<Slot>>;
 
 /// The plugins by name. Read without a lock; one thread writes.
 #[derive(Debug)]
-pub(super) struct Roster {
+pub(in crate::plugin) struct Roster {
     directory: PathBuf,
     slots: ArcSwap<Slots>,
     changes: watch::Sender<u64>,
 }
 
 impl Roster {
-    pub(super) fn new(directory: PathBuf) -> Self {
+    pub(in crate::plugin) fn new(directory: PathBuf) -> Self {
         Self { directory, slots: ArcSwap::default(), changes: watch::Sender::new(0) }
     }
 
-    pub(super) fn slot(&self, name: &str) -> Option<Arc<Slot>> {
+    pub(in crate::plugin) fn slot(&self, name: &str) -> Option<Arc<Slot>> {
         self.slots.load().get(name).cloned()
     }
 
-    pub(super) fn all(&self) -> Arc<Slots> {
+    pub(in crate::plugin) fn all(&self) -> Arc<Slots> {
         self.slots.load_full()
     }
 
     /// The slot of that name, made when there is none.
-    pub(super) fn open_slot(&self, name: &str, path: PathBuf) -> Arc<Slot> {
+    pub(in crate::plugin) fn open_slot(&self, name: &str, path: PathBuf) -> Arc<Slot> {
         if let Some(slot) = self.slot(name) {
             return slot;
         }
@@ -46,7 +46,7 @@ impl Roster {
         slot
     }
 
-    pub(super) fn remove_slot(&self, name: &str) {
+    pub(in crate::plugin) fn remove_slot(&self, name: &str) {
         let mut slots = Slots::clone(&self.slots.load());
         if let Some(slot) = slots.remove(name) {
             slot.withdraw();
@@ -55,21 +55,21 @@ impl Roster {
     }
 
     /// Tells those who keep answers to ask again.
-    pub(super) fn announce(&self) {
+    pub(in crate::plugin) fn announce(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+    pub(in crate::plugin) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
     /// What people are told about a name that a binding leads to and nobody has.
-    pub(super) fn missing(&self, name: &str) -> Status {
+    pub(in crate::plugin) fn missing(&self, name: &str) -> Status {
         Status::missing(name, self.directory.join(format!("{name}.wasm")), self.absence(name))
     }
 
     /// Why a name leads nowhere, for people.
-    pub(super) fn absence(&self, name: &str) -> String {
+    pub(in crate::plugin) fn absence(&self, name: &str) -> String {
         let slots = self.slots.load();
         let present: Vec<&str> = slots.keys().map(String::as_str).collect();
         let present = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
@@ -79,7 +79,7 @@ impl Roster {
 
     /// The plugin that decides for an object: the one its annotation names, else the one whose manifest says
     /// most precisely that it does. Two that say so equally precisely are a conflict; neither is chosen.
-    pub(super) fn bound(&self, subject: &BindingSubject, facet: Facet) -> Option<String> {
+    pub(in crate::plugin) fn bound(&self, subject: &BindingSubject, facet: Facet) -> Option<String> {
         if let Some(name) = &subject.plugin {
             return Some(name.clone());
         }

@@ -1,12 +1,12 @@
 //! One plugin name and what serves under it.
 
 use super::breaker::FAULTS_MAX;
-use super::budget::Facet;
-use super::fault::{CallFault, LoadFault};
-use super::generation::Generation;
-use super::health_memory::HealthMemory;
-use super::last_good::LastGood;
 use super::status::{Condition, Reason, Status};
+use crate::plugin::adapter::health_memory::HealthMemory;
+use crate::plugin::adapter::last_good::LastGood;
+use crate::plugin::component::budget::Facet;
+use crate::plugin::component::fault::{CallFault, LoadFault};
+use crate::plugin::component::generation::Generation;
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// One name. Lives as long as a file of that name does; generations come and go.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(in crate::plugin) struct Slot {
     pub name: String,
     path: PathBuf,
     current: ArcSwapOption<Generation>,
@@ -33,7 +33,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(name: &str, path: PathBuf) -> Self {
+    pub(in crate::plugin) fn new(name: &str, path: PathBuf) -> Self {
         Self {
             name: name.to_owned(),
             path,
@@ -50,17 +50,17 @@ impl Slot {
     }
 
     /// What serves.
-    pub(super) fn current(&self) -> Option<Arc<Generation>> {
+    pub(in crate::plugin) fn current(&self) -> Option<Arc<Generation>> {
         self.current.load_full()
     }
 
     /// The number that the next generation gets.
-    pub(super) fn next_number(&self) -> u64 {
+    pub(in crate::plugin) fn next_number(&self) -> u64 {
         self.generations.load(Ordering::Relaxed) + 1
     }
 
     /// Takes a generation into service; calls in flight keep the one before.
-    pub(super) fn publish(&self, generation: Arc<Generation>) {
+    pub(in crate::plugin) fn publish(&self, generation: Arc<Generation>) {
         self.generations.store(generation.profile.generation, Ordering::Relaxed);
         *self.newest.lock() = None;
         let before = self.current.swap(Some(generation));
@@ -68,19 +68,19 @@ impl Slot {
     }
 
     /// Notes why the newest file cannot serve.
-    pub(super) fn refuse(&self, fault: LoadFault) {
+    pub(in crate::plugin) fn refuse(&self, fault: LoadFault) {
         *self.newest.lock() = Some(fault);
     }
 
     /// Ends the service: the file is gone. Calls in flight keep what they began with, and the answers stay for
     /// those who hold the slot.
-    pub(super) fn withdraw(&self) {
+    pub(in crate::plugin) fn withdraw(&self) {
         self.current.store(None);
         self.previous.store(None);
     }
 
     /// What may be asked for a decision, the newest first; what is suspended may not.
-    pub(super) fn candidates(&self, facet: Facet) -> impl Iterator<Item = Arc<Generation>> {
+    pub(in crate::plugin) fn candidates(&self, facet: Facet) -> impl Iterator<Item = Arc<Generation>> {
         let both = [self.current.load_full(), self.previous.load_full()];
         let fits = move |generation: &Arc<Generation>| {
             generation.has(facet) && generation.breaker.admits(Instant::now())
@@ -89,7 +89,7 @@ impl Slot {
     }
 
     /// Why nothing here answers for a decision, for people.
-    pub(super) fn absence(&self, facet: Facet) -> String {
+    pub(in crate::plugin) fn absence(&self, facet: Facet) -> String {
         let name = &self.name;
         match (self.newest.lock().as_ref(), self.current.load().as_ref()) {
             (Some(fault), None) => format!("plugin {name:?} cannot be loaded: {fault}"),
@@ -106,14 +106,14 @@ impl Slot {
     }
 
     /// Counts a call that was answered.
-    pub(super) fn note_answer(&self, generation: &Generation) {
+    pub(in crate::plugin) fn note_answer(&self, generation: &Generation) {
         self.calls.fetch_add(1, Ordering::Relaxed);
         generation.breaker.note_answer();
     }
 
     /// Counts a fault and logs it. When there are too many in a row it goes back to the generation before, or
     /// suspends the plugin where there is none. Says whether it went back.
-    pub(super) fn note_fault(&self, generation: &Arc<Generation>, fault: &CallFault) -> bool {
+    pub(in crate::plugin) fn note_fault(&self, generation: &Arc<Generation>, fault: &CallFault) -> bool {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.faults.fetch_add(1, Ordering::Relaxed);
         *self.last_fault.lock() = Some(format!("generation {} {fault}", generation.profile.generation));
@@ -166,7 +166,7 @@ impl Slot {
     }
 
     /// What people are told.
-    pub(super) fn status(&self) -> Status {
+    pub(in crate::plugin) fn status(&self) -> Status {
         let current = self.current.load_full();
         let suspension = self.suspended_for().map(|pause| {
             let text = format!("{}; asked again in {} s", self.suspension_text(), pause.as_secs());

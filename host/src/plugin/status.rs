@@ -101,7 +101,7 @@ pub struct Status {
 
 impl Status {
     /// A name that a binding leads to and that has no file.
-    pub(super) fn missing(name: &str, path: PathBuf, message: String) -> Self {
+    pub(in crate::plugin) fn missing(name: &str, path: PathBuf, message: String) -> Self {
         Self {
             name: name.to_owned(),
             path: path.display().to_string(),

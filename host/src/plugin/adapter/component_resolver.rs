@@ -1,0 +1,166 @@
+//! A component as a [`Resolver`].
+
+use crate::decision::resolver::{Resolution, ResolveFault, Resolver, Target};
+use crate::plugin::adapter::complaint::Complaint;
+use crate::plugin::adapter::last_good::RETRY;
+use crate::plugin::adapter::resolver_answer::{accept, declared, is_own_host, refuse_address};
+use crate::plugin::component::bindings::resolver::exports::umbel::resolver::resolver as wit;
+use crate::plugin::component::budget::Facet;
+use crate::plugin::component::fault::CallFault;
+use crate::plugin::component::generation::Generation;
+use crate::plugin::host::Crew;
+use crate::plugin::slot::Slot;
+use arc_swap::ArcSwapOption;
+use futures_util::future::BoxFuture;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Limit for looking behind the names of an answer.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
+
+/// Asks the plugin of one name, whatever generation serves under it at the time of the call. What a plugin
+/// cannot answer goes to the generation before, then to its last good answer, then to the built-in.
+pub(in crate::plugin) struct ComponentResolver {
+    crew: Arc<Crew>,
+    plugin: String,
+    /// Where the last good answers are, also when the file has gone.
+    last_slot: ArcSwapOption<Slot>,
+    complaint: Complaint,
+}
+
+impl Resolver for ComponentResolver {
+    fn resolve<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Resolution, ResolveFault>> {
+        Box::pin(self.decide(target))
+    }
+}
+
+impl ComponentResolver {
+    pub(in crate::plugin) fn new(crew: Arc<Crew>, plugin: String) -> Self {
+        Self { crew, plugin, last_slot: ArcSwapOption::empty(), complaint: Complaint::default() }
+    }
+
+    async fn decide(&self, target: &Target) -> Result<Resolution, ResolveFault> {
+        let Some(slot) = self.crew.roster.slot(&self.plugin) else {
+            let gone = self.last_slot.load_full();
+            return self.fall_back(gone.as_deref(), target, self.crew.roster.absence(&self.plugin)).await;
+        };
+        self.last_slot.store(Some(Arc::clone(&slot)));
+        let mut trouble = None;
+        for generation in slot.candidates(Facet::Resolver) {
+            let answer = match self.ask(&generation, target).await {
+                Ok(answer) => answer,
+                // Another answer than the plugin's own would send traffic elsewhere because of a moment's load.
+                Err(fault) if fault.is_busy() => {
+                    let cause = format!("plugin {:?} {fault}", self.plugin);
+                    return last_good(&slot, target).ok_or(ResolveFault::Unavailable(cause));
+                }
+                Err(fault) => {
+                    if slot.note_fault(&generation, &fault) {
+                        self.crew.roster.announce();
+                    }
+                    trouble.get_or_insert_with(|| format!("plugin {:?} {fault}", self.plugin));
+                    continue;
+                }
+            };
+            slot.note_answer(&generation);
+            return match answer {
+                Ok(resolution) => {
+                    slot.last_good.keep_resolution(target, &resolution, Instant::now());
+                    Ok(resolution)
+                }
+                Err(ResolveFault::NotMine) => self.crew.builtins.resolver.resolve(target).await,
+                Err(ResolveFault::Unavailable(cause)) => {
+                    last_good(&slot, target).ok_or(ResolveFault::Unavailable(cause))
+                }
+                Err(fault) => Err(fault),
+            };
+        }
+        let trouble = trouble.unwrap_or_else(|| slot.absence(Facet::Resolver));
+        self.fall_back(Some(&slot), target, trouble).await
+    }
+
+    async fn fall_back(
+        &self,
+        slot: Option<&Slot>,
+        target: &Target,
+        trouble: String,
+    ) -> Result<Resolution, ResolveFault> {
+        let service = format!("{}/{}", target.namespace, target.name);
+        let is_news = self.complaint.is_due(&trouble, Instant::now());
+        if let Some(last) = slot.and_then(|slot| last_good(slot, target)) {
+            if is_news {
+                tracing::warn!(service, "{trouble}; its last good answer serves");
+            }
+            return Ok(last);
+        }
+        if target.external_name.is_none() {
+            return Err(ResolveFault::Other(trouble));
+        }
+        if is_news {
+            tracing::warn!(service, "{trouble}; the host of the ExternalName serves");
+        }
+        let answer = self.crew.builtins.resolver.resolve(target).await?;
+        // The built-in's own answer would be good for ever, and the plugin never asked again.
+        Ok(Resolution { fresh: RETRY, ..answer })
+    }
+
+    async fn ask(
+        &self,
+        generation: &Arc<Generation>,
+        target: &Target,
+    ) -> Result<Result<Resolution, ResolveFault>, CallFault> {
+        let question = wit::Target {
+            namespace: target.namespace.clone(),
+            name: target.name.clone(),
+            port: target.port,
+            external_name: target.external_name.clone(),
+            annotations: target.annotations.clone(),
+            extra: Vec::new(),
+        };
+        let runner = self.crew.runner()?;
+        let answer = runner
+            .call(generation, Facet::Resolver, None, move |generation, store| {
+                Box::pin(async move {
+                    let Some(part) = &generation.facets.resolver else {
+                        wasmtime::bail!("exports no resolver")
+                    };
+                    let instance = part.instantiate_async(&mut *store).await?;
+                    let context = wit::Context { settings: generation.settings(), extra: Vec::new() };
+                    instance.umbel_resolver_resolver().call_resolve(store, &context, &question).await
+                })
+            })
+            .await?;
+        let resolution = match answer {
+            Err(fault) => return Ok(Err(declared(fault))),
+            Ok(resolution) => resolution,
+        };
+        let granted = &generation.profile.manifest.spec.grants.addresses;
+        let resolution = accept(resolution, target, granted).map_err(CallFault::Answer)?;
+        for endpoint in &resolution.endpoints {
+            if !is_own_host(&endpoint.host, target) {
+                for address in look_behind(&endpoint.host, endpoint.port).await {
+                    refuse_address(&endpoint.host, address, granted).map_err(CallFault::Answer)?;
+                }
+            }
+        }
+        Ok(Ok(resolution))
+    }
+}
+
+fn last_good(slot: &Slot, target: &Target) -> Option<Resolution> {
+    slot.last_good.resolution(target, Instant::now())
+}
+
+/// The addresses that dialling would find behind a name. A name without one is no fault here: dialling will say
+/// so, in words that people know.
+async fn look_behind(host: &str, port: u16) -> Vec<IpAddr> {
+    if host.parse::<IpAddr>().is_ok() {
+        return Vec::new();
+    }
+    let lookup = tokio::net::lookup_host((host, port));
+    match tokio::time::timeout(LOOKUP_LIMIT, lookup).await {
+        Ok(Ok(found)) => found.map(|socket| socket.ip()).collect(),
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,154 @@
+//! A component as a [`DiscoveryTransformer`].
+
+use crate::decision::discovery::{DiscoveryTransformer, GroupHead, Outcome};
+use crate::plugin::adapter::discovery_answer::{accept, accept_order, group_name};
+use crate::plugin::component::bindings::discovery::exports::umbel::discovery::transformer as wit;
+use crate::plugin::component::budget::Facet;
+use crate::plugin::component::fault::CallFault;
+use crate::plugin::component::generation::Generation;
+use crate::plugin::host::Crew;
+use crate::plugin::slot::Slot;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+
+/// Asks the plugin of one name, whatever generation serves under it at the time of the call. What it cannot
+/// answer goes to the generation before, then to its last outcome for the same document; then the group is
+/// served as it is.
+pub(in crate::plugin) struct ComponentTransformer {
+    pub crew: Arc<Crew>,
+    pub plugin: String,
+}
+
+impl DiscoveryTransformer for ComponentTransformer {
+    fn transform<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Outcome, String>> {
+        Box::pin(self.decide(group))
+    }
+
+    fn order<'a>(&'a self, groups: &'a [GroupHead]) -> BoxFuture<'a, Result<Option<Vec<String>>, String>> {
+        Box::pin(self.decide_order(groups))
+    }
+}
+
+impl ComponentTransformer {
+    async fn decide(&self, group: &str) -> Result<Outcome, String> {
+        let Some(slot) = self.crew.roster.slot(&self.plugin) else { return Ok(Outcome::Keep) };
+        let name = group_name(group).unwrap_or_default();
+        let mut trouble = None;
+        for generation in slot.candidates(Facet::Discovery) {
+            let filter = &generation.profile.manifest.spec.discovery.groups;
+            if !filter.is_empty() && !filter.iter().any(|pattern| pattern.matches(&name)) {
+                return Ok(Outcome::Keep);
+            }
+            match self.ask(&generation, group).await {
+                Ok(outcome) => {
+                    slot.note_answer(&generation);
+                    if let Ok(outcome) = &outcome {
+                        slot.last_good.keep_outcome(&name, group, outcome);
+                    }
+                    return outcome;
+                }
+                Err(fault) => self.note(&slot, &generation, &fault, &mut trouble),
+            }
+        }
+        let trouble = trouble.unwrap_or_else(|| slot.absence(Facet::Discovery));
+        match slot.last_good.outcome(&name, group) {
+            Some(outcome) => {
+                tracing::warn!(group = name, "{trouble}; its last outcome serves");
+                Ok(outcome)
+            }
+            None => Err(trouble),
+        }
+    }
+
+    async fn decide_order(&self, groups: &[GroupHead]) -> Result<Option<Vec<String>>, String> {
+        let Some(slot) = self.crew.roster.slot(&self.plugin) else { return Ok(None) };
+        let mut trouble = None;
+        for generation in slot.candidates(Facet::Discovery) {
+            match self.ask_order(&generation, groups).await {
+                Ok(order) => {
+                    slot.note_answer(&generation);
+                    return order;
+                }
+                Err(fault) => self.note(&slot, &generation, &fault, &mut trouble),
+            }
+        }
+        Err(trouble.unwrap_or_else(|| slot.absence(Facet::Discovery)))
+    }
+
+    fn note(
+        &self,
+        slot: &Slot,
+        generation: &Arc<Generation>,
+        fault: &CallFault,
+        trouble: &mut Option<String>,
+    ) {
+        if fault.is_busy() {
+            trouble.get_or_insert_with(|| format!("plugin {:?} {fault}", self.plugin));
+            return;
+        }
+        // Whoever asks is building documents from the present set; a rollback takes part in the next ones.
+        if slot.note_fault(generation, fault) {
+            self.crew.roster.announce();
+        }
+        trouble.get_or_insert_with(|| format!("plugin {:?} {fault}", self.plugin));
+    }
+
+    async fn ask(
+        &self,
+        generation: &Arc<Generation>,
+        group: &str,
+    ) -> Result<Result<Outcome, String>, CallFault> {
+        let document = group.to_owned();
+        let answer = self
+            .crew
+            .runner()?
+            .call(generation, Facet::Discovery, None, move |generation, store| {
+                Box::pin(async move {
+                    let Some(part) = &generation.facets.discovery else {
+                        wasmtime::bail!("exports no discovery transformer")
+                    };
+                    let instance = part.instantiate_async(&mut *store).await?;
+                    let context = wit::Context { settings: generation.settings(), extra: Vec::new() };
+                    instance.umbel_discovery_transformer().call_transform(store, &context, &document).await
+                })
+            })
+            .await?;
+        match answer {
+            Err(cause) => Ok(Err(crate::plugin::offer::log_gate::tame(&cause))),
+            Ok(outcome) => accept(outcome, group).map(Ok).map_err(CallFault::Answer),
+        }
+    }
+
+    async fn ask_order(
+        &self,
+        generation: &Arc<Generation>,
+        groups: &[GroupHead],
+    ) -> Result<Result<Option<Vec<String>>, String>, CallFault> {
+        let heads: Vec<wit::Head> = groups
+            .iter()
+            .map(|group| wit::Head { name: group.name.clone(), versions: group.versions.clone() })
+            .collect();
+        let answer = self
+            .crew
+            .runner()?
+            .call(generation, Facet::Discovery, None, move |generation, store| {
+                Box::pin(async move {
+                    let Some(part) = &generation.facets.discovery else {
+                        wasmtime::bail!("exports no discovery transformer")
+                    };
+                    let instance = part.instantiate_async(&mut *store).await?;
+                    let context = wit::Context { settings: generation.settings(), extra: Vec::new() };
+                    instance.umbel_discovery_transformer().call_order(store, &context, &heads).await
+                })
+            })
+            .await?;
+        let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
+        match answer {
+            Err(cause) => Ok(Err(crate::plugin::offer::log_gate::tame(&cause))),
+            Ok(None) => Ok(Ok(None)),
+            Ok(Some(order)) => {
+                accept_order(order, &names).map(|order| Ok(Some(order))).map_err(CallFault::Answer)
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Answers that serve while a plugin fails.
+
+use crate::decision::discovery::Outcome;
+use crate::decision::resolver::{Resolution, Target};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Answers that are kept, per kind.
+const KEPT_MAX: usize = 20_000;
+/// When a plugin is asked again after another answer than its own was taken.
+pub(in crate::plugin) const RETRY: Duration = Duration::from_secs(5);
+
+/// The last good answers of one plugin.
+#[derive(Debug, Default)]
+pub(in crate::plugin) struct LastGood {
+    resolutions: Mutex<HashMap<(String, String, u16), Resolved>>,
+    outcomes: Mutex<HashMap<String, ([u8; 32], Outcome)>>,
+}
+
+#[derive(Debug)]
+struct Resolved {
+    target: Target,
+    resolution: Resolution,
+    at: Instant,
+}
+
+impl LastGood {
+    pub(in crate::plugin) fn keep_resolution(&self, target: &Target, resolution: &Resolution, at: Instant) {
+        let mut all = self.resolutions.lock();
+        let key = (target.namespace.clone(), target.name.clone(), target.port);
+        if all.len() < KEPT_MAX || all.contains_key(&key) {
+            all.insert(key, Resolved { target: target.clone(), resolution: resolution.clone(), at });
+        }
+    }
+
+    /// The last answer for exactly this target, when it is not too old; good for a short time only, so that the
+    /// plugin is asked again.
+    pub(in crate::plugin) fn resolution(&self, target: &Target, now: Instant) -> Option<Resolution> {
+        let key = (target.namespace.clone(), target.name.clone(), target.port);
+        let all = self.resolutions.lock();
+        let kept = all.get(&key).filter(|kept| kept.target == *target)?;
+        let stale = kept.resolution.stale;
+        if !stale.is_zero() && now.duration_since(kept.at) > stale.max(kept.resolution.fresh) {
+            return None;
+        }
+        Some(Resolution { fresh: RETRY, ..kept.resolution.clone() })
+    }
+
+    pub(in crate::plugin) fn keep_outcome(&self, name: &str, input: &str, outcome: &Outcome) {
+        let mut all = self.outcomes.lock();
+        if all.len() < KEPT_MAX || all.contains_key(name) {
+            all.insert(name.to_owned(), (digest(input), outcome.clone()));
+        }
+    }
+
+    /// The last outcome for exactly this document.
+    pub(in crate::plugin) fn outcome(&self, name: &str, input: &str) -> Option<Outcome> {
+        let all = self.outcomes.lock();
+        all.get(name).filter(|(seen, _)| *seen == digest(input)).map(|(_, outcome)| outcome.clone())
+    }
+}
+
+fn digest(input: &str) -> [u8; 32] {
+    Sha256::digest(input.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::resolver::Endpoint;
+
+    #[test]
+    fn an_answer_serves_until_it_is_stale_and_for_its_target_only() {
+        let kept = LastGood::default();
+        let target = Target { name: "a".to_owned(), ..Target::default() };
+        let resolution = Resolution {
+            endpoints: vec![Endpoint { host: "h".to_owned(), port: 1, weight: 1 }],
+            fresh: Duration::from_secs(1),
+            stale: Duration::from_secs(10),
+        };
+        let start = Instant::now();
+        kept.keep_resolution(&target, &resolution, start);
+        let found = kept.resolution(&target, start + Duration::from_secs(9)).unwrap();
+        assert_eq!((found.endpoints, found.fresh), (resolution.endpoints, RETRY));
+        assert_eq!(kept.resolution(&target, start + Duration::from_secs(11)), None);
+        let changed = Target { external_name: Some("other".to_owned()), ..target };
+        assert_eq!(kept.resolution(&changed, start), None);
+    }
+
+    #[test]
+    fn an_outcome_serves_for_its_document_only() {
+        let kept = LastGood::default();
+        kept.keep_outcome("g", "one", &Outcome::Keep);
+        assert_eq!(kept.outcome("g", "one"), Some(Outcome::Keep));
+        assert_eq!(kept.outcome("g", "two"), None);
+    }
+}

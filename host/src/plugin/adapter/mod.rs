@@ -1,0 +1,12 @@
+//! Components as decisions: adapters, the checks on what they answer, and what stands in for an answer.
+
+pub(super) mod adapters;
+pub(super) mod complaint;
+pub(super) mod component_checker;
+pub(super) mod component_resolver;
+pub(super) mod component_transformer;
+pub(super) mod discovery_answer;
+pub(super) mod health_answer;
+pub(super) mod health_memory;
+pub(super) mod last_good;
+pub(super) mod resolver_answer;

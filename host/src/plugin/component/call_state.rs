@@ -1,0 +1,146 @@
+//! What belongs to one call: limits that are left, and what its host functions may use.
+
+use crate::plugin::component::budget::Budget;
+use crate::plugin::component::engine;
+use crate::plugin::component::ticker::TICK;
+use crate::plugin::offer::dns::Dns;
+use crate::plugin::offer::http_client::HttpClient;
+use crate::plugin::offer::log_gate::LogGate;
+use crate::plugin::offer::probe_gate::ProbeGate;
+use crate::plugin::source::manifest::Manifest;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wasmtime::{ResourceLimiter, UpdateDeadline};
+
+/// A plugin as its host functions see it: the same for all calls of one generation.
+#[derive(Debug)]
+pub(in crate::plugin) struct Profile {
+    /// The plugin's name.
+    pub name: String,
+    /// Which generation this is.
+    pub generation: u64,
+    /// Settings, grants and limits.
+    pub manifest: Manifest,
+    /// How much it may still log.
+    pub log: LogGate,
+}
+
+/// What host functions reach the world with: one for all plugins.
+#[derive(Debug)]
+pub(in crate::plugin) struct Outside {
+    /// Name resolution.
+    pub dns: Dns,
+    /// HTTP.
+    pub http: HttpClient,
+}
+
+/// The state of one call.
+#[derive(Debug)]
+pub(in crate::plugin) struct CallState {
+    pub profile: Arc<Profile>,
+    pub outside: Arc<Outside>,
+    /// Leads probes to whoever asked for the judgement; only in calls of a health checker.
+    pub probes: Option<ProbeGate>,
+    pub meter: Meter,
+    pub started: Instant,
+    pub wall: Duration,
+    pub lines: u32,
+    pub lookups: u32,
+    pub requests: u32,
+}
+
+impl CallState {
+    pub(in crate::plugin) fn new(
+        profile: Arc<Profile>,
+        outside: Arc<Outside>,
+        probes: Option<ProbeGate>,
+        budget: &Budget,
+    ) -> Self {
+        let meter = Meter::new(budget);
+        let (started, wall) = (Instant::now(), budget.wall);
+        Self { profile, outside, probes, meter, started, wall, lines: 0, lookups: 0, requests: 0 }
+    }
+
+    /// How much of the call's time is left.
+    pub(in crate::plugin) fn remaining(&self) -> Duration {
+        self.wall.saturating_sub(self.started.elapsed())
+    }
+
+    /// A time limit for a host function: its own, what the guest asks for, and what is left.
+    pub(in crate::plugin) fn time_limit(&self, own: Duration, asked_ms: Option<u32>) -> Duration {
+        let asked = asked_ms.map_or(own, |ms| Duration::from_millis(u64::from(ms)));
+        own.min(asked).min(self.remaining())
+    }
+}
+
+/// Measures what a guest uses up and remembers which limit it ran into.
+#[derive(Debug)]
+pub(in crate::plugin) struct Meter {
+    memory_max: usize,
+    memory_used: usize,
+    pub memory_exceeded: bool,
+    ticks_left: u128,
+    pub cpu_exceeded: bool,
+}
+
+impl Meter {
+    fn new(budget: &Budget) -> Self {
+        let ticks_left = (budget.cpu.as_millis() / TICK.as_millis()).max(1);
+        Self {
+            memory_max: budget.memory,
+            memory_used: 0,
+            memory_exceeded: false,
+            ticks_left,
+            cpu_exceeded: false,
+        }
+    }
+
+    /// Called by the engine when the guest computed for a tick. A wait in a host function costs one tick at most.
+    pub(in crate::plugin) fn on_tick(&mut self) -> UpdateDeadline {
+        if self.ticks_left == 0 {
+            self.cpu_exceeded = true;
+            return UpdateDeadline::Interrupt;
+        }
+        self.ticks_left -= 1;
+        UpdateDeadline::Yield(1)
+    }
+}
+
+impl ResourceLimiter for Meter {
+    // A component may have several memories, so the limit holds for their sum.
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let used = self.memory_used.saturating_add(desired.saturating_sub(current));
+        if used > self.memory_max || maximum.is_some_and(|maximum| desired > maximum) {
+            self.memory_exceeded = true;
+            wasmtime::bail!("memory limit of {} bytes", self.memory_max);
+        }
+        self.memory_used = used;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= 20_000 && maximum.is_none_or(|maximum| desired <= maximum))
+    }
+
+    fn instances(&self) -> usize {
+        64
+    }
+
+    fn tables(&self) -> usize {
+        engine::TABLES as usize
+    }
+
+    fn memories(&self) -> usize {
+        engine::MEMORIES as usize
+    }
+}

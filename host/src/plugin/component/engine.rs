@@ -1,0 +1,67 @@
+//! The one wasmtime engine of the process.
+
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, ModuleVersionStrategy, OptLevel};
+use wasmtime::{PoolingAllocationConfig, WasmBacktraceDetails};
+
+/// Instances that may be alive at once; the call limits stay below it.
+const INSTANCES: u32 = 64;
+/// Core instances, memories and tables of one component. Python guests need 38 core instances, QuickJS 3 memories.
+const CORE_INSTANCES: u32 = 48;
+pub(in crate::plugin) const MEMORIES: u32 = 4;
+pub(in crate::plugin) const TABLES: u32 = 16;
+/// Upper bound of one linear memory, whatever a manifest asks for.
+pub(in crate::plugin) const MAX_MEMORY: usize = 64 << 20;
+
+/// Builds the engine: pooling where the address space allows it, else on demand.
+///
+/// # Errors
+/// When the machine can have neither.
+pub(in crate::plugin) fn build() -> wasmtime::Result<Engine> {
+    let mut config = settings()?;
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    match Engine::new(&config) {
+        Ok(engine) => Ok(engine),
+        Err(error) => {
+            tracing::warn!(
+                cause = format!("{error:#}"),
+                "plugins: no address space for a pool of instances; calls will be slower"
+            );
+            Engine::new(&settings()?)
+        }
+    }
+}
+
+fn settings() -> wasmtime::Result<Config> {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .consume_fuel(false)
+        .concurrency_support(false)
+        .max_wasm_stack(512 << 10)
+        .async_stack_size(1 << 20)
+        .cranelift_nan_canonicalization(true)
+        .cranelift_opt_level(OptLevel::Speed)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .parallel_compilation(false)
+        .memory_init_cow(true);
+    // The default compares the major version only, and a patch may mend the code generator.
+    config.module_version(ModuleVersionStrategy::Custom(format!("umbel-{}", env!("CARGO_PKG_VERSION"))))?;
+    Ok(config)
+}
+
+fn pool() -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(INSTANCES)
+        .total_core_instances(INSTANCES * CORE_INSTANCES)
+        .total_memories(INSTANCES * MEMORIES)
+        .total_tables(INSTANCES * TABLES)
+        .total_stacks(INSTANCES)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_memories_per_component(MEMORIES)
+        .max_tables_per_component(TABLES)
+        .max_memory_size(MAX_MEMORY)
+        .max_unused_warm_slots(16);
+    // With pagemap_scan only pages that were touched are cleared, so keeping them resident is cheap.
+    pool.pagemap_scan(Enabled::Auto).linear_memory_keep_resident(1 << 20);
+    pool
+}

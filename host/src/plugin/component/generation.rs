@@ -1,0 +1,67 @@
+//! A component that is ready to be called.
+
+use crate::plugin::breaker::Breaker;
+use crate::plugin::component::bindings::{discovery, health, lifecycle, resolver};
+use crate::plugin::component::budget::{Budget, Facet};
+use crate::plugin::component::call_state::{CallState, Profile};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use tokio::sync::Semaphore;
+
+/// One loaded component with its manifest. Never changed; a new file makes a new generation, and calls in flight
+/// keep the old one alive.
+pub(in crate::plugin) struct Generation {
+    /// What its host functions see.
+    pub profile: Arc<Profile>,
+    /// SHA-256 of the component, in hexadecimal.
+    pub digest: String,
+    /// What it can be asked.
+    pub facets: Facets,
+    /// Places for calls at once.
+    pub places: Arc<Semaphore>,
+    /// Calls that wait for a place.
+    pub waiting: AtomicUsize,
+    /// Name, version and summary that it states.
+    pub description: String,
+    /// The decisions that it implements.
+    pub interfaces: Vec<String>,
+    /// Counts faults in a row.
+    pub breaker: Breaker,
+}
+
+/// The exports of a component, looked up once.
+#[derive(Clone)]
+pub(in crate::plugin) struct Facets {
+    pub lifecycle: lifecycle::PartPre<CallState>,
+    pub resolver: Option<resolver::PartPre<CallState>>,
+    pub health: Option<health::PartPre<CallState>>,
+    pub discovery: Option<discovery::PartPre<CallState>>,
+}
+
+impl Generation {
+    /// Whether it implements the decision.
+    pub(in crate::plugin) fn has(&self, facet: Facet) -> bool {
+        match facet {
+            Facet::Lifecycle => true,
+            Facet::Resolver => self.facets.resolver.is_some(),
+            Facet::Health => self.facets.health.is_some(),
+            Facet::Discovery => self.facets.discovery.is_some(),
+        }
+    }
+
+    /// The limits of a call.
+    pub(in crate::plugin) fn budget(&self, facet: Facet) -> Budget {
+        facet.budget(&self.profile.manifest.spec.limits)
+    }
+
+    /// The settings as JSON text.
+    pub(in crate::plugin) fn settings(&self) -> String {
+        self.profile.manifest.settings.clone()
+    }
+}
+
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Generation").field("profile", &self.profile).finish_non_exhaustive()
+    }
+}

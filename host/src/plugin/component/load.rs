@@ -1,0 +1,179 @@
+//! From files to a generation: gate, compile, identify, link, describe, validate.
+
+use super::bindings;
+use crate::plugin::breaker::Breaker;
+use crate::plugin::component::bindings::lifecycle;
+use crate::plugin::component::budget::Facet;
+use crate::plugin::component::call_state::{CallState, Profile};
+use crate::plugin::component::fault::LoadFault;
+use crate::plugin::component::generation::{Facets, Generation};
+use crate::plugin::component::interfaces::{self, Found};
+use crate::plugin::component::runner::Runner;
+use crate::plugin::offer::log_gate::{LogGate, tame};
+use crate::plugin::source::files::Source;
+use crate::plugin::source::manifest::Manifest;
+use crate::plugin::status::Reason;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use tokio::sync::Semaphore;
+use wasmtime::component::{Component, InstancePre, Linker};
+
+/// Calls at once where the manifest says nothing. Health checks mostly wait, so many may run.
+const CONCURRENCY: usize = 8;
+const CONCURRENCY_HEALTH: usize = 16;
+
+/// Loads one component on the calling thread, which should be one that nobody waits for: compiling computes for
+/// a while. `siblings` are the generations that serve now; the code of one is taken when its component is the same.
+///
+/// # Errors
+/// With the reason code of the step that failed.
+pub(in crate::plugin) fn load(
+    runner: &Arc<Runner>,
+    linker: &Linker<CallState>,
+    source: &Source,
+    number: u64,
+    siblings: &[Arc<Generation>],
+) -> Result<Arc<Generation>, LoadFault> {
+    let manifest = source.read_manifest()?;
+    let bytes = source.read_component()?;
+    let digest = hex(&Sha256::digest(&bytes));
+    if let Some(pinned) = manifest.digest.as_ref().filter(|pinned| **pinned != digest) {
+        return Err(LoadFault::new(
+            Reason::DigestMismatch,
+            format!("the component has sha256:{digest}, but the manifest pins sha256:{pinned}"),
+        ));
+    }
+    let (facets, interfaces) = match siblings.iter().find(|sibling| sibling.digest == digest) {
+        Some(sibling) => (sibling.facets.clone(), sibling.interfaces.clone()),
+        None => build_facets(runner, linker, &bytes)?,
+    };
+    let calls = if facets.health.is_some() { CONCURRENCY_HEALTH } else { CONCURRENCY };
+    let places = manifest.spec.limits.concurrency.unwrap_or(calls);
+    let profile = Profile { name: source.name.clone(), generation: number, manifest, log: LogGate::new() };
+    let mut generation = Generation {
+        profile: Arc::new(profile),
+        digest,
+        facets,
+        places: Arc::new(Semaphore::new(places)),
+        waiting: AtomicUsize::new(0),
+        description: String::new(),
+        interfaces,
+        breaker: Breaker::default(),
+    };
+    let trial = Arc::new(generation);
+    let description = runner.runtime.block_on(interview(runner, &trial))?;
+    generation = Arc::into_inner(trial)
+        .ok_or_else(|| LoadFault::new(Reason::DescribeFailed, "the call of describe did not end"))?;
+    generation.description = description;
+    Ok(Arc::new(generation))
+}
+
+fn build_facets(
+    runner: &Runner,
+    linker: &Linker<CallState>,
+    bytes: &[u8],
+) -> Result<(Facets, Vec<String>), LoadFault> {
+    let component = Component::from_binary(&runner.engine, bytes).map_err(|error| {
+        LoadFault::new(
+            Reason::InvalidWasm,
+            format!("the component is damaged or uses a feature that is off: {error:#}"),
+        )
+    })?;
+    let found = interfaces::inspect(&component, &runner.engine)?;
+    let pre = linker.instantiate_pre(&component).map_err(|error| mismatch(&error))?;
+    Ok((open_facets(&pre, &found).map_err(|error| mismatch(&error))?, found.names))
+}
+
+fn open_facets(pre: &InstancePre<CallState>, found: &Found) -> wasmtime::Result<Facets> {
+    Ok(Facets {
+        lifecycle: lifecycle::PartPre::new(pre.clone())?,
+        resolver: found.resolver.then(|| bindings::resolver::PartPre::new(pre.clone())).transpose()?,
+        health: found.health.then(|| bindings::health::PartPre::new(pre.clone())).transpose()?,
+        discovery: found.discovery.then(|| bindings::discovery::PartPre::new(pre.clone())).transpose()?,
+    })
+}
+
+fn mismatch(error: &wasmtime::Error) -> LoadFault {
+    let text = format!(
+        "its interfaces differ from those of the same name here: {}; build against this gateway's wit/ folder",
+        tame(&format!("{error:#}"))
+    );
+    LoadFault::new(Reason::TypeMismatch, text)
+}
+
+/// Asks the component what it is, whether the settings suit it, and whether its exports have the right types.
+async fn interview(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Result<String, LoadFault> {
+    let failed = |fault: crate::plugin::component::fault::CallFault| {
+        LoadFault::new(Reason::DescribeFailed, format!("its first call {fault}"))
+    };
+    let description = runner
+        .call(generation, Facet::Lifecycle, None, |generation, store| {
+            Box::pin(async move {
+                let part = generation.facets.lifecycle.instantiate_async(&mut *store).await?;
+                part.umbel_lifecycle_lifecycle().call_describe(store).await
+            })
+        })
+        .await
+        .map_err(failed)?;
+    try_exports(runner, generation).await?;
+    let settings = generation.settings();
+    let judged = runner
+        .call(generation, Facet::Lifecycle, None, move |generation, store| {
+            Box::pin(async move {
+                let part = generation.facets.lifecycle.instantiate_async(&mut *store).await?;
+                part.umbel_lifecycle_lifecycle().call_validate(store, &settings).await
+            })
+        })
+        .await
+        .map_err(failed)?;
+    if let Err(problems) = judged {
+        let listed: Vec<String> = problems
+            .iter()
+            .take(16)
+            .map(|problem| format!("spec.settings{}: {}", tame(&problem.path), tame(&problem.message)))
+            .collect();
+        let text = if listed.is_empty() { "refused without a reason".to_owned() } else { listed.join("; ") };
+        return Err(LoadFault::new(Reason::SettingsInvalid, text));
+    }
+    Ok(tame(&format!("{} {}: {}", description.name, description.version, description.summary)))
+}
+
+async fn try_exports(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Result<(), LoadFault> {
+    let tried = runner
+        .call(generation, Facet::Lifecycle, None, |generation, store| {
+            Box::pin(async move {
+                let facets = &generation.facets;
+                let mut problem = None;
+                if let Some(part) = &facets.resolver {
+                    problem = problem.or(part.instantiate_async(&mut *store).await.err());
+                }
+                if let Some(part) = &facets.health {
+                    problem = problem.or(part.instantiate_async(&mut *store).await.err());
+                }
+                if let Some(part) = &facets.discovery {
+                    problem = problem.or(part.instantiate_async(&mut *store).await.err());
+                }
+                Ok(problem)
+            })
+        })
+        .await;
+    match tried {
+        Ok(None) => Ok(()),
+        Ok(Some(error)) => Err(mismatch(&error)),
+        Err(fault) => Err(LoadFault::new(Reason::DescribeFailed, format!("its first call {fault}"))),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Source {
+    fn read_manifest(&self) -> Result<Manifest, LoadFault> {
+        let Some(text) = self.read_manifest_text()? else { return Ok(Manifest::absent()) };
+        Manifest::parse(&self.name, &text).map_err(|cause| {
+            LoadFault::new(Reason::ManifestInvalid, format!("{}: {cause}", self.yaml.display()))
+        })
+    }
+}

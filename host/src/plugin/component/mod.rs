@@ -1,0 +1,12 @@
+//! Components: the engine, how they are loaded, judged and called within budgets.
+
+pub(super) mod bindings;
+pub(super) mod budget;
+pub(super) mod call_state;
+pub(super) mod engine;
+pub(super) mod fault;
+pub(super) mod generation;
+pub(super) mod interfaces;
+pub(super) mod load;
+pub(super) mod runner;
+pub(super) mod ticker;

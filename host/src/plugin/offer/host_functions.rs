@@ -1,0 +1,273 @@
+//! What plugins may import: the `umbel:host` interfaces, with their limits.
+
+use crate::decision::health::{ProbeFault, ProbeRequest};
+use crate::plugin::component::bindings::offered::umbel::host::{clock, dns, http, log, probe};
+use crate::plugin::component::call_state::CallState;
+use crate::plugin::offer::address::{self, Use};
+use crate::plugin::offer::dns::DnsFault;
+use crate::plugin::offer::http_client::{HttpFault, Outgoing, is_reserved};
+use crate::plugin::offer::log_gate::{Admission, line};
+use hickory_resolver::proto::rr::RecordType;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use wasmtime::component::{HasSelf, Linker};
+
+const LINES_PER_CALL: u32 = 64;
+const LOOKUPS_PER_CALL: u32 = 16;
+const REQUESTS_PER_CALL: u32 = 8;
+const PROBES_PER_CALL: u32 = 32;
+const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
+const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+const PROBE_BODY_MAX: usize = 64 << 10;
+
+/// Offers all of it; which plugin may import what is checked before linking.
+///
+/// # Errors
+/// When the bindings contradict themselves.
+pub(in crate::plugin) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    log::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+    clock::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+    dns::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+    http::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+    probe::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)
+}
+
+impl log::Host for CallState {
+    async fn write(
+        &mut self,
+        level: log::Level,
+        message: String,
+        fields: Vec<(String, String)>,
+    ) -> wasmtime::Result<()> {
+        self.lines += 1;
+        if self.lines > LINES_PER_CALL {
+            return Ok(());
+        }
+        let Admission::Write(dropped) = self.profile.log.admit(Instant::now()) else { return Ok(()) };
+        let (plugin, generation) = (self.profile.name.as_str(), self.profile.generation);
+        if dropped > 0 {
+            tracing::warn!(plugin, dropped, "the plugin logs too much; lines were dropped");
+        }
+        let text = line(&message, &fields);
+        match level {
+            log::Level::Trace => tracing::trace!(plugin, generation, "{text}"),
+            log::Level::Debug => tracing::debug!(plugin, generation, "{text}"),
+            log::Level::Info => tracing::info!(plugin, generation, "{text}"),
+            log::Level::Warn => tracing::warn!(plugin, generation, "{text}"),
+            log::Level::Error => tracing::error!(plugin, generation, "{text}"),
+        }
+        Ok(())
+    }
+}
+
+impl clock::Host for CallState {
+    async fn wall_ms(&mut self) -> wasmtime::Result<u64> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    async fn monotonic_us(&mut self) -> wasmtime::Result<u64> {
+        Ok(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    async fn remaining_ms(&mut self) -> wasmtime::Result<u32> {
+        Ok(u32::try_from(self.remaining().as_millis()).unwrap_or(u32::MAX))
+    }
+}
+
+impl CallState {
+    fn admit_lookup(&mut self, name: &str) -> Result<(), dns::Fault> {
+        self.lookups += 1;
+        if self.lookups > LOOKUPS_PER_CALL {
+            return Err(dns::Fault::Denied(format!("a call may look up {LOOKUPS_PER_CALL} names")));
+        }
+        if self.profile.manifest.spec.grants.dns.iter().any(|pattern| pattern.matches(name)) {
+            return Ok(());
+        }
+        Err(dns::Fault::Denied(format!("{name:?} is not granted; add it to spec.grants.dns of the manifest")))
+    }
+}
+
+impl dns::Host for CallState {
+    async fn addresses(
+        &mut self,
+        name: String,
+        family: dns::Family,
+    ) -> wasmtime::Result<Result<Vec<dns::Address>, dns::Fault>> {
+        if let Err(fault) = self.admit_lookup(&name) {
+            return Ok(Err(fault));
+        }
+        let kinds: &[RecordType] = match family {
+            dns::Family::Any => &[RecordType::A, RecordType::AAAA],
+            dns::Family::V4 => &[RecordType::A],
+            dns::Family::V6 => &[RecordType::AAAA],
+        };
+        let limit = self.time_limit(LOOKUP_LIMIT, None);
+        let found = self.outside.dns.addresses(&name, kinds, limit).await;
+        let granted = &self.profile.manifest.spec.grants.addresses;
+        Ok(found.map_err(dns_fault).and_then(|found| {
+            let all = found.len();
+            let allowed: Vec<_> = found
+                .into_iter()
+                .filter(|(ip, _)| address::refusal(*ip, Use::Backend, granted).is_none())
+                .map(|(ip, ttl)| dns::Address { ip: ip.to_string(), ttl_ms: millis(ttl) })
+                .collect();
+            if allowed.is_empty() && all > 0 {
+                return Err(dns::Fault::Denied(format!(
+                    "{name:?} has only addresses that the address policy refuses; see spec.grants.addresses"
+                )));
+            }
+            Ok(allowed)
+        }))
+    }
+
+    async fn services(&mut self, name: String) -> wasmtime::Result<Result<Vec<dns::Service>, dns::Fault>> {
+        if let Err(fault) = self.admit_lookup(&name) {
+            return Ok(Err(fault));
+        }
+        let limit = self.time_limit(LOOKUP_LIMIT, None);
+        let found = self.outside.dns.services(&name, limit).await;
+        Ok(found.map_err(dns_fault).map(|found| {
+            let service = |record: crate::plugin::offer::dns::ServiceRecord| dns::Service {
+                target: record.target,
+                port: record.port,
+                priority: record.priority,
+                weight: record.weight,
+                ttl_ms: millis(record.ttl),
+            };
+            found.into_iter().map(service).collect()
+        }))
+    }
+}
+
+fn dns_fault(fault: DnsFault) -> dns::Fault {
+    match fault {
+        DnsFault::NoSuchName => dns::Fault::NoSuchName,
+        DnsFault::NoData => dns::Fault::NoData,
+        DnsFault::TimedOut => dns::Fault::TimedOut,
+        DnsFault::Failed(cause) => dns::Fault::Failed(cause),
+    }
+}
+
+impl http::Host for CallState {
+    async fn send(
+        &mut self,
+        request: http::Request,
+    ) -> wasmtime::Result<Result<http::Response, http::Fault>> {
+        self.requests += 1;
+        if self.requests > REQUESTS_PER_CALL {
+            return Ok(Err(http::Fault::Budget));
+        }
+        let spec = &self.profile.manifest.spec;
+        let secret = match request.credential.as_deref().map(|name| (name, spec.secrets.get(name))) {
+            None => None,
+            Some((_, Some(secret))) => Some(secret),
+            Some((name, None)) => {
+                let text = format!("secret {name:?} is not in spec.secrets of the manifest");
+                return Ok(Err(http::Fault::Denied(text)));
+            }
+        };
+        let limit = self.time_limit(REQUEST_LIMIT, request.timeout_ms);
+        let outgoing = Outgoing {
+            method: request.method,
+            url: request.url,
+            headers: request.headers,
+            body: request.body.unwrap_or_default(),
+        };
+        let sent = self.outside.http.send(outgoing, secret, &spec.grants, &self.outside.dns);
+        let Ok(answer) = tokio::time::timeout(limit, sent).await else {
+            return Ok(Err(http::Fault::TimedOut(format!("no answer within {} ms", limit.as_millis()))));
+        };
+        Ok(answer.map_err(http_fault).map(|answer| http::Response {
+            status: answer.status,
+            headers: answer.headers,
+            body: answer.body.into(),
+            truncated: answer.truncated,
+            extra: Vec::new(),
+        }))
+    }
+}
+
+fn http_fault(fault: HttpFault) -> http::Fault {
+    match fault {
+        HttpFault::Denied(text) => http::Fault::Denied(text),
+        HttpFault::Connect(text) => http::Fault::Connect(text),
+        HttpFault::Tls(text) => http::Fault::Tls(text),
+        HttpFault::Protocol(text) => http::Fault::Protocol(text),
+    }
+}
+
+impl probe::Host for CallState {
+    async fn send(
+        &mut self,
+        request: probe::Request,
+    ) -> wasmtime::Result<Result<probe::Response, probe::Fault>> {
+        let limit = self.time_limit(PROBE_LIMIT, request.timeout_ms);
+        let Some(gate) = self.probes.as_mut() else {
+            return Ok(Err(probe::Fault::Denied("probes belong to health checks".to_owned())));
+        };
+        gate.sent += 1;
+        if gate.sent > PROBES_PER_CALL {
+            return Ok(Err(probe::Fault::Budget));
+        }
+        let request = match checked(request, gate.endpoints, limit) {
+            Ok(request) => request,
+            Err(text) => return Ok(Err(probe::Fault::Denied(text))),
+        };
+        Ok(match gate.send(request).await {
+            None => Err(probe::Fault::Other("nobody waits for this judgement any more".to_owned())),
+            Some(Err(fault)) => Err(probe_fault(fault)),
+            Some(Ok(response)) => Ok(probe::Response {
+                status: response.status,
+                headers: response.headers,
+                body: response.body.into(),
+                truncated: response.truncated,
+                first_byte_us: u32::try_from(response.first_byte.as_micros()).unwrap_or(u32::MAX),
+                extra: Vec::new(),
+            }),
+        })
+    }
+}
+
+fn checked(request: probe::Request, endpoints: usize, limit: Duration) -> Result<ProbeRequest, String> {
+    let method = match request.method.as_str() {
+        "GET" => ::http::Method::GET,
+        "HEAD" => ::http::Method::HEAD,
+        other => return Err(format!("method {other:?} may not be sent; use GET or HEAD")),
+    };
+    let endpoint = usize::try_from(request.endpoint).unwrap_or(usize::MAX);
+    if endpoint >= endpoints {
+        return Err(format!("endpoint {} does not exist; the subject has {endpoints}", request.endpoint));
+    }
+    if !request.path.starts_with('/') || request.path.parse::<::http::uri::PathAndQuery>().is_err() {
+        return Err(format!("path {:?} is none; it must start with / and hold no spaces", request.path));
+    }
+    if let Some((name, _)) = request.headers.iter().find(|(name, _)| {
+        is_reserved(name) || name.eq_ignore_ascii_case("authorization") || name.eq_ignore_ascii_case("cookie")
+    }) {
+        return Err(format!("header {name:?} may not be set by a plugin"));
+    }
+    let asked = request.body_max.and_then(|max| usize::try_from(max).ok()).unwrap_or(PROBE_BODY_MAX);
+    Ok(ProbeRequest {
+        endpoint,
+        method,
+        path: request.path,
+        headers: request.headers,
+        timeout: limit,
+        body_max: asked.min(PROBE_BODY_MAX),
+    })
+}
+
+fn probe_fault(fault: ProbeFault) -> probe::Fault {
+    match fault {
+        ProbeFault::Refused(text) => probe::Fault::Denied(text),
+        ProbeFault::TimedOut(text) => probe::Fault::TimedOut(text),
+        ProbeFault::Connect(text) => probe::Fault::Connect(text),
+        ProbeFault::Tls(text) => probe::Fault::Tls(text),
+        ProbeFault::Protocol(text) => probe::Fault::Protocol(text),
+    }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,326 @@
+//! HTTP for plugins: only where the manifest allows it, pinned to an address that the policy allows.
+
+use crate::plugin::offer::address::{self, Use};
+use crate::plugin::offer::dns::{Dns, DnsFault};
+use crate::plugin::source::manifest::{Grants, Secret};
+use bytes::{Bytes, BytesMut};
+use hickory_resolver::proto::rr::RecordType;
+use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use url::{Host, Url};
+
+/// Bytes of body, each way.
+pub(in crate::plugin) const BODY_MAX: usize = 256 << 10;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::plugin) enum HttpFault {
+    /// The manifest does not allow it, or nobody may do it.
+    Denied(String),
+    /// No connection.
+    Connect(String),
+    /// No TLS session.
+    Tls(String),
+    /// No HTTP answer.
+    Protocol(String),
+}
+
+/// What a plugin wants to send, checked in form only.
+#[derive(Clone, Debug)]
+pub(in crate::plugin) struct Outgoing {
+    pub method: String,
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub(in crate::plugin) struct Incoming {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
+    pub truncated: bool,
+}
+
+/// Sends requests of plugins. Keeps no connections: plugins ask rarely.
+#[derive(Debug, Default)]
+pub(in crate::plugin) struct HttpClient {
+    system: OnceLock<Arc<rustls::ClientConfig>>,
+}
+
+impl HttpClient {
+    /// Sends one request; the caller limits the time.
+    pub(in crate::plugin) async fn send(
+        &self,
+        outgoing: Outgoing,
+        secret: Option<&Secret>,
+        grants: &Grants,
+        dns: &Dns,
+    ) -> Result<Incoming, HttpFault> {
+        let url = granted(&outgoing.url, &grants.http)?;
+        let request = build(&url, outgoing, secret).await?;
+        let socket = TcpStream::connect(pick_address(&url, grants, dns).await?)
+            .await
+            .map_err(|error| HttpFault::Connect(error.to_string()))?;
+        if url.scheme() == "http" {
+            return exchange(socket, request).await;
+        }
+        let name = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(name).map_err(|error| HttpFault::Tls(error.to_string()))?;
+        let tls = tokio_rustls::TlsConnector::from(self.tls(grants.ca_file.as_deref()).await?);
+        let stream = tls.connect(name, socket).await.map_err(|error| HttpFault::Tls(error.to_string()))?;
+        exchange(stream, request).await
+    }
+
+    async fn tls(&self, ca_file: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, HttpFault> {
+        let Some(path) = ca_file else {
+            return match self.system.get() {
+                Some(config) => Ok(Arc::clone(config)),
+                None => {
+                    let mut roots = RootCertStore::empty();
+                    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                    let config = client_config(roots)?;
+                    Ok(Arc::clone(self.system.get_or_init(|| config)))
+                }
+            };
+        };
+        let unusable =
+            |cause: String| HttpFault::Tls(format!("spec.grants.caFile {}: {cause}", path.display()));
+        let pem = tokio::fs::read(path).await.map_err(|error| unusable(error.to_string()))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+            roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(unusable("holds no certificate".to_owned()));
+        }
+        client_config(roots)
+    }
+}
+
+fn client_config(roots: RootCertStore) -> Result<Arc<rustls::ClientConfig>, HttpFault> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| HttpFault::Tls(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// The URL, when a grant covers it.
+fn granted(url: &str, grants: &[String]) -> Result<Url, HttpFault> {
+    let parsed = Url::parse(url).map_err(|error| HttpFault::Denied(format!("{url:?} is no URL: {error}")))?;
+    if !matches!(parsed.scheme(), "http" | "https")
+        || !parsed.username().is_empty()
+        || parsed.password().is_some()
+    {
+        return Err(HttpFault::Denied(format!("{url:?}: only http and https without user and password")));
+    }
+    let covers = |grant: &String| Url::parse(grant).is_ok_and(|grant| covers(&grant, &parsed));
+    if grants.iter().any(covers) {
+        return Ok(parsed);
+    }
+    let origin = parsed.origin().ascii_serialization();
+    Err(HttpFault::Denied(format!(
+        "{origin} is not granted; add {origin}/ to spec.grants.http of the manifest"
+    )))
+}
+
+fn covers(grant: &Url, url: &Url) -> bool {
+    let same_place = grant.scheme() == url.scheme()
+        && grant.host() == url.host()
+        && grant.port_or_known_default() == url.port_or_known_default();
+    let (prefix, path) = (grant.path(), url.path());
+    let below = path
+        .strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/'));
+    same_place && below
+}
+
+/// The address to connect to: resolved once and checked, so that the name cannot lead elsewhere afterwards.
+async fn pick_address(url: &Url, grants: &Grants, dns: &Dns) -> Result<SocketAddr, HttpFault> {
+    let port = url.port_or_known_default().unwrap_or(443);
+    let addresses: Vec<IpAddr> = match url.host() {
+        Some(Host::Ipv4(v4)) => vec![IpAddr::V4(v4)],
+        Some(Host::Ipv6(v6)) => vec![IpAddr::V6(v6)],
+        Some(Host::Domain(name)) => {
+            let kinds = [RecordType::A, RecordType::AAAA];
+            let found = dns.addresses(name, &kinds, std::time::Duration::from_secs(5)).await;
+            found.map_err(|fault| lookup_fault(name, &fault))?.into_iter().map(|(ip, _)| ip).collect()
+        }
+        None => return Err(HttpFault::Denied(format!("{url} names no host"))),
+    };
+    let mut refused = None;
+    for ip in addresses {
+        match address::refusal(ip, Use::Http, &grants.addresses) {
+            None => return Ok(SocketAddr::new(ip, port)),
+            Some(why) => refused = Some((ip, why)),
+        }
+    }
+    let (ip, why) = refused.ok_or_else(|| HttpFault::Connect(format!("{url} has no address")))?;
+    Err(HttpFault::Denied(format!(
+        "{ip} is {why}; loopback and private ranges can be opened with spec.grants.addresses of the manifest"
+    )))
+}
+
+fn lookup_fault(name: &str, fault: &DnsFault) -> HttpFault {
+    HttpFault::Connect(match fault {
+        DnsFault::NoSuchName => format!("lookup {name}: no such name"),
+        DnsFault::NoData => format!("lookup {name}: no address"),
+        DnsFault::TimedOut => format!("lookup {name}: timed out"),
+        DnsFault::Failed(cause) => format!("lookup {name}: {cause}"),
+    })
+}
+
+async fn build(
+    url: &Url,
+    outgoing: Outgoing,
+    secret: Option<&Secret>,
+) -> Result<Request<Full<Bytes>>, HttpFault> {
+    let denied = |text: String| HttpFault::Denied(text);
+    if outgoing.body.len() > BODY_MAX {
+        return Err(denied(format!("the body has more than {BODY_MAX} bytes")));
+    }
+    let method = Method::from_bytes(outgoing.method.as_bytes())
+        .ok()
+        .filter(|method| *method != Method::CONNECT)
+        .ok_or_else(|| denied(format!("method {:?} may not be sent", outgoing.method)))?;
+    let mut target = url.path().to_owned();
+    if let Some(query) = url.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    let mut request = Request::new(Full::new(Bytes::from(outgoing.body)));
+    *request.method_mut() = method;
+    *request.uri_mut() = target.parse().map_err(|_| denied(format!("{url} cannot be sent")))?;
+    let host = match url.port() {
+        Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
+        None => url.host_str().unwrap_or_default().to_owned(),
+    };
+    insert(&mut request, "host", &host)?;
+    for (name, value) in &outgoing.headers {
+        if is_reserved(name) {
+            return Err(denied(format!("header {name:?} may not be set by a plugin")));
+        }
+        insert(&mut request, name, value)?;
+    }
+    if let Some(secret) = secret {
+        let text = tokio::fs::read_to_string(&secret.file)
+            .await
+            .map_err(|error| denied(format!("secret {}: {error}", secret.file.display())))?;
+        insert(&mut request, &secret.header, &format!("{}{}", secret.prefix, text.trim_end()))?;
+    }
+    Ok(request)
+}
+
+fn insert(request: &mut Request<Full<Bytes>>, name: &str, value: &str) -> Result<(), HttpFault> {
+    let refused = || HttpFault::Denied(format!("header {name:?} is no valid header"));
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;
+    let value = HeaderValue::from_str(value).map_err(|_| refused())?;
+    request.headers_mut().append(name, value);
+    Ok(())
+}
+
+/// Headers that belong to the host: framing, connection, and identity.
+pub(in crate::plugin) fn is_reserved(name: &str) -> bool {
+    const NAMES: [&str; 11] = [
+        "host",
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+    ];
+    // Many servers take one for the other.
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    NAMES.contains(&name.as_str()) || name.starts_with("x-remote-") || name.starts_with("x-forwarded-")
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Incoming, HttpFault>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let protocol = |error: hyper::Error| HttpFault::Protocol(error.to_string());
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(protocol)?;
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(protocol)?;
+        receive(response).await
+    };
+    // The connection is driven here and dropped with the answer: it outlives no call.
+    let mut connection = std::pin::pin!(connection);
+    let mut exchange = std::pin::pin!(exchange);
+    tokio::select! {
+        biased;
+        answer = &mut exchange => answer,
+        _ = &mut connection => exchange.await,
+    }
+}
+
+async fn receive(response: Response<hyper::body::Incoming>) -> Result<Incoming, HttpFault> {
+    let (parts, mut body) = response.into_parts();
+    let headers = parts
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    let (mut kept, mut truncated) = (BytesMut::new(), false);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| HttpFault::Protocol(error.to_string()))?;
+        let Some(data) = frame.data_ref() else { continue };
+        let room = BODY_MAX - kept.len();
+        kept.extend_from_slice(data.get(..room).unwrap_or(data));
+        if data.len() > room {
+            truncated = true;
+            break;
+        }
+    }
+    Ok(Incoming { status: parts.status.as_u16(), headers, body: kept.freeze(), truncated })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_covers_its_origin_and_what_lies_below_its_path() {
+        for (grant, url, wanted) in [
+            ("https://c.internal:8501/v1/", "https://c.internal:8501/v1/x?y=1", true),
+            ("https://c.internal:8501/v1", "https://c.internal:8501/v1/x", true),
+            ("https://c.internal:8501/v1", "https://c.internal:8501/v10", false),
+            ("https://c.internal:8501/v1/", "https://c.internal:8501/v1/../admin", false),
+            ("https://c.internal:8501/v1/", "https://c.internal:8501/v1/%2e%2e/admin", false),
+            ("https://c.internal:8501/", "http://c.internal:8501/", false),
+            ("https://c.internal/", "https://c.internal:443/a", true),
+            ("https://c.internal/", "https://c.internal.evil.test/", false),
+        ] {
+            assert_eq!(granted(url, &[grant.to_owned()]).is_ok(), wanted, "{grant} {url}");
+        }
+        assert!(granted("https://u:p@c.internal/", &["https://c.internal/".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_add() {
+        let HttpFault::Denied(text) = granted("https://c.internal:8501/x", &[]).unwrap_err() else {
+            panic!("another fault");
+        };
+        assert!(text.contains("add https://c.internal:8501/ to spec.grants.http"), "{text}");
+    }
+}

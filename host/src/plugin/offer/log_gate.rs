@@ -1,0 +1,133 @@
+//! Lines that a plugin writes to the log: short, harmless, and not too many.
+
+use parking_lot::Mutex;
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+/// Lines of one plugin per second.
+const LINES_PER_SECOND: u32 = 200;
+/// Bytes of one line.
+const LINE_MAX: usize = 1024;
+/// Fields of one line.
+const FIELDS_MAX: usize = 16;
+
+/// Counts the lines of one plugin.
+#[derive(Debug)]
+pub(in crate::plugin) struct LogGate(Mutex<Window>);
+
+#[derive(Debug)]
+struct Window {
+    began: Instant,
+    lines: u32,
+    dropped: u32,
+}
+
+/// What becomes of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::plugin) enum Admission {
+    /// It is written; so many were dropped before it.
+    Write(u32),
+    /// It is dropped.
+    Drop,
+}
+
+impl LogGate {
+    pub(in crate::plugin) fn new() -> Self {
+        Self(Mutex::new(Window { began: Instant::now(), lines: 0, dropped: 0 }))
+    }
+
+    pub(in crate::plugin) fn admit(&self, now: Instant) -> Admission {
+        let mut window = self.0.lock();
+        if now.duration_since(window.began) >= Duration::from_secs(1) {
+            let dropped = window.dropped;
+            *window = Window { began: now, lines: 1, dropped: 0 };
+            return Admission::Write(dropped);
+        }
+        if window.lines >= LINES_PER_SECOND {
+            window.dropped += 1;
+            return Admission::Drop;
+        }
+        window.lines += 1;
+        Admission::Write(0)
+    }
+}
+
+/// One line from a message and fields, without control characters, cut at 1 KiB.
+pub(in crate::plugin) fn line(message: &str, fields: &[(String, String)]) -> String {
+    let mut out = String::new();
+    push_escaped(&mut out, message);
+    for (key, value) in fields.iter().take(FIELDS_MAX) {
+        out.push(' ');
+        push_escaped(&mut out, key);
+        out.push('=');
+        push_escaped(&mut out, value);
+    }
+    if fields.len() > FIELDS_MAX {
+        // Writing to a string cannot fail.
+        let _: std::fmt::Result = write!(out, " …{} more fields", fields.len() - FIELDS_MAX);
+    }
+    cut(out)
+}
+
+/// A text of a plugin as it may stand in a message: no control characters, at most 1 KiB.
+pub(in crate::plugin) fn tame(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(LINE_MAX));
+    push_escaped(&mut out, text);
+    cut(out)
+}
+
+fn cut(mut line: String) -> String {
+    if line.len() > LINE_MAX {
+        let end = (0..=LINE_MAX).rev().find(|i| line.is_char_boundary(*i)).unwrap_or(0);
+        line.truncate(end);
+        line.push_str("…[cut]");
+    }
+    line
+}
+
+fn push_escaped(out: &mut String, text: &str) {
+    for c in text.chars() {
+        if out.len() > LINE_MAX {
+            return;
+        }
+        // Besides control characters, those that change the direction of text or break lines.
+        let hidden = matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || hidden {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_cannot_forge_another() {
+        let fields = [("k\n".to_owned(), "v\u{1b}[31m".to_owned())];
+        assert_eq!(
+            line("a\nERROR all lost\u{202e}", &fields),
+            "a\\nERROR all lost\\u{202e} k\\n=v\\u{1b}[31m"
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_cut_with_a_mark() {
+        let long = line(&"é".repeat(5_000), &[]);
+        assert!(long.len() < LINE_MAX + 20 && long.ends_with("…[cut]"), "{}", long.len());
+    }
+
+    #[test]
+    fn a_flood_is_dropped_and_counted() {
+        let gate = LogGate::new();
+        let start = Instant::now();
+        for _ in 0..LINES_PER_SECOND {
+            assert_eq!(gate.admit(start), Admission::Write(0));
+        }
+        assert_eq!(gate.admit(start), Admission::Drop);
+        assert_eq!(gate.admit(start), Admission::Drop);
+        assert_eq!(gate.admit(start + Duration::from_secs(2)), Admission::Write(2));
+    }
+}

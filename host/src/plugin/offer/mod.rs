@@ -1,0 +1,8 @@
+//! What guests may import: the `umbel:host` interfaces, their limits and the address policy.
+
+pub(super) mod address;
+pub(super) mod dns;
+pub(super) mod host_functions;
+pub(super) mod http_client;
+pub(super) mod log_gate;
+pub(super) mod probe_gate;

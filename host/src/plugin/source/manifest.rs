@@ -1,0 +1,286 @@
+//! `<name>.yaml` beside a component: settings, grants, limits and bindings.
+
+use crate::plugin::source::pattern::Pattern;
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const API_VERSION: &str = "plugins.umbel.dev/v1alpha1";
+
+/// What an operator says about a plugin. Without a manifest nothing is granted and nothing is bound.
+#[derive(Clone, Debug, Default)]
+pub(in crate::plugin) struct Manifest {
+    /// The SHA-256 that the component must have, in hexadecimal.
+    pub digest: Option<String>,
+    /// The settings as JSON text, `{}` where there are none.
+    pub settings: String,
+    /// What is in the file otherwise.
+    pub spec: Spec,
+}
+
+/// `spec` of the manifest.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(in crate::plugin) struct Spec {
+    digest: Option<String>,
+    settings: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Secrets by the name that `http.credential` uses.
+    pub secrets: BTreeMap<String, Secret>,
+    /// What the plugin may reach.
+    pub grants: Grants,
+    /// Limits other than the usual ones.
+    pub limits: Limits,
+    /// The objects that the plugin decides for without an annotation.
+    pub bindings: Bindings,
+    /// How it takes part in discovery.
+    pub discovery: Discovery,
+}
+
+/// A secret that the host adds to a request of the plugin.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::plugin) struct Secret {
+    /// Where it lies; read for each request, so that it may rotate.
+    pub file: PathBuf,
+    /// The header that carries it.
+    #[serde(default = "authorization")]
+    pub header: String,
+    /// What stands before it.
+    #[serde(default = "bearer")]
+    pub prefix: String,
+}
+
+fn authorization() -> String {
+    "Authorization".to_owned()
+}
+
+fn bearer() -> String {
+    "Bearer ".to_owned()
+}
+
+/// What a plugin may reach; nothing by default.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(in crate::plugin) struct Grants {
+    /// Names that may be looked up, such as `*.consul`.
+    pub dns: Vec<Pattern>,
+    /// URL prefixes that requests may go to, such as `https://consul.internal:8501/v1/`.
+    pub http: Vec<String>,
+    /// A PEM file with the authorities that `https` is verified against; the system's without it.
+    pub ca_file: Option<PathBuf>,
+    /// Loopback and private ranges that are opened.
+    pub addresses: Vec<IpNet>,
+}
+
+/// Limits that replace the usual ones.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(in crate::plugin) struct Limits {
+    /// Time for one call, waiting included; at most 60 s.
+    #[serde(deserialize_with = "duration")]
+    pub wall: Option<Duration>,
+    /// Computing time for one call; at most 10 s.
+    #[serde(deserialize_with = "duration")]
+    pub cpu: Option<Duration>,
+    /// Bytes of memory; at most 64 MiB.
+    #[serde(deserialize_with = "size")]
+    pub memory: Option<usize>,
+    /// Calls at once; 1 to 32.
+    pub concurrency: Option<usize>,
+}
+
+/// The objects that a plugin decides for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(in crate::plugin) struct Bindings {
+    /// `namespace/name` of ExternalNames; `*` stands for any text.
+    pub services: Vec<Pattern>,
+    /// Names of APIServices, such as `*.example.com`.
+    pub api_services: Vec<Pattern>,
+}
+
+/// How a transformer takes part.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(in crate::plugin) struct Discovery {
+    /// Off by default: a file that is dropped in must not change what everybody sees.
+    pub enabled: bool,
+    /// Higher goes first; equal ones go by name.
+    pub priority: i32,
+    /// The groups that it is asked about; all of them by default.
+    pub groups: Vec<Pattern>,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Self { enabled: false, priority: 100, groups: Vec::new() }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    api_version: String,
+    kind: String,
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Spec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    name: Option<String>,
+}
+
+impl Manifest {
+    /// The manifest of a plugin that has no file.
+    pub(in crate::plugin) fn absent() -> Self {
+        Self { settings: "{}".to_owned(), ..Self::default() }
+    }
+
+    /// Reads the text of `<name>.yaml`.
+    ///
+    /// # Errors
+    /// What is wrong, with line and column where YAML knows them.
+    pub(in crate::plugin) fn parse(name: &str, text: &str) -> Result<Self, String> {
+        let File { api_version, kind, metadata, spec } =
+            serde_yaml_ng::from_str(text).map_err(|error| error.to_string())?;
+        if api_version != API_VERSION || kind != "Plugin" {
+            return Err(format!(
+                "apiVersion and kind are {api_version:?} and {kind:?}; write apiVersion: {API_VERSION} and kind: Plugin"
+            ));
+        }
+        if let Some(stated) = metadata.name.filter(|stated| stated != name) {
+            return Err(format!("metadata.name is {stated:?}, but the file names the plugin {name:?}"));
+        }
+        check_limits(&spec.limits)?;
+        let digest = spec.digest.as_deref().map(parse_digest).transpose()?;
+        let settings = serde_json::Value::Object(spec.settings.clone().unwrap_or_default()).to_string();
+        Ok(Self { digest, settings, spec })
+    }
+}
+
+fn check_limits(limits: &Limits) -> Result<(), String> {
+    let too_long = |what: &str, value: Option<Duration>, max: u64| match value {
+        Some(value) if value.is_zero() || value > Duration::from_secs(max) => {
+            Err(format!("spec.limits.{what} must be more than 0 and at most {max}s"))
+        }
+        _ => Ok(()),
+    };
+    too_long("wall", limits.wall, 60)?;
+    too_long("cpu", limits.cpu, 10)?;
+    if limits
+        .memory
+        .is_some_and(|memory| !(1 << 16..=crate::plugin::component::engine::MAX_MEMORY).contains(&memory))
+    {
+        return Err("spec.limits.memory must be from 64KiB to 64MiB".to_owned());
+    }
+    if limits.concurrency.is_some_and(|calls| !(1..=32).contains(&calls)) {
+        return Err("spec.limits.concurrency must be from 1 to 32".to_owned());
+    }
+    Ok(())
+}
+
+fn parse_digest(text: &str) -> Result<String, String> {
+    text.strip_prefix("sha256:")
+        .filter(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+        .map(str::to_ascii_lowercase)
+        .ok_or_else(|| {
+            format!(
+                "spec.digest is {text:?}; write sha256: and 64 hexadecimal digits, as sha256sum prints them"
+            )
+        })
+}
+
+fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(input)?;
+    let parsed = match split_number(&text) {
+        Some((number, "ms")) => Some(Duration::from_millis(number)),
+        Some((number, "s")) => Some(Duration::from_secs(number)),
+        _ => None,
+    };
+    parsed
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no duration such as 500ms or 2s")))
+}
+
+fn size<'de, D: Deserializer<'de>>(input: D) -> Result<Option<usize>, D::Error> {
+    let text = String::deserialize(input)?;
+    let parsed = match split_number(&text) {
+        Some((number, "KiB")) => number.checked_mul(1 << 10),
+        Some((number, "MiB")) => number.checked_mul(1 << 20),
+        _ => None,
+    };
+    let parsed = parsed.and_then(|bytes| usize::try_from(bytes).ok());
+    parsed
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no size such as 512KiB or 32MiB")))
+}
+
+fn split_number(text: &str) -> Option<(u64, &str)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    Some((number.parse().ok()?, unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: &str = "
+apiVersion: plugins.umbel.dev/v1alpha1
+kind: Plugin
+metadata: {name: consul}
+spec:
+  digest: sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789ABCDEF
+  settings: {datacenter: dc1}
+  secrets: {consul-token: {file: /run/secrets/consul}}
+  grants:
+    dns: ['*.consul']
+    http: ['https://consul.internal:8501/v1/']
+    addresses: [10.0.0.0/8]
+  limits: {wall: 1s, cpu: 50ms, memory: 32MiB, concurrency: 4}
+  bindings: {services: [prod/*], apiServices: ['*.example.com']}
+  discovery: {enabled: true, priority: 7, groups: ['*.example.com']}
+";
+
+    #[test]
+    fn a_full_manifest_is_understood() {
+        let manifest = Manifest::parse("consul", FULL).unwrap();
+        assert_eq!(manifest.settings, r#"{"datacenter":"dc1"}"#);
+        assert_eq!(manifest.spec.limits.cpu, Some(Duration::from_millis(50)));
+        assert_eq!(manifest.spec.limits.memory, Some(32 << 20));
+        assert!(manifest.digest.unwrap().ends_with("abcdef"));
+        assert_eq!(manifest.spec.secrets["consul-token"].header, "Authorization");
+        assert!(manifest.spec.bindings.services[0].matches("prod/shop"));
+        assert_eq!(manifest.spec.discovery.priority, 7);
+    }
+
+    #[test]
+    fn every_mistake_is_named() {
+        let head = "apiVersion: plugins.umbel.dev/v1alpha1\nkind: Plugin\n";
+        let cases = [
+            ("kind: Plugin".to_owned(), "missing field `apiVersion`"),
+            ("apiVersion: v1\nkind: Plugin".to_owned(), "write apiVersion: plugins.umbel.dev/v1alpha1"),
+            (format!("{head}metadata: {{name: other}}"), "the file names the plugin \"consul\""),
+            (format!("{head}spec: {{grant: {{}}}}"), "unknown field `grant`"),
+            (format!("{head}spec: {{grants: {{addresses: [10.0.0.0/99]}}}}"), "line 3"),
+            (format!("{head}spec: {{limits: {{wall: 1h}}}}"), "is no duration"),
+            (format!("{head}spec: {{limits: {{wall: 90s}}}}"), "at most 60s"),
+            (format!("{head}spec: {{limits: {{memory: 1MB}}}}"), "is no size"),
+            (format!("{head}spec: {{limits: {{memory: 65MiB}}}}"), "to 64MiB"),
+            (format!("{head}spec: {{limits: {{concurrency: 0}}}}"), "from 1 to 32"),
+            (format!("{head}spec: {{digest: abc}}"), "as sha256sum prints them"),
+            (format!("{head}spec: {{settings: []}}"), "settings"),
+            ("{".to_owned(), "line"),
+        ];
+        for (text, wanted) in cases {
+            let error = Manifest::parse("consul", &text).unwrap_err();
+            assert!(error.contains(wanted), "{text}\n{error}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What lies in the plugin directory: files, manifests, and who looks after them.
+
+pub(super) mod caretaker;
+pub(super) mod directory;
+pub(super) mod files;
+pub(super) mod manifest;
+pub(super) mod pattern;
