@@ -1,5 +1,6 @@
 //! Who calls (contract §7.6).
 
+use super::bearer_protocol::{BearerProtocol, read_bearer_protocol};
 use super::connection::Client;
 use crate::listen::PeerCertificate;
 use crate::model::failure::Failure;
@@ -8,25 +9,34 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use std::sync::Arc;
 
-/// Finds the caller by client certificate, then by bearer token. A credential that is shown and does not
-/// hold is a 401 unless the other one holds; none at all is the anonymous caller.
+/// Finds the caller by client certificate, then by bearer token, then by the token among a WebSocket's protocols.
+/// The first that holds counts. A credential that is shown and does not hold is a 401 unless another one does; none
+/// at all is the anonymous caller.
 ///
 /// # Errors
 /// 401.
 pub fn authenticate(client: &Client, headers: &HeaderMap) -> Result<Arc<Caller>, Box<Failure>> {
-    if let PeerCertificate::Trusted(caller) = &client.certificate {
-        return Ok(Arc::clone(caller));
-    }
-    match headers.get(AUTHORIZATION) {
-        Some(value) => {
-            let known = bearer(value.as_bytes()).and_then(|token| client.worker.inputs.tokens.find(token));
-            known.cloned().ok_or_else(|| Box::new(Failure::unauthorized()))
+    let mut is_refused = match &client.certificate {
+        PeerCertificate::Trusted(caller) => return Ok(Arc::clone(caller)),
+        PeerCertificate::Refused(_) => true,
+        PeerCertificate::Absent => false,
+    };
+    let tokens = &client.worker.inputs.tokens;
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        if let Some(caller) = bearer(value.as_bytes()).and_then(|token| tokens.find(token)) {
+            return Ok(Arc::clone(caller));
         }
-        None if matches!(client.certificate, PeerCertificate::Refused(_)) => {
-            Err(Box::new(Failure::unauthorized()))
-        }
-        None => Ok(Arc::clone(&client.worker.anonymous)),
+        is_refused = true;
     }
+    match read_bearer_protocol(headers) {
+        BearerProtocol::Absent => {}
+        BearerProtocol::Unusable => is_refused = true,
+        BearerProtocol::Token(token) => match tokens.find(&token) {
+            Some(caller) => return Ok(Arc::clone(caller)),
+            None => is_refused = true,
+        },
+    }
+    if is_refused { Err(Box::new(Failure::unauthorized())) } else { Ok(Arc::clone(&client.worker.anonymous)) }
 }
 
 /// The token of an `Authorization: Bearer` header.

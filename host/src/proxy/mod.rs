@@ -6,6 +6,7 @@
 mod answer;
 mod authenticate;
 mod authorise;
+mod bearer_protocol;
 mod body;
 mod connection;
 mod deadline;

@@ -1,5 +1,6 @@
 //! The headers of a request to a backend (contract §2.3).
 
+use super::bearer_protocol::keep_back_bearer_protocols;
 use crate::model::identity::Caller;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, TE,
@@ -45,21 +46,6 @@ pub fn outgoing(inbound: &HeaderMap, context: &Context<'_>) -> HeaderMap {
         out.append(name.clone(), value.clone());
     }
     out
-}
-
-/// Browsers cannot set `Authorization` on a WebSocket, so they send their token as a subprotocol (contract §7.6):
-/// a credential like any other, which is none of the backend's business.
-fn keep_back_bearer_protocols(out: &mut HeaderMap) {
-    let is_token = |part: &&[u8]| part.starts_with(b"base64url.bearer.authorization.k8s.io.");
-    let lines: Vec<HeaderValue> = out.get_all(SEC_WEBSOCKET_PROTOCOL).iter().cloned().collect();
-    out.remove(SEC_WEBSOCKET_PROTOCOL);
-    for line in lines {
-        let parts = line.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii);
-        let kept: Vec<&[u8]> = parts.filter(|part| !part.is_empty() && !is_token(part)).collect();
-        if let (false, Ok(line)) = (kept.is_empty(), HeaderValue::from_bytes(&kept.join(&b", "[..]))) {
-            out.append(SEC_WEBSOCKET_PROTOCOL, line);
-        }
-    }
 }
 
 fn add_forwarded(out: &mut HeaderMap, inbound: &HeaderMap, context: &Context<'_>) {
