@@ -1,5 +1,7 @@
 //! What a request asks for, told from its method and path alone (contract §7.3).
 
+use std::borrow::Cow;
+
 /// A request, taken apart. Authorisation, routing and messages all speak of these parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestInfo {
@@ -32,7 +34,7 @@ pub struct ResourceTarget {
 impl RequestInfo {
     /// Takes a request apart. `raw_path` is as it stood in the request line, `query` likewise or `""`.
     pub fn new(method: &http::Method, raw_path: &str, query: &str) -> Self {
-        let path = percent_decode(raw_path);
+        let path = decode_path(raw_path).into_owned();
         match ResourceRequest::parse(method, &path, query) {
             Some(found) => Self { path, verb: found.verb, target: Some(found.target) },
             None => Self { path, verb: method.as_str().to_ascii_lowercase(), target: None },
@@ -132,10 +134,11 @@ fn parameter(query: &str, name: &str) -> Option<String> {
     url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, v)| v.into_owned())
 }
 
-/// Decodes `%xx`. What does not decode to text stays as it was, so that two parsers never see two paths.
-fn percent_decode(raw: &str) -> String {
+/// Decodes `%xx` in a path; borrows where there is none. What does not decode to text stays as it was, so that two
+/// parsers never see two paths.
+pub fn decode_path(raw: &str) -> Cow<'_, str> {
     if !raw.contains('%') {
-        return raw.to_owned();
+        return Cow::Borrowed(raw);
     }
     let mut bytes = Vec::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
@@ -152,7 +155,7 @@ fn percent_decode(raw: &str) -> String {
             }
         }
     }
-    String::from_utf8(bytes).unwrap_or_else(|_| raw.to_owned())
+    String::from_utf8(bytes).map_or(Cow::Borrowed(raw), Cow::Owned)
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use crate::model::failure::Failure;
 use crate::model::identity::Caller;
-use crate::model::request_info::RequestInfo;
+use crate::model::request_info::{RequestInfo, decode_path};
 use http::{HeaderMap, Method};
 
 /// Paths that need no credential.
-fn is_open(path: &str) -> bool {
+fn is_open(raw_path: &str) -> bool {
+    let path = decode_path(raw_path);
     let path = path.trim_end_matches('/');
     path == "/version"
         || ["/healthz", "/livez", "/readyz"]
@@ -14,7 +15,7 @@ fn is_open(path: &str) -> bool {
             .any(|open| path.strip_prefix(open).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
-/// Lets a request pass or refuses it.
+/// Lets a request pass or refuses it; `path` is as it stood in the request line.
 ///
 /// # Errors
 /// 401 without a credential, 403 in upstream's words with one.

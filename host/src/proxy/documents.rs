@@ -55,17 +55,17 @@ pub fn group(snapshot: &Snapshot, head: &Request<Incoming>, name: &str) -> Answe
     Ok(serve(document, head.headers(), DEFAULT_CACHE))
 }
 
-/// `/openapi/…`.
+/// `/openapi/…`, `path` decoded.
 ///
 /// # Errors
 /// 404, 405, 406, or 503 before the first document is built.
-pub fn openapi(snapshot: &Snapshot, head: &Request<Incoming>) -> Answer {
+pub fn openapi(snapshot: &Snapshot, head: &Request<Incoming>, path: &str) -> Answer {
     if !matches!(*head.method(), Method::GET | Method::HEAD) {
         return Err(Box::new(Failure::method_not_allowed()));
     }
     let accept = head.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
     let query = head.uri().query().unwrap_or_default();
-    match snapshot.documents.openapi.answer(head.uri().path(), query, accept) {
+    match snapshot.documents.openapi.answer(path, query, accept) {
         OpenApiAnswer::Fresh(document) => Ok(serve(document, head.headers(), DEFAULT_CACHE)),
         OpenApiAnswer::Immutable(document) => {
             let mut response = serve(document, head.headers(), "public, immutable");

@@ -12,6 +12,7 @@ use super::path::{Place, locate};
 use super::upgrade::{is_http2_upgrade, is_upgrade, refuse_http2, upgrade};
 use crate::model::failure::Failure;
 use crate::model::identity::Caller;
+use crate::model::request_info::decode_path;
 use crate::route::{Availability, Route, Target};
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
@@ -90,9 +91,11 @@ enum Destination {
 }
 
 fn dispatch(client: &Client, request: &Request<Incoming>) -> Result<Destination, Box<Failure>> {
-    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    // As upstream has it, the decoded path decides and the raw one is passed on.
+    let path = decode_path(request.uri().path());
+    let query = request.uri().query().unwrap_or_default();
     let snapshot = client.worker.inputs.snapshots.load();
-    let answer = match locate(path) {
+    let answer = match locate(&path) {
         Place::Version { group, version, rest } => {
             let Some(route) = snapshot.route(group, version) else { return Err(nowhere()) };
             return travel(route, limit(rest, query)?);
@@ -100,7 +103,7 @@ fn dispatch(client: &Client, request: &Request<Incoming>) -> Result<Destination,
         Place::Own => return Ok(Destination::Local),
         Place::Groups { has_slash } => documents::groups(&snapshot, request, has_slash)?,
         Place::Group(group) => documents::group(&snapshot, request, group)?,
-        Place::OpenApi => documents::openapi(&snapshot, request)?,
+        Place::OpenApi => documents::openapi(&snapshot, request, &path)?,
         Place::Unknown => return Err(nowhere()),
     };
     Ok(Destination::Done(Box::new(answer)))

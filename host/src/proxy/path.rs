@@ -27,7 +27,7 @@ pub enum Place<'a> {
     Unknown,
 }
 
-/// Finds the place of a raw path.
+/// Finds the place of a decoded path.
 pub fn locate(path: &str) -> Place<'_> {
     if let Some(below) = path.strip_prefix("/apis") {
         return locate_api(below);
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(locate("/apis/"), Place::Groups { has_slash: true });
         assert_eq!(locate("/apis/g.io"), Place::Group("g.io"));
         assert_eq!(locate("/apis/g.io/"), Place::Group("g.io"));
-        for (path, rest) in [("/apis/g/v1", ""), ("/apis/g/v1/", "/"), ("/apis/g/v1/a%2Fb//c", "/a%2Fb//c")] {
+        for (path, rest) in [("/apis/g/v1", ""), ("/apis/g/v1/", "/"), ("/apis/g/v1/a/b//c", "/a/b//c")] {
             assert_eq!(locate(path), Place::Version { group: "g", version: "v1", rest });
         }
         for path in
