@@ -48,7 +48,14 @@ const BAD: &[(&[&str], &str)] = &[
     (&["serve", "--log-format", "xml"], "--log-format \"xml\": is neither text nor json"),
     (&["serve", "--config", "gone.yaml"], "--config \"gone.yaml\": cannot be read"),
     (&["serve", "--config", "umbel.yaml"], "umbel.yaml:2: lissen: no such setting"),
-    (&["serve", "--lissen", ":0"], "unexpected argument '--lissen'"),
+    (&["serve", "--lissen", ":0"], "--lissen \":0\": there is no such flag; did you mean --listen?"),
+    (&["serve", "--data-dir"], "--data-dir: needs a value"),
+    (&["serve", "--listen", ":0", "--listen", ":1"], "--listen \":1\": is given twice"),
+    (&["serve", "data"], "\"data\": belongs to no flag"),
+    (
+        &["serve", "--plugin-dns-servers", "dns.example.com"],
+        "--plugin-dns-servers \"dns.example.com\": is no address of a DNS server",
+    ),
     (&["completions", "tcsh"], "invalid value 'tcsh'"),
     (&["version", "-o", "xml"], "invalid value 'xml'"),
     (&["sevre"], "unrecognized subcommand 'sevre'"),
@@ -81,6 +88,24 @@ fn flags_and_file_are_judged_together() -> Result<()> {
     );
     assert!(told.stderr.contains("umbel.yaml:1: worker-threads \"0\""), "{}", told.stderr);
     assert!(told.stderr.contains("--listen \"x\""), "{}", told.stderr);
+    Ok(())
+}
+
+#[test]
+fn a_mistyped_flag_hides_nothing() -> Result<()> {
+    let home = TempDir::new()?;
+    let arguments = ["--listne", "x", "--token-auth-file", "missing", "--worker-threads", "zero"];
+    let told = umbel(&home, &[&["serve"], &arguments[..]].concat())?;
+    assert_eq!(told.code, 2);
+    for expected in [
+        "error: 3 problems with the settings, nothing was started\n",
+        "--listne \"x\": there is no such flag; did you mean --listen?\n",
+        "--token-auth-file \"missing\": cannot be read: ",
+        "--worker-threads \"zero\": must be a whole number from 1 to 1024\n",
+    ] {
+        assert!(told.stderr.contains(expected), "{expected:?} is not in\n{}", told.stderr);
+    }
+    assert_eq!(fs::read_dir(home.path())?.count(), 0, "nothing may be made");
     Ok(())
 }
 
@@ -118,6 +143,29 @@ fn a_backend_is_prepared_whether_umbel_ran_or_not_and_again() -> Result<()> {
     }
     let again = umbel(&home, &arguments)?;
     assert_eq!((again.code, again.stdout), (0, first.stdout));
+    Ok(())
+}
+
+/// The indented lines of a text: what the user is to type.
+fn commands(text: &str) -> Vec<&str> {
+    text.lines().filter_map(|line| line.strip_prefix("  ")).collect()
+}
+
+#[test]
+fn the_printed_command_hands_on_every_flag_whole() -> Result<()> {
+    for folder in ["plain", "my backend", "it's *"] {
+        let home = TempDir::new()?;
+        let arguments = ["backend", "init", "default/flunders", "--group", "wardle.example.com"];
+        let arguments = [&arguments[..], &["--version", "v1", "--port", "9443", "--out", folder]].concat();
+        let told = umbel(&home, &arguments)?;
+        assert_eq!(told.code, 0, "{}", told.stderr);
+        let commands = commands(&told.stdout);
+        let shown = commands[0].replace("my-apiserver", "printf '%s\\n'");
+        let output = Command::new("bash").args(["-c", &shown]).current_dir(home.path()).output()?;
+        let flags = fs::read_to_string(home.path().join(folder).join("flags.txt"))?;
+        assert_eq!(String::from_utf8_lossy(&output.stdout), flags, "{}", commands[0]);
+        assert!(commands[1].starts_with("kubectl --kubeconfig ./umbel-data/admin.kubeconfig apply -f "));
+    }
     Ok(())
 }
 

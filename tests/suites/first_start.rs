@@ -147,6 +147,32 @@ async fn who_shows_no_certificate_sees_health_and_version_only() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_store_that_is_gone_is_told_at_the_next_start() -> Result<()> {
+    const WARNING: &str = "the folder store is missing although Umbel served from here before";
+    let mut umbel = Umbel::start().await?;
+    ensure!(!umbel.process().log().contains(WARNING), "a first start misses nothing");
+    umbel.terminate(Duration::from_secs(15)).await?;
+    umbel.restart().await?;
+    ensure!(!umbel.process().log().contains(WARNING), "nothing is missing");
+    umbel.terminate(Duration::from_secs(15)).await?;
+
+    let store = umbel.data_dir().join("store");
+    fs::rename(&store, umbel.data_dir().join("store.away"))?;
+    umbel.restart().await?;
+    let log = umbel.process().log();
+    let line = log.lines().find(|line| line.contains(WARNING)).context("no word about the store")?;
+    assert!(line.contains("WARN") && line.contains(&umbel.data_dir().display().to_string()), "{line}");
+    umbel.terminate(Duration::from_secs(15)).await?;
+
+    // Only its file: the folder says that there was one, so nothing is taken for empty.
+    fs::remove_file(store.join("store.redb"))?;
+    let told = umbel.restart().await.err().context("it started without its objects")?;
+    let told = format!("{told:#}");
+    assert!(told.contains("store.redb is missing, although"), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_damaged_key_is_named_and_nothing_is_replaced() -> Result<()> {
     let mut umbel = Umbel::start().await?;
     umbel.terminate(Duration::from_secs(15)).await?;

@@ -9,7 +9,7 @@ use super::reply::{self, Reply};
 use super::service::Api;
 use crate::model::failure::Failure;
 use crate::object::decode::Encoding;
-use crate::object::syntax::{explain_json, explain_yaml};
+use crate::object::syntax::{explain_json, read_yaml};
 use crate::registry::Deleted;
 use bytes::Bytes;
 use http::StatusCode;
@@ -65,7 +65,7 @@ fn parameters(call: &Call, body: &Bytes) -> Result<DeleteParameters, Failure> {
     let value: Value = match encoding(&call.headers)? {
         Encoding::Json => serde_json::from_slice(body)
             .map_err(|e| refuse(explain_json(body).unwrap_or_else(|| e.to_string())))?,
-        Encoding::Yaml => serde_yaml_ng::from_slice(body).map_err(|e| refuse(explain_yaml(&e)))?,
+        Encoding::Yaml => read_yaml(body).map_err(refuse)?.into_value(),
     };
     if !value.is_object() {
         return Err(refuse("it is no object".to_owned()));

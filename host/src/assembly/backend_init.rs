@@ -6,7 +6,7 @@ use crate::pki::{BackendRequest, PkiError, prepare_backend};
 use clap::{Args, ValueHint};
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Flags of `umbel backend init`.
@@ -61,14 +61,32 @@ pub(super) fn run(flags: &InitFlags) -> Result<(), CommandError> {
     for notice in &files.notices {
         text.push_str(&format!("note: {notice}\n"));
     }
-    let directory = files.directory.display();
     text.push_str(&format!(
-        "{directory} is ready. Start the backend with\n\n  \
-         my-apiserver $(cat {directory}/flags.txt)\n\nand register it with\n\n  \
-         kubectl --kubeconfig {} apply -f {directory}/register.yaml\n",
-        flags.data_dir.join("admin.kubeconfig").display(),
+        "{} is ready. Start the backend with\n\n  {}\n\nand register it with\n\n  \
+         kubectl --kubeconfig {} apply -f {}\n",
+        files.directory.display(),
+        start_command(&files.directory.join("flags.txt")),
+        shell_word(&flags.data_dir.join("admin.kubeconfig")),
+        shell_word(&files.directory.join("register.yaml")),
     ));
     super::print(&text)
+}
+
+/// How a shell hands on the flags of a file, one a line, whole.
+fn start_command(flags: &Path) -> String {
+    let word = shell_word(flags);
+    if word.starts_with('\'') {
+        format!("xargs -d '\\n' -a {word} my-apiserver")
+    } else {
+        format!("my-apiserver $(cat {word})")
+    }
+}
+
+/// A path as a shell takes it for one word, in quotes where it has to be.
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 fn problems(flags: &InitFlags, namespace: &str, name: &str) -> Vec<String> {
@@ -87,14 +105,6 @@ fn problems(flags: &InitFlags, namespace: &str, name: &str) -> Vec<String> {
     }
     for version in flags.versions.iter().filter(|version| !names::dns1035_label(version).is_empty()) {
         problems.push(format!("--version {version:?}: must be like v1 or v1alpha1"));
-    }
-    let splits = |c: char| c.is_whitespace() || "*?[\\".contains(c);
-    let out = std::path::absolute(&flags.out).unwrap_or_else(|_| flags.out.clone());
-    if out.to_string_lossy().contains(splits) {
-        problems.push(format!(
-            "--out {out:?}: a shell would take the paths in flags.txt apart; choose a folder without spaces, *, ?, [ \
-             and \\ in its path"
-        ));
     }
     if flags.host.parse::<IpAddr>().is_err() && !names::dns1123_subdomain(&flags.host).is_empty() {
         problems.push(format!(

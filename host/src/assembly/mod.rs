@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 it was tried and failed, 2 the command line or the settings cannot be used.
 
+mod arguments;
 mod backend_init;
 mod cli;
 mod command_error;
@@ -19,7 +20,7 @@ pub use command_error::CommandError;
 pub use plugin_commands::{PluginBuildArgs, PluginBuildError, build_plugin, componentize};
 
 use crate::config::ServeFlags;
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use cli::{BackendCommand, Cli, Command};
 use std::io::{self, Write};
 use std::num::NonZero;
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 
 /// Runs the program with the process's own arguments and returns its exit code.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match arguments::parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => {
             let told = error.print();

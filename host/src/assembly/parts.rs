@@ -118,7 +118,8 @@ pub(super) fn control_runtime() -> Result<Runtime, CommandError> {
 
 /// Loads what lies in the plugin directory; the built-in decisions stand behind.
 pub(super) fn start_plugins(config: &ServeConfig) -> Result<Arc<plugin::Host>, CommandError> {
-    let plugins = PluginConfig { dir: config.plugin_dir.clone(), dns_servers: Vec::new() };
+    let plugins =
+        PluginConfig { dir: config.plugin_dir.clone(), dns_servers: config.plugin_dns_servers.clone() };
     let builtins =
         Builtins { resolver: Arc::new(ExternalNameResolver), health_checker: Arc::new(DiscoveryProbe) };
     plugin::Host::start(plugins, builtins).map_err(CommandError::failed)

@@ -16,6 +16,7 @@ const DEFAULT_DATA_DIR: &str = "./umbel-data";
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6443);
 const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 const MAX_DRAIN: Duration = Duration::from_secs(3600);
+const DNS_PORT: u16 = 53;
 const MAX_WORKERS: usize = 1024;
 
 /// Turns merged settings into a configuration and collects what is wrong.
@@ -39,6 +40,7 @@ impl Checker<'_> {
         ServeConfig {
             listen: self.checked("listen", parse_listen).unwrap_or(DEFAULT_LISTEN),
             advertise_hosts: self.advertise_hosts(),
+            plugin_dns_servers: self.plugin_dns_servers(),
             tls_files: self.tls_files(),
             client_ca_file: self.client_ca(),
             token_auth_file: self.token_file(),
@@ -96,6 +98,22 @@ impl Checker<'_> {
             self.refuse("advertise-host", &given, Some(host), text);
         }
         given.values
+    }
+
+    fn plugin_dns_servers(&mut self) -> Vec<SocketAddr> {
+        let Some(given) = self.settings.get("plugin-dns-servers").cloned() else { return Vec::new() };
+        let mut servers = Vec::new();
+        for value in &given.values {
+            match parse_dns_server(value) {
+                Some(server) => servers.push(server),
+                None => {
+                    let text = "is no address of a DNS server; write IP or IP:PORT, for example 10.0.0.53, \
+                                127.0.0.1:5353 or [2001:db8::53]:53";
+                    self.refuse("plugin-dns-servers", &given, Some(value), text);
+                }
+            }
+        }
+        servers
     }
 
     /// The content of a file that a setting names.
@@ -196,6 +214,15 @@ fn parse_listen(value: &str) -> Result<SocketAddr, String> {
          interface and a free port"
             .to_owned()
     })
+}
+
+fn parse_dns_server(value: &str) -> Option<SocketAddr> {
+    let bare = value.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(value);
+    let server = match bare.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, DNS_PORT),
+        Err(_) => value.parse().ok()?,
+    };
+    (server.port() != 0).then_some(server)
 }
 
 fn parse_workers(value: &str) -> Result<usize, String> {

@@ -1,7 +1,7 @@
 //! The flags of `umbel serve`. Values stay text here, so that all that is wrong can be said at once.
 
 use super::merge::{Given, Settings};
-use super::problem::Origin;
+use super::problem::{Origin, Problem};
 use clap::{ArgAction, Args, ValueHint};
 use std::path::PathBuf;
 
@@ -23,6 +23,9 @@ pub struct ServeFlags {
     /// WebAssembly components to load [default: DATA-DIR/plugins]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub plugin_dir: Option<String>,
+    /// DNS server that plugins ask, in place of those of the system; may be repeated
+    #[arg(long = "plugin-dns-servers", value_name = "IP[:PORT]")]
+    pub plugin_dns_servers: Vec<String>,
     /// YAML objects to apply and keep applied [default: DATA-DIR/manifests]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub manifest_dir: Option<String>,
@@ -50,6 +53,9 @@ pub struct ServeFlags {
     /// Log more; -vv logs even more (in the file: `verbose: 2`)
     #[arg(short = 'v', long, action = ArgAction::Count)]
     pub verbose: u8,
+    /// What could not be understood on the command line.
+    #[arg(skip)]
+    pub misunderstood: Vec<Problem>,
 }
 
 impl ServeFlags {
@@ -74,11 +80,12 @@ impl ServeFlags {
                 settings.insert(key, Given { values: vec![value.clone()], origin: Origin::Flag });
             }
         }
-        if !self.advertise_host.is_empty() {
-            settings.insert(
-                "advertise-host",
-                Given { values: self.advertise_host.clone(), origin: Origin::Flag },
-            );
+        let repeated =
+            [("advertise-host", &self.advertise_host), ("plugin-dns-servers", &self.plugin_dns_servers)];
+        for (key, values) in repeated {
+            if !values.is_empty() {
+                settings.insert(key, Given { values: values.clone(), origin: Origin::Flag });
+            }
         }
         if self.verbose > 0 {
             let values = vec![self.verbose.to_string()];

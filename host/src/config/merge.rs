@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 
 /// Every setting's name, on the command line (with `--`) and in the file.
-pub(super) const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 14] = [
     "advertise-host",
     "client-ca-file",
     "data-dir",
@@ -19,6 +19,7 @@ pub(super) const KEYS: [&str; 13] = [
     "log-format",
     "manifest-dir",
     "plugin-dir",
+    "plugin-dns-servers",
     "tls-cert-file",
     "tls-private-key-file",
     "token-auth-file",
@@ -26,7 +27,7 @@ pub(super) const KEYS: [&str; 13] = [
     "worker-threads",
 ];
 /// The settings that may be lists.
-pub(super) const LIST_KEYS: [&str; 1] = ["advertise-host"];
+pub(super) const LIST_KEYS: [&str; 2] = ["advertise-host", "plugin-dns-servers"];
 
 /// One setting as it was given.
 #[derive(Clone, Debug)]
@@ -57,7 +58,7 @@ pub trait Files {
 /// # Errors
 /// All that is wrong, at once.
 pub fn load(flags: &ServeFlags, files: &dyn Files, cores: usize) -> Result<ServeConfig, Problems> {
-    let mut problems = Vec::new();
+    let mut problems = flags.misunderstood.clone();
     let mut settings = match &flags.config {
         Some(path) => read_file(path, files, &mut problems),
         None => Settings::default(),
@@ -187,6 +188,26 @@ mod tests {
         for (told, expected) in told.iter().zip(expected) {
             assert!(told.starts_with(expected), "{told}\n{expected}");
         }
+    }
+
+    #[test]
+    fn dns_servers_of_plugins_are_addresses() {
+        let file = "plugin-dns-servers: [10.0.0.53, '127.0.0.1:5353', '2001:db8::53', '[2001:db8::53]:54', '[::1]']\n";
+        let flags = ServeFlags { config: Some("u.yaml".into()), ..ServeFlags::default() };
+        let config = load(&flags, &table(&[("u.yaml", file)]), 1).unwrap();
+        let servers: Vec<_> = config.plugin_dns_servers.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            servers,
+            ["10.0.0.53:53", "127.0.0.1:5353", "[2001:db8::53]:53", "[2001:db8::53]:54", "[::1]:53"]
+        );
+        let flags = ServeFlags {
+            plugin_dns_servers: ["dns.example.com", "1.2.3.4:0", "1.2.3.4"].map(str::to_owned).into(),
+            ..ServeFlags::default()
+        };
+        let told = told(&flags, &[]);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("--plugin-dns-servers \"dns.example.com\": is no address"), "{told:?}");
+        assert!(told[1].starts_with("--plugin-dns-servers \"1.2.3.4:0\": is no address"), "{told:?}");
     }
 
     #[test]

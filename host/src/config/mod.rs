@@ -12,6 +12,6 @@ mod tokens;
 
 pub use flags::ServeFlags;
 pub use merge::{Files, load};
-pub use problem::{Problem, Problems};
+pub use problem::{Origin, Problem, Problems};
 pub use settings::{LogFormat, ServeConfig};
 pub use tokens::{StaticToken, TokenProblem, parse_tokens};

@@ -17,7 +17,7 @@ pub enum Origin {
 pub struct Problem {
     /// Where it was given.
     pub origin: Origin,
-    /// The setting's name, without dashes; empty when the file itself is wrong.
+    /// The setting's name, without dashes; empty when the file itself is wrong, or an argument has no name.
     pub key: String,
     /// The value as it was written, where there is one.
     pub value: Option<String>,
@@ -28,12 +28,14 @@ pub struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.origin, self.key.as_str()) {
+            (Origin::Flag, "") => {}
             (Origin::Flag, key) => write!(f, "--{key}")?,
             (Origin::File(path, line), "") => write!(f, "{}:{line}", path.display())?,
             (Origin::File(path, line), key) => write!(f, "{}:{line}: {key}", path.display())?,
         }
         if let Some(value) = &self.value {
-            write!(f, " {value:?}")?;
+            let space = if self.origin == Origin::Flag && self.key.is_empty() { "" } else { " " };
+            write!(f, "{space}{value:?}")?;
         }
         write!(f, ": {}", self.text)
     }

@@ -25,6 +25,8 @@ pub struct ServeConfig {
     pub advertise_hosts: Vec<String>,
     /// `--plugin-dir`.
     pub plugin_dir: PathBuf,
+    /// `--plugin-dns-servers`; none means those of the system.
+    pub plugin_dns_servers: Vec<SocketAddr>,
     /// `--manifest-dir`.
     pub manifest_dir: PathBuf,
     /// `--tls-cert-file` and `--tls-private-key-file`.

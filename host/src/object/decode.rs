@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::fit::fit;
 use super::node::Node;
 use super::shape;
-use super::syntax::{explain_json, explain_yaml};
+use super::syntax::{explain_json, read_yaml};
 use crate::kind::Kind;
 use crate::model::failure::{Failure, FieldError, quoted};
 use crate::model::object::Object;
@@ -135,7 +135,7 @@ fn read(body: &[u8], encoding: Encoding) -> Result<Node, String> {
             let why = explain_json(body).unwrap_or_else(|| e.to_string());
             format!("couldn't get version/kind; json parse error: {why}")
         })?,
-        Encoding::Yaml => serde_yaml_ng::from_slice(body).map_err(|e| explain_yaml(&e))?,
+        Encoding::Yaml => read_yaml(body)?,
     };
     match node {
         Node::Record(_) => Ok(node),

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::node::{MOST_PROBLEMS, Node};
+use super::node::{MOST_PROBLEMS, Node, field_problem};
 use crate::kind::condition::time_text;
 use crate::model::failure::quoted;
 use crate::model::schema::{Record, Schema};
@@ -121,7 +121,7 @@ impl Fitter {
         if self.problems.len() >= MOST_PROBLEMS {
             return;
         }
-        let problem = format!("{what} field {}", quoted(&self.path));
+        let problem = field_problem(what, &self.path);
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
@@ -224,6 +224,16 @@ mod tests {
             ]
         );
         assert_eq!(fitted.value["spec"], serde_json::json!({"version": "v2", "service": {}}));
+    }
+
+    #[test]
+    fn endless_keys_are_cut() {
+        let key = "a".repeat(1_000_000);
+        let text = format!(r#"{{"{key}":1,"metadata":{{"labels":{{"{key}":"1","{key}":"2"}}}}}}"#);
+        for problem in fit_text(&text).unwrap().problems {
+            assert!(problem.len() < 500, "{} bytes", problem.len());
+            assert!(problem.ends_with("aaa…\""), "{problem}");
+        }
     }
 
     #[test]

@@ -6,8 +6,21 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::model::failure::quoted;
+
 /// More problems of one document than these help nobody.
 pub const MOST_PROBLEMS: usize = 100;
+
+/// How much of the path of a field a problem shows, in bytes. The longest that can be meant fits: an annotation has
+/// at most 317.
+const LONGEST_PATH: usize = 400;
+
+/// What is wrong with a field, for example `unknown field "spec.foo"`; of an endless path the beginning.
+pub fn field_problem(what: &str, path: &str) -> String {
+    let shown = &path[..path.floor_char_boundary(LONGEST_PATH)];
+    let more = if shown.len() < path.len() { "…" } else { "" };
+    format!("{what} field {}", quoted(&format!("{shown}{more}")))
+}
 
 /// A JSON or YAML value in the order of its text.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +45,17 @@ impl Node {
         match self {
             Self::Record(entries) => entries.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v),
             _ => None,
+        }
+    }
+
+    /// How deep lists and records stand in each other; 0 for plain values.
+    pub fn depth(&self) -> usize {
+        match self {
+            Self::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or_default(),
+            Self::Record(entries) => {
+                1 + entries.iter().map(|(_, value)| value.depth()).max().unwrap_or_default()
+            }
+            _ => 0,
         }
     }
 
@@ -98,7 +122,7 @@ impl Node {
                     }
                     path.push_str(key);
                     if !seen.insert(key.as_str()) && problems.len() < MOST_PROBLEMS {
-                        problems.push(format!("duplicate field \"{path}\""));
+                        problems.push(field_problem("duplicate", path));
                     }
                     value.find_duplicates(path, problems);
                     path.truncate(length);
@@ -217,6 +241,14 @@ mod tests {
             [r#"duplicate field "a.x""#, r#"duplicate field "b""#, r#"duplicate field "b[0].c""#]
         );
         assert_eq!(node.get("a").and_then(|a| a.get("x")), Some(&Node::Number(2.into())));
+    }
+
+    #[test]
+    fn endless_keys_are_cut() {
+        let key = "ä".repeat(1_000_000);
+        let node: Node = serde_json::from_str(&format!(r#"{{"{key}":1,"{key}":2}}"#)).unwrap();
+        let shown = "ä".repeat(LONGEST_PATH / 2);
+        assert_eq!(node.duplicates(), [format!("duplicate field \"{shown}…\"")]);
     }
 
     #[test]

@@ -1,14 +1,28 @@
 //! Says where JSON or YAML text is broken, in the words that Kubernetes clients know.
 
+use super::node::Node;
+
 /// Why `text` is no JSON; `None` when it is (or is nested deeper than any object of ours).
 pub fn explain_json(text: &[u8]) -> Option<String> {
     let mut scanner = Scanner { text, at: 0, depth: 0 };
     scanner.document().err()
 }
 
+/// Reads YAML, as deep as JSON.
+///
+/// # Errors
+/// As `yaml: line N: what`.
+pub fn read_yaml(text: &[u8]) -> Result<Node, String> {
+    let node: Node = serde_yaml_ng::from_slice(text).map_err(|error| explain_yaml(&error))?;
+    if node.depth() > DEEPEST { Err(format!("yaml: {TOO_DEEP}")) } else { Ok(node) }
+}
+
 /// A YAML error as `yaml: line N: what`.
-pub fn explain_yaml(error: &serde_yaml_ng::Error) -> String {
+fn explain_yaml(error: &serde_yaml_ng::Error) -> String {
     let text = error.to_string();
+    if text.starts_with("recursion limit exceeded") {
+        return format!("yaml: {TOO_DEEP}");
+    }
     let lines: Vec<usize> = text
         .match_indices(" at line ")
         .filter_map(|(at, mark)| {
@@ -27,8 +41,10 @@ pub fn explain_yaml(error: &serde_yaml_ng::Error) -> String {
     }
 }
 
-/// As deep as `serde_json` reads.
-const DEEPEST: usize = 127;
+/// How deep lists and records may stand in each other, in any body or file. As deep as `serde_json` reads.
+pub const DEEPEST: usize = 127;
+/// What is said about deeper ones.
+pub const TOO_DEEP: &str = "exceeded max depth";
 
 struct Scanner<'a> {
     text: &'a [u8],
@@ -80,7 +96,7 @@ impl Scanner<'_> {
         self.depth += 1;
         // The recursion must end before the stack does.
         if self.depth > DEEPEST {
-            return Err("exceeded max depth".to_owned());
+            return Err(TOO_DEEP.to_owned());
         }
         inner(self)?;
         self.depth -= 1;
@@ -254,8 +270,24 @@ mod tests {
     }
 
     #[test]
+    fn yaml_is_read_as_deep_as_json() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for (levels, is_read) in [(DEEPEST, true), (DEEPEST + 1, false), (DEEPEST + 2, false), (9_999, false)]
+        {
+            let text = nested(levels);
+            assert_eq!(serde_json::from_str::<Node>(&text).is_ok(), is_read, "JSON, {levels}");
+            let yaml = read_yaml(text.as_bytes());
+            assert_eq!(yaml.is_ok(), is_read, "YAML, {levels}");
+            if let Err(why) = yaml {
+                assert_eq!(why, "yaml: exceeded max depth");
+                assert_eq!(explain_json(text.as_bytes()).as_deref(), Some(TOO_DEEP));
+            }
+        }
+    }
+
+    #[test]
     fn broken_yaml_names_its_line() {
-        let error = serde_yaml_ng::from_str::<serde_yaml_ng::Value>("a: [1\n").unwrap_err();
-        assert_eq!(explain_yaml(&error), "yaml: line 1: did not find expected ',' or ']'");
+        let why = read_yaml(b"a: [1\n").unwrap_err();
+        assert_eq!(why, "yaml: line 1: did not find expected ',' or ']'");
     }
 }

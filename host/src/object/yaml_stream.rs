@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Map, Number, Value};
 use serde_yaml_ng::Value as Yaml;
 
+use super::syntax::{DEEPEST, TOO_DEEP};
 use crate::model::object::Object;
 
 /// Where an object stands in a stream.
@@ -111,7 +112,7 @@ fn has_content(line: &str) -> bool {
 }
 
 fn broken(place: Place, source: &str, error: &serde_yaml_ng::Error) -> StreamError {
-    let mut cause = error.to_string();
+    let mut cause = error.to_string().replacen("recursion limit exceeded", TOO_DEEP, 1);
     let Some(location) = error.location() else { return StreamError { place, cause } };
     let known = format!(" at line {} column {}", location.line(), location.column());
     cause = cause.replacen(&known, "", 1);
@@ -121,23 +122,30 @@ fn broken(place: Place, source: &str, error: &serde_yaml_ng::Error) -> StreamErr
 
 fn json(mut yaml: Yaml) -> Result<Value, String> {
     yaml.apply_merge().map_err(|error| error.to_string())?;
-    convert(yaml)
+    convert(yaml, DEEPEST)
 }
 
-fn convert(yaml: Yaml) -> Result<Value, String> {
+/// `levels` is how many more lists and records may stand in each other.
+fn convert(yaml: Yaml, levels: usize) -> Result<Value, String> {
+    let below = || levels.checked_sub(1).ok_or_else(|| TOO_DEEP.to_owned());
     Ok(match yaml {
         Yaml::Null => Value::Null,
         Yaml::Bool(truth) => Value::Bool(truth),
         Yaml::String(text) => Value::String(text),
         Yaml::Number(number) => Value::Number(convert_number(&number)?),
-        Yaml::Sequence(list) => Value::Array(list.into_iter().map(convert).collect::<Result<_, _>>()?),
+        Yaml::Sequence(list) => {
+            let below = below()?;
+            let items = list.into_iter().map(|item| convert(item, below));
+            Value::Array(items.collect::<Result<_, _>>()?)
+        }
         Yaml::Mapping(mapping) => {
+            let below = below()?;
             let mut map = Map::new();
             for (key, value) in mapping {
                 let Yaml::String(key) = key else {
                     return Err(format!("the key {key:?} is no text: put it in quotes"));
                 };
-                map.insert(key, convert(value)?);
+                map.insert(key, convert(value, below)?);
             }
             Value::Object(map)
         }
@@ -196,6 +204,19 @@ mod tests {
             "g": {"h": true}, "i": {"h": true}, "j": {"h": true, "k": "--- no mark"}
         });
         assert_eq!(found[0].1.clone().into_value(), expected);
+    }
+
+    #[test]
+    fn documents_are_read_as_deep_as_bodies() {
+        let nested = |levels: usize| {
+            let lists = levels - 1;
+            format!("a: {}{}\n", "[".repeat(lists), "]".repeat(lists))
+        };
+        assert!(objects(&nested(DEEPEST)).is_ok());
+        for levels in [DEEPEST + 1, DEEPEST + 2] {
+            let told = objects(&nested(levels)).unwrap_err().to_string();
+            assert!(told.starts_with("document 1 (line 1): ") && told.contains(TOO_DEEP), "{told}");
+        }
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub enum PkiError {
         "{} is not empty and holds nothing of Umbel's; choose an empty directory with --data-dir", .0.display()
     )]
     ForeignDirectory(PathBuf),
+    /// The path cannot stand in a file of flags, one a line.
+    #[error("{0:?} has a line break in its path, or what is no UTF-8; choose another directory")]
+    UnusablePath(PathBuf),
     /// The certificate library refuses.
     #[error("cannot make the certificate {name}: {source}")]
     Certificate {

@@ -27,9 +27,11 @@ pub(super) fn write(directory: &Path, kit: &Kit, server: &str) -> Result<(), Pki
     Ok(())
 }
 
-/// A path that holds wherever the backend is started.
+/// A path that holds wherever the backend is started, and that can stand in `flags.txt`.
 pub(super) fn absolute(path: &Path) -> Result<std::path::PathBuf, PkiError> {
-    path.canonicalize().map_err(PkiError::io("cannot find", path))
+    let path = path.canonicalize().map_err(PkiError::io("cannot find", path))?;
+    let is_usable = path.to_str().is_some_and(|text| !text.contains(['\n', '\r', '\0']));
+    if is_usable { Ok(path) } else { Err(PkiError::UnusablePath(path)) }
 }
 
 /// The flags of an API server built on `k8s.io/apiserver` that runs behind Umbel without a Kubernetes, one a
@@ -65,4 +67,25 @@ pub(super) fn flags(directory: &Path, serving: Option<(&str, u16)>) -> String {
         "--enable-priority-and-fairness=false".to_owned(),
     ]);
     flags.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_has_a_line_of_its_own_whatever_the_path() {
+        let home = tempfile::TempDir::new().unwrap();
+        let spaced = home.path().join("my $(data) 'dir' *");
+        let broken = home.path().join("two\nlines");
+        for directory in [&spaced, &broken] {
+            std::fs::create_dir(directory).unwrap();
+        }
+        let text = flags(&absolute(&spaced).unwrap(), Some(("127.0.0.1", 9443)));
+        assert!(text.ends_with('\n') && text.lines().all(|line| line.starts_with("--")), "{text}");
+        let wanted = format!("--tls-cert-file={}/tls.crt", spaced.canonicalize().unwrap().display());
+        assert!(text.lines().any(|line| line == wanted), "{text}");
+        let refused = absolute(&broken).unwrap_err().to_string();
+        assert!(refused.contains("line break"), "{refused}");
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::model::failure::Failure;
 use crate::model::failure::quoted;
-use crate::object::node::{MOST_PROBLEMS, Node};
+use crate::object::node::{MOST_PROBLEMS, Node, field_problem};
 
 /// Most operations of one patch.
 const MOST_OPERATIONS: usize = 10_000;
@@ -50,7 +50,7 @@ pub(super) fn operations(patch: Node) -> Result<(Vec<PatchOperation>, Vec<String
                     )));
                 }
                 _ if problems.len() >= MOST_PROBLEMS => {}
-                _ => problems.push(format!("unknown field {}", quoted(&format!("[{index}].{key}")))),
+                _ => problems.push(field_problem("unknown", &format!("[{index}].{key}"))),
             }
         }
         out.push(serde_json::from_value(item.into_value()).map_err(|_| does_not_apply())?);
