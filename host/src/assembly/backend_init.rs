@@ -1,6 +1,7 @@
 //! `umbel backend init`.
 
 use super::CommandError;
+use super::shell::shell_word;
 use crate::object::names;
 use crate::pki::{BackendRequest, PkiError, prepare_backend};
 use clap::{Args, ValueHint};
@@ -80,13 +81,6 @@ fn start_command(flags: &Path) -> String {
     } else {
         format!("my-apiserver $(cat {word})")
     }
-}
-
-/// A path as a shell takes it for one word, in quotes where it has to be.
-fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
-    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 fn problems(flags: &InitFlags, namespace: &str, name: &str) -> Vec<String> {

@@ -13,6 +13,7 @@ mod parts;
 mod plugin_commands;
 mod renewal;
 mod serve;
+mod shell;
 mod store_commands;
 mod version;
 
