@@ -16,12 +16,18 @@
 mod adapter;
 mod breaker;
 mod component;
+mod cures;
 mod host;
 mod offer;
+pub mod record;
 mod roster;
 mod slot;
 mod source;
 mod status;
+mod workbench;
 
 pub use host::{Builtins, Host, PluginConfig, StartError};
 pub use status::{Condition, Reason, Status, report};
+pub use workbench::{
+    Candidate, Compiled, Costs, Description, Metering, Refusal, SettingsProblem, Tried, Workbench,
+};

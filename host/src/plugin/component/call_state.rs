@@ -7,6 +7,7 @@ use crate::plugin::offer::dns::Dns;
 use crate::plugin::offer::http_client::HttpClient;
 use crate::plugin::offer::log_gate::LogGate;
 use crate::plugin::offer::probe_gate::ProbeGate;
+use crate::plugin::offer::script::SharedScript;
 use crate::plugin::source::manifest::Manifest;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ pub(in crate::plugin) struct Outside {
 pub(in crate::plugin) struct CallState {
     pub profile: Arc<Profile>,
     pub outside: Arc<Outside>,
+    /// Answers instead of the world, where somebody tries the plugin out.
+    pub script: Option<SharedScript>,
     /// Leads probes to whoever asked for the judgement; only in calls of a health checker.
     pub probes: Option<ProbeGate>,
     pub meter: Meter,
@@ -58,7 +61,8 @@ impl CallState {
     ) -> Self {
         let meter = Meter::new(budget);
         let (started, wall) = (Instant::now(), budget.wall);
-        Self { profile, outside, probes, meter, started, wall, lines: 0, lookups: 0, requests: 0 }
+        let (script, lines, lookups, requests) = (None, 0, 0, 0);
+        Self { profile, outside, script, probes, meter, started, wall, lines, lookups, requests }
     }
 
     /// How much of the call's time is left.
@@ -77,7 +81,7 @@ impl CallState {
 #[derive(Debug)]
 pub(in crate::plugin) struct Meter {
     memory_max: usize,
-    memory_used: usize,
+    pub memory_used: usize,
     pub memory_exceeded: bool,
     ticks_left: u128,
     pub cpu_exceeded: bool,

@@ -17,7 +17,21 @@ pub(in crate::plugin) const MAX_MEMORY: usize = 64 << 20;
 /// # Errors
 /// When the machine can have neither.
 pub(in crate::plugin) fn build() -> wasmtime::Result<Engine> {
-    let mut config = settings()?;
+    build_of(&settings()?)
+}
+
+/// Builds an engine that counts what guests compute: slower, and the same on every machine.
+///
+/// # Errors
+/// As [`build`].
+pub(in crate::plugin) fn build_counting() -> wasmtime::Result<Engine> {
+    let mut settings = settings()?;
+    settings.consume_fuel(true);
+    build_of(&settings)
+}
+
+fn build_of(settings: &Config) -> wasmtime::Result<Engine> {
+    let mut config = settings.clone();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
     match Engine::new(&config) {
         Ok(engine) => Ok(engine),
@@ -26,7 +40,7 @@ pub(in crate::plugin) fn build() -> wasmtime::Result<Engine> {
                 cause = format!("{error:#}"),
                 "plugins: no address space for a pool of instances; calls will be slower"
             );
-            Engine::new(&settings()?)
+            Engine::new(settings)
         }
     }
 }

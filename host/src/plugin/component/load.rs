@@ -3,6 +3,7 @@
 use super::bindings;
 use crate::plugin::breaker::Breaker;
 use crate::plugin::component::bindings::lifecycle;
+pub(in crate::plugin) use crate::plugin::component::bindings::lifecycle::exports::umbel::lifecycle::lifecycle::Description as Described;
 use crate::plugin::component::budget::Facet;
 use crate::plugin::component::call_state::{CallState, Profile};
 use crate::plugin::component::fault::LoadFault;
@@ -37,21 +38,64 @@ pub(in crate::plugin) fn load(
 ) -> Result<Arc<Generation>, LoadFault> {
     let manifest = source.read_manifest()?;
     let bytes = source.read_component()?;
-    let digest = hex(&Sha256::digest(&bytes));
-    if let Some(pinned) = manifest.digest.as_ref().filter(|pinned| **pinned != digest) {
-        return Err(LoadFault::new(
+    let digest = digest(&bytes);
+    check_pin(&manifest, &digest)?;
+    let code = match siblings.iter().find(|sibling| sibling.digest == digest) {
+        Some(sibling) => {
+            Code { digest, facets: sibling.facets.clone(), interfaces: sibling.interfaces.clone() }
+        }
+        None => compile(runner, linker, &bytes)?,
+    };
+    introduce(runner, assemble(&source.name, manifest, code, number)).map(|(generation, _)| generation)
+}
+
+/// A component that is compiled and linked, whatever its manifest.
+#[derive(Clone)]
+pub(in crate::plugin) struct Code {
+    pub digest: String,
+    pub facets: Facets,
+    pub interfaces: Vec<String>,
+}
+
+/// Compiles and links what has passed the gate.
+///
+/// # Errors
+/// With the reason code of the step that failed.
+pub(in crate::plugin) fn compile(
+    runner: &Runner,
+    linker: &Linker<CallState>,
+    bytes: &[u8],
+) -> Result<Code, LoadFault> {
+    let (facets, interfaces) = build_facets(runner, linker, bytes)?;
+    Ok(Code { digest: digest(bytes), facets, interfaces })
+}
+
+/// Whether the manifest means this component.
+///
+/// # Errors
+/// `DigestMismatch`.
+pub(in crate::plugin) fn check_pin(manifest: &Manifest, digest: &str) -> Result<(), LoadFault> {
+    match manifest.digest.as_deref().filter(|pinned| *pinned != digest) {
+        None => Ok(()),
+        Some(pinned) => Err(LoadFault::new(
             Reason::DigestMismatch,
             format!("the component has sha256:{digest}, but the manifest pins sha256:{pinned}"),
-        ));
+        )),
     }
-    let (facets, interfaces) = match siblings.iter().find(|sibling| sibling.digest == digest) {
-        Some(sibling) => (sibling.facets.clone(), sibling.interfaces.clone()),
-        None => build_facets(runner, linker, &bytes)?,
-    };
+}
+
+/// A generation that nobody has asked anything yet.
+pub(in crate::plugin) fn assemble(
+    name: &str,
+    manifest: Manifest,
+    code: Code,
+    number: u64,
+) -> Arc<Generation> {
+    let Code { digest, facets, interfaces } = code;
     let calls = if facets.health.is_some() { CONCURRENCY_HEALTH } else { CONCURRENCY };
     let places = manifest.spec.limits.concurrency.unwrap_or(calls);
-    let profile = Profile { name: source.name.clone(), generation: number, manifest, log: LogGate::new() };
-    let mut generation = Generation {
+    let profile = Profile { name: name.to_owned(), generation: number, manifest, log: LogGate::new() };
+    Arc::new(Generation {
         profile: Arc::new(profile),
         digest,
         facets,
@@ -60,13 +104,23 @@ pub(in crate::plugin) fn load(
         description: String::new(),
         interfaces,
         breaker: Breaker::default(),
-    };
-    let trial = Arc::new(generation);
-    let description = runner.runtime.block_on(interview(runner, &trial))?;
-    generation = Arc::into_inner(trial)
+    })
+}
+
+/// Asks a new generation what it is and whether its settings suit it.
+///
+/// # Errors
+/// `DescribeFailed`, `TypeMismatch` or `SettingsInvalid`.
+pub(in crate::plugin) fn introduce(
+    runner: &Arc<Runner>,
+    trial: Arc<Generation>,
+) -> Result<(Arc<Generation>, Described), LoadFault> {
+    let described = runner.runtime.block_on(interview(runner, &trial))?;
+    let mut generation = Arc::into_inner(trial)
         .ok_or_else(|| LoadFault::new(Reason::DescribeFailed, "the call of describe did not end"))?;
-    generation.description = description;
-    Ok(Arc::new(generation))
+    let Described { name, version, summary, .. } = &described;
+    generation.description = tame(&format!("{name} {version}: {summary}"));
+    Ok((Arc::new(generation), described))
 }
 
 fn build_facets(
@@ -103,7 +157,7 @@ fn mismatch(error: &wasmtime::Error) -> LoadFault {
 }
 
 /// Asks the component what it is, whether the settings suit it, and whether its exports have the right types.
-async fn interview(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Result<String, LoadFault> {
+async fn interview(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Result<Described, LoadFault> {
     let failed = |fault: crate::plugin::component::fault::CallFault| {
         LoadFault::new(Reason::DescribeFailed, format!("its first call {fault}"))
     };
@@ -136,7 +190,7 @@ async fn interview(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Result
         let text = if listed.is_empty() { "refused without a reason".to_owned() } else { listed.join("; ") };
         return Err(LoadFault::new(Reason::SettingsInvalid, text));
     }
-    Ok(tame(&format!("{} {}: {}", description.name, description.version, description.summary)))
+    Ok(description)
 }
 
 async fn try_exports(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Result<(), LoadFault> {
@@ -165,8 +219,8 @@ async fn try_exports(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Resu
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Source {

@@ -7,6 +7,7 @@ use crate::plugin::component::generation::Generation;
 use crate::plugin::component::ticker::Ticker;
 use crate::plugin::offer::log_gate::tame;
 use crate::plugin::offer::probe_gate::ProbeGate;
+use crate::plugin::offer::script::SharedScript;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -46,13 +47,29 @@ impl Runner {
         Self { engine, ticker, outside, runtime, places: Arc::new(Semaphore::new(CALLS)) }
     }
 
-    /// Makes one call. `work` gets a store of its own, which is gone afterwards whatever happened: an instance
-    /// that trapped or was cancelled can never be entered again.
+    /// Makes one call in the real world; see [`Self::call_within`].
     pub(in crate::plugin) async fn call<R, W>(
         self: &Arc<Self>,
         generation: &Arc<Generation>,
         facet: Facet,
         probes: Option<ProbeGate>,
+        work: W,
+    ) -> Result<R, CallFault>
+    where
+        R: Send + 'static,
+        W: for<'s> FnOnce(&'s Generation, &'s mut Store<CallState>) -> BoxFuture<'s, wasmtime::Result<R>>,
+        W: Send + 'static,
+    {
+        self.call_within(generation, facet, Surroundings { probes, script: None }, work).await
+    }
+
+    /// Makes one call. `work` gets a store of its own, which is gone afterwards whatever happened: an instance
+    /// that trapped or was cancelled can never be entered again.
+    pub(in crate::plugin) async fn call_within<R, W>(
+        self: &Arc<Self>,
+        generation: &Arc<Generation>,
+        facet: Facet,
+        surroundings: Surroundings,
         work: W,
     ) -> Result<R, CallFault>
     where
@@ -66,8 +83,9 @@ impl Runner {
             let _places = places;
             let _running = runner.ticker.running();
             let budget = generation.budget(facet);
-            let mut store = runner.open_store(&generation, probes, &budget);
+            let mut store = runner.open_store(&generation, surroundings, &budget);
             let answer = tokio::time::timeout(budget.wall, work(&generation, &mut store)).await;
+            note_costs(&mut store);
             match answer {
                 Ok(Ok(answer)) => Ok(answer),
                 Ok(Err(error)) => Err(sort(&error, store.data(), &budget)),
@@ -80,12 +98,15 @@ impl Runner {
     fn open_store(
         &self,
         generation: &Generation,
-        probes: Option<ProbeGate>,
+        surroundings: Surroundings,
         budget: &Budget,
     ) -> Store<CallState> {
-        let state =
-            CallState::new(Arc::clone(&generation.profile), Arc::clone(&self.outside), probes, budget);
+        let (profile, outside) = (Arc::clone(&generation.profile), Arc::clone(&self.outside));
+        let mut state = CallState::new(profile, outside, surroundings.probes, budget);
+        state.script = surroundings.script;
         let mut store = Store::new(&self.engine, state);
+        // Only an engine that counts takes fuel; none runs out of it.
+        store.set_fuel(u64::MAX).ok();
         store.limiter(|state| &mut state.meter);
         store.set_hostcall_fuel(budget.host_bytes);
         store.set_max_component_handles(HANDLES);
@@ -109,6 +130,24 @@ impl Runner {
             Ok(Ok(places)) => Ok(places),
             Ok(Err(_)) | Err(_) => Err(busy),
         }
+    }
+}
+
+/// What a call meets outside its component.
+#[derive(Debug, Default)]
+pub(in crate::plugin) struct Surroundings {
+    /// Leads probes to whoever asked; only for health checks.
+    pub probes: Option<ProbeGate>,
+    /// Answers instead of the world.
+    pub script: Option<SharedScript>,
+}
+
+fn note_costs(store: &mut Store<CallState>) {
+    let fuel = store.get_fuel().ok().map(|left| u64::MAX - left);
+    let state = store.data();
+    if let Some(script) = &state.script {
+        let mut script = script.lock();
+        (script.fuel, script.memory) = (fuel, state.meter.memory_used);
     }
 }
 

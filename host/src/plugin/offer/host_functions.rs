@@ -49,6 +49,9 @@ impl log::Host for CallState {
             tracing::warn!(plugin, dropped, "the plugin logs too much; lines were dropped");
         }
         let text = line(&message, &fields);
+        if self.record_line(level_name(level), &text) {
+            return Ok(());
+        }
         match level {
             log::Level::Trace => tracing::trace!(plugin, generation, "{text}"),
             log::Level::Debug => tracing::debug!(plugin, generation, "{text}"),
@@ -60,17 +63,36 @@ impl log::Host for CallState {
     }
 }
 
+fn level_name(level: log::Level) -> &'static str {
+    match level {
+        log::Level::Trace => "trace",
+        log::Level::Debug => "debug",
+        log::Level::Info => "info",
+        log::Level::Warn => "warn",
+        log::Level::Error => "error",
+    }
+}
+
 impl clock::Host for CallState {
     async fn wall_ms(&mut self) -> wasmtime::Result<u64> {
+        if let Some(recorded) = self.recorded_wall_ms() {
+            return Ok(recorded);
+        }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
     async fn monotonic_us(&mut self) -> wasmtime::Result<u64> {
+        if let Some(recorded) = self.recorded_monotonic_us() {
+            return Ok(recorded);
+        }
         Ok(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
     async fn remaining_ms(&mut self) -> wasmtime::Result<u32> {
+        if let Some(recorded) = self.recorded_remaining_ms() {
+            return Ok(recorded);
+        }
         Ok(u32::try_from(self.remaining().as_millis()).unwrap_or(u32::MAX))
     }
 }
@@ -103,7 +125,7 @@ impl dns::Host for CallState {
             dns::Family::V6 => &[RecordType::AAAA],
         };
         let limit = self.time_limit(LOOKUP_LIMIT, None);
-        let found = self.outside.dns.addresses(&name, kinds, limit).await;
+        let found = self.find_addresses(&name, kinds, limit).await;
         let granted = &self.profile.manifest.spec.grants.addresses;
         Ok(found.map_err(dns_fault).and_then(|found| {
             let all = found.len();
@@ -126,7 +148,7 @@ impl dns::Host for CallState {
             return Ok(Err(fault));
         }
         let limit = self.time_limit(LOOKUP_LIMIT, None);
-        let found = self.outside.dns.services(&name, limit).await;
+        let found = self.find_services(&name, limit).await;
         Ok(found.map_err(dns_fault).map(|found| {
             let service = |record: crate::plugin::offer::dns::ServiceRecord| dns::Service {
                 target: record.target,
@@ -174,9 +196,12 @@ impl http::Host for CallState {
             headers: request.headers,
             body: request.body.unwrap_or_default(),
         };
-        let sent = self.outside.http.send(outgoing, secret, &spec.grants, &self.outside.dns);
-        let Ok(answer) = tokio::time::timeout(limit, sent).await else {
-            return Ok(Err(http::Fault::TimedOut(format!("no answer within {} ms", limit.as_millis()))));
+        let answer = if self.script.is_some() {
+            self.send_recorded(outgoing).await
+        } else {
+            let sent = self.outside.http.send(outgoing, secret, &spec.grants, &self.outside.dns);
+            let late = |_| HttpFault::TimedOut(format!("no answer within {} ms", limit.as_millis()));
+            tokio::time::timeout(limit, sent).await.map_err(late).flatten()
         };
         Ok(answer.map_err(http_fault).map(|answer| http::Response {
             status: answer.status,
@@ -191,6 +216,7 @@ impl http::Host for CallState {
 fn http_fault(fault: HttpFault) -> http::Fault {
     match fault {
         HttpFault::Denied(text) => http::Fault::Denied(text),
+        HttpFault::TimedOut(text) => http::Fault::TimedOut(text),
         HttpFault::Connect(text) => http::Fault::Connect(text),
         HttpFault::Tls(text) => http::Fault::Tls(text),
         HttpFault::Protocol(text) => http::Fault::Protocol(text),

@@ -26,6 +26,8 @@ pub(in crate::plugin) const BODY_MAX: usize = 256 << 10;
 pub(in crate::plugin) enum HttpFault {
     /// The manifest does not allow it, or nobody may do it.
     Denied(String),
+    /// No answer in time.
+    TimedOut(String),
     /// No connection.
     Connect(String),
     /// No TLS session.
@@ -117,6 +119,15 @@ fn client_config(roots: RootCertStore) -> Result<Arc<rustls::ClientConfig>, Http
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// Judges a request as [`HttpClient::send`] does before it opens a connection; reads no secret.
+///
+/// # Errors
+/// What the manifest or the form of requests forbids.
+pub(in crate::plugin) async fn judge(outgoing: Outgoing, grants: &Grants) -> Result<(), HttpFault> {
+    let url = granted(&outgoing.url, &grants.http)?;
+    build(&url, outgoing, None).await.map(drop)
 }
 
 /// The URL, when a grant covers it.

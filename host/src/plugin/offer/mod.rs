@@ -6,3 +6,4 @@ pub(super) mod host_functions;
 pub(super) mod http_client;
 pub(super) mod log_gate;
 pub(super) mod probe_gate;
+pub(super) mod script;

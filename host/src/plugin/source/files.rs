@@ -58,7 +58,20 @@ impl Source {
         let Some(bytes) = read(&self.wasm, COMPONENT_MAX)? else {
             return Err(LoadFault::new(Reason::Unreadable, format!("{} is gone", self.wasm.display())));
         };
+        Self::judge(&bytes)?;
+        Ok(bytes)
+    }
+
+    /// Whether bytes look like a component.
+    ///
+    /// # Errors
+    /// `TooLarge`, or `NotAComponent` with the way to make one.
+    pub(in crate::plugin) fn judge(bytes: &[u8]) -> Result<(), LoadFault> {
         let not = |text: String| Err(LoadFault::new(Reason::NotAComponent, text));
+        if bytes.len() as u64 > COMPONENT_MAX {
+            let text = format!("the component has more than {} KiB", COMPONENT_MAX / 1024);
+            return Err(LoadFault::new(Reason::TooLarge, text));
+        }
         if bytes.is_empty() {
             return not("the file is empty".to_owned());
         }
@@ -66,7 +79,7 @@ impl Source {
             return not("the file is no WebAssembly binary (it does not begin with \\0asm)".to_owned());
         }
         match bytes.get(4..8) {
-            Some(layer) if layer == COMPONENT => Ok(bytes),
+            Some(layer) if layer == COMPONENT => Ok(()),
             Some(layer) if layer == CORE => not(
                 "the file is a core module; make a component of it: umbel plugin build (Rust), or wasm-tools \
                  component new"

@@ -1,0 +1,246 @@
+//! Cases as they lie in files.
+
+use super::expectation::{Expectation, parse_text};
+
+use crate::plugin::record::{
+    Body, HealthState, HealthSubject, Question, ResolveTarget, Tape, VersionedGroup,
+};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// One case, with what its file says for all of them.
+#[derive(Clone, Debug, PartialEq)]
+pub(in super::super) struct Case {
+    /// The file that it is in.
+    pub(in super::super) file: PathBuf,
+    pub(in super::super) name: String,
+    /// Keys of the manifest's `spec` that it replaces.
+    pub(in super::super) spec: Map<String, Value>,
+    pub(in super::super) ask: Ask,
+    pub(in super::super) world: Tape,
+    pub(in super::super) expect: Value,
+}
+
+/// What a plugin is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub(in super::super) enum Ask {
+    /// To judge its settings.
+    Validate,
+    /// For a decision.
+    Decide(Question),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    spec: Map<String, Value>,
+    cases: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    #[serde(default)]
+    spec: Map<String, Value>,
+    ask: AskForm,
+    #[serde(default)]
+    world: World,
+    expect: Expectation,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "call", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+enum AskForm {
+    Resolve {
+        target: ResolveTarget,
+    },
+    Check {
+        subject: HealthSubject,
+        #[serde(default)]
+        round: u32,
+        #[serde(default)]
+        was: HealthState,
+        #[serde(default)]
+        memory: Body,
+    },
+    Transform {
+        group: Value,
+    },
+    Order {
+        groups: Vec<VersionedGroup>,
+    },
+    Validate {},
+}
+
+/// A tape whose records are checked while file and line are known.
+#[derive(Default)]
+struct World(Tape);
+
+impl<'de> Deserialize<'de> for World {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let tape = Tape::deserialize(input)?;
+        tape.check().map_err(D::Error::custom)?;
+        Ok(Self(tape))
+    }
+}
+
+/// Reads every case of a folder, by file name and in the order of each file.
+///
+/// # Errors
+/// File, line and what is wrong there.
+pub(in super::super) fn read_folder(folder: &Path) -> Result<Vec<Case>, String> {
+    let entries = fs::read_dir(folder).map_err(|cause| {
+        format!("{}: {cause}; cases lie beside the component, or where --cases says", folder.display())
+    })?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|cause| format!("{}: {cause}", folder.display()))?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !hidden && path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let mut cases = Vec::new();
+    for file in &files {
+        let text = fs::read_to_string(file).map_err(|cause| format!("{}: {cause}", file.display()))?;
+        cases.extend(parse(file, &text)?);
+    }
+    if cases.is_empty() {
+        return Err(format!("{} holds no cases: write them into files that end in .yaml", folder.display()));
+    }
+    Ok(cases)
+}
+
+/// Reads the cases of one file.
+///
+/// # Errors
+/// File, line and what is wrong there.
+pub(in super::super) fn parse(file: &Path, text: &str) -> Result<Vec<Case>, String> {
+    let File { spec, cases } = serde_yaml_ng::from_str(text).map_err(|error| locate(file, &error))?;
+    let mut found: Vec<Case> = Vec::new();
+    for entry in cases {
+        if found.iter().any(|case| case.name == entry.name) {
+            return Err(format!(
+                "{}: two cases are named {:?}; give each its own name",
+                file.display(),
+                entry.name
+            ));
+        }
+        let mut merged = spec.clone();
+        merged.extend(entry.spec);
+        found.push(Case {
+            file: file.to_owned(),
+            name: entry.name,
+            spec: merged,
+            ask: entry.ask.into(),
+            world: entry.world.0,
+            expect: entry.expect.0,
+        });
+    }
+    Ok(found)
+}
+
+/// The error with its place in front, where editors find it.
+fn locate(file: &Path, error: &serde_yaml_ng::Error) -> String {
+    let text = error.to_string();
+    let Some(place) = error.location() else { return format!("{}: {text}", file.display()) };
+    let (line, column) = (place.line(), place.column());
+    let text = text.trim_end_matches(&format!(" at line {line} column {column}"));
+    format!("{}:{line}:{column}: {text}", file.display())
+}
+
+impl From<AskForm> for Ask {
+    fn from(form: AskForm) -> Self {
+        Self::Decide(match form {
+            AskForm::Validate {} => return Self::Validate,
+            AskForm::Resolve { target } => Question::Resolve { target },
+            AskForm::Check { subject, round, was, memory } => Question::Check { subject, round, was, memory },
+            AskForm::Order { groups } => Question::Order { groups },
+            AskForm::Transform { mut group } => {
+                // Text that is no JSON goes to the plugin as it is: a case may be about just that.
+                let text = group.as_str().map(str::to_owned);
+                parse_text(&mut group).ok();
+                Question::Transform { group: text.unwrap_or_else(|| group.to_string()) }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const TWO: &str = "
+spec: {grants: {dns: ['*']}, settings: {zone: a}}
+cases:
+- name: one
+  ask: {call: resolve, target: {namespace: prod, name: shop, port: 443}}
+  expect: {answer: fault}
+- name: two
+  spec: {settings: {}}
+  ask: {call: validate}
+  expect: {answer: invalid}
+";
+
+    #[test]
+    fn a_case_takes_from_its_file_what_it_does_not_say() {
+        let cases = parse(Path::new("a.yaml"), TWO).unwrap();
+        assert_eq!(cases[0].spec["settings"], json!({"zone": "a"}));
+        assert_eq!(cases[1].spec["settings"], json!({}));
+        assert_eq!(cases[1].spec["grants"], json!({"dns": ["*"]}));
+        assert_eq!(cases[1].ask, Ask::Validate);
+    }
+
+    #[test]
+    fn a_group_is_written_as_yaml_or_as_text() {
+        for group in ["{metadata: {name: a}}", "'{\"metadata\":{\"name\":\"a\"}}'"] {
+            let text = format!(
+                "cases: [{{name: a, ask: {{call: transform, group: {group}}}, expect: {{answer: keep}}}}]"
+            );
+            let cases = parse(Path::new("a.yaml"), &text).unwrap();
+            let Ask::Decide(Question::Transform { group }) = &cases[0].ask else { unreachable!() };
+            assert_eq!(group, r#"{"metadata":{"name":"a"}}"#);
+        }
+    }
+
+    #[test]
+    fn every_mistake_has_a_file_and_a_line() {
+        for (text, says) in [
+            ("cases:\n- nam: a", "a.yaml:2:3: cases[0]: unknown field `nam`"),
+            ("cases: []\nmore: 1", "a.yaml:2:1: unknown field `more`"),
+            (
+                "cases:\n- name: a\n  ask: {call: guess}",
+                "a.yaml:3:15: cases[0].ask.call: unknown variant `guess`",
+            ),
+            (
+                "cases:\n- name: a\n  ask:\n    call: resolve\n    target: {namespace: a, name: b, prot: 1}",
+                "a.yaml:2:3: cases[0]: unknown field `prot`",
+            ),
+            ("cases:\n- name: a\n  ask: {call: validate, x: 1}", "a.yaml:2:3: cases[0]: unknown field `x`"),
+            (
+                "cases:\n- name: a\n  ask: {call: validate}\n  world:\n    dns: [{name: a}]",
+                "a.yaml:2:3: cases[0]: dns[0] (a): needs one",
+            ),
+            (
+                "cases:\n- name: a\n  ask: {call: validate}\n  expect: {answer: keep, x: 1}",
+                "a.yaml:2:3: cases[0]: unknown key `x`",
+            ),
+        ] {
+            let error = parse(Path::new("a.yaml"), text).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn two_cases_of_one_name_cannot_be_told_apart() {
+        let error = parse(Path::new("a.yaml"), &TWO.replace("two", "one")).unwrap_err();
+        assert!(error.contains("two cases are named \"one\""), "{error}");
+    }
+}

@@ -1,0 +1,144 @@
+//! Running cases against a component.
+
+use super::case_file::{Ask, Case};
+use super::compare::{Difference, differences};
+use super::expectation::parse_text;
+use crate::assembly::plugin_commands::given::Given;
+use crate::plugin::{Candidate, Compiled, Metering, Refusal, Tried, Workbench};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// What came of a case.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Outcome {
+    pub(super) file: String,
+    pub(super) name: String,
+    pub(super) passed: bool,
+    /// Why the case could not even be asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) refusal: Option<Refusal>,
+    pub(super) differences: Vec<Difference>,
+    /// Host calls that its world does not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) unanswered: Vec<String>,
+    /// What the plugin logged, shown where the case fails.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) log: Vec<String>,
+    pub(super) microseconds: u64,
+}
+
+/// Loads the component once and runs every case.
+///
+/// # Errors
+/// When the component itself cannot be loaded, or the manifest beside it cannot be read.
+pub(super) fn run_all(given: &Given, cases: &[Case]) -> Result<Vec<Outcome>, Refusal> {
+    let bench = Workbench::open(Metering::Off)?;
+    let compiled = bench.compile(&given.name, &given.component)?;
+    Ok(cases.iter().map(|case| run(given, &compiled, case)).collect())
+}
+
+fn run(given: &Given, compiled: &Compiled<'_>, case: &Case) -> Outcome {
+    let answered = manifest(given, case).and_then(|manifest| match &case.ask {
+        Ask::Decide(question) => {
+            let candidate = compiled.candidate(Some(&manifest))?;
+            let tried = candidate.ask(question, &case.world);
+            Ok(shown(tried, |answer| serde_json::to_value(answer).unwrap_or_default()))
+        }
+        Ask::Validate => {
+            let candidate: Candidate<'_> = compiled.unasked(&manifest)?;
+            Ok(shown(candidate.validate(&case.world), |problems| match problems.is_empty() {
+                true => json!({"answer": "valid"}),
+                false => json!({"answer": "invalid", "problems": problems}),
+            }))
+        }
+    });
+    let mut outcome = Outcome {
+        file: case.file.display().to_string(),
+        name: case.name.clone(),
+        passed: false,
+        refusal: None,
+        differences: Vec::new(),
+        unanswered: Vec::new(),
+        log: Vec::new(),
+        microseconds: 0,
+    };
+    match answered {
+        Err(refusal) => outcome.refusal = Some(refusal),
+        Ok(tried) => {
+            outcome.differences = differences(&case.expect, &tried.got);
+            outcome.unanswered = tried.missed;
+            outcome.log = tried.lines;
+            outcome.microseconds = u64::try_from(tried.took.as_micros()).unwrap_or(u64::MAX);
+            outcome.passed = outcome.differences.is_empty() && outcome.unanswered.is_empty();
+        }
+    }
+    outcome
+}
+
+struct Shown {
+    got: Value,
+    missed: Vec<String>,
+    lines: Vec<String>,
+    took: Duration,
+}
+
+fn shown<R>(tried: Tried<R>, form: impl FnOnce(R) -> Value) -> Shown {
+    let mut got = match tried.answer {
+        Ok(answer) => form(answer),
+        Err(message) => json!({"answer": "failure", "message": message}),
+    };
+    if let Some(group) = got.get_mut("group") {
+        // A document that is no JSON stays a text, and so differs from every document.
+        parse_text(group).ok();
+    }
+    let line = |(level, text): (&str, String)| format!("{level}: {text}");
+    Shown { got, missed: tried.missed, lines: tried.lines.into_iter().map(line).collect(), took: tried.took }
+}
+
+/// The manifest beside the component, with what the case replaces of its `spec`.
+pub(in super::super) fn manifest(given: &Given, case: &Case) -> Result<String, Refusal> {
+    let mut document: Map<String, Value> = match &given.manifest {
+        None => Map::new(),
+        Some((path, text)) => serde_yaml_ng::from_str(text).map_err(|error| Refusal {
+            reason: crate::plugin::Reason::ManifestInvalid,
+            message: format!("{}: {error}", path.display()),
+        })?,
+    };
+    document.entry("apiVersion").or_insert_with(|| json!("plugins.umbel.dev/v1alpha1"));
+    document.entry("kind").or_insert_with(|| json!("Plugin"));
+    let mut spec = match document.remove("spec") {
+        Some(Value::Object(spec)) => spec,
+        _ => Map::new(),
+    };
+    spec.extend(case.spec.clone());
+    // Whoever changes the plugin tests it before its new digest is pinned.
+    spec.remove("digest");
+    document.insert("spec".to_owned(), Value::Object(spec));
+    Ok(Value::Object(document).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assembly::plugin_commands::cases::case_file::parse;
+    use std::path::Path;
+
+    #[test]
+    fn a_case_replaces_whole_keys_of_the_manifest() {
+        let text =
+            "cases: [{name: a, spec: {settings: {b: 2}}, ask: {call: validate}, expect: {answer: valid}}]";
+        let case = parse(Path::new("a.yaml"), text).unwrap().remove(0);
+        let beside = "apiVersion: plugins.umbel.dev/v1alpha1\nkind: Plugin\nspec:\n  digest: sha256:1\n  \
+                      settings: {a: 1}\n  grants: {dns: [x]}\n";
+        let given = Given {
+            file: "a.wasm".into(),
+            name: "a".into(),
+            component: Vec::new(),
+            manifest: Some(("a.yaml".into(), beside.to_owned())),
+        };
+        let merged: Value = serde_json::from_str(&manifest(&given, &case).unwrap()).unwrap();
+        assert_eq!(merged["spec"], json!({"settings": {"b": 2}, "grants": {"dns": ["x"]}}));
+    }
+}

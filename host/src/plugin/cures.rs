@@ -1,0 +1,79 @@
+//! What every reason means and how to mend it. The table of the authors' guide is written from here.
+
+use super::status::Reason;
+
+macro_rules! explain {
+    ($($reason:ident: $cause:literal => $cure:literal;)*) => {
+        impl Reason {
+            /// Every reason, in the order in which a plugin can meet them.
+            pub const ALL: &'static [Self] = &[$(Self::$reason),*];
+
+            /// What leads to it.
+            pub fn cause(self) -> &'static str {
+                match self { $(Self::$reason => $cause),* }
+            }
+
+            /// What to do about it.
+            pub fn cure(self) -> &'static str {
+                match self { $(Self::$reason => $cure),* }
+            }
+        }
+    };
+}
+
+explain! {
+    InvalidName: "the file name is no DNS label"
+        => "rename the file: lower-case letters, digits and `-`, at most 63, then `.wasm`";
+    Unreadable: "the file cannot be read, is no regular file, or is a link that leads out of the plugin directory"
+        => "mend its rights, or put the file itself there: `umbel plugin install`";
+    PermissionsTooOpen: "somebody else may write the file"
+        => "take that right away, `chmod o-w`; `umbel plugin install` sets it right";
+    TooLarge: "the component has more than 32 MiB"
+        => "build it optimised and without debug information";
+    NotAComponent: "the file is a core module, a text, or empty"
+        => "build it with `umbel plugin build`, which makes a component of a core module";
+    DigestMismatch: "the component is not the one that `spec.digest` of the manifest pins"
+        => "pin the digest that `umbel plugin inspect` prints, or install the component that was meant";
+    ManifestInvalid: "the manifest beside the component cannot be understood"
+        => "mend the line that the message names; `umbel plugin check` says whether it is right";
+    InvalidWasm: "the component is damaged, cut off, or needs a feature that gateways leave off"
+        => "build it again and copy it whole; leave out threads, garbage collection and component-model async";
+    NoKnownInterface: "the component exports no interface that a gateway asks, or no `umbel:lifecycle/lifecycle`"
+        => "build it against one of the worlds in `wit/`: resolver, health or discovery";
+    InterfaceTooNew: "the component speaks a version of an interface that this gateway does not know"
+        => "update the gateway, or build against the `wit/` folder of this one: `umbel plugin new` writes it";
+    ImportNotOffered: "the component imports WASI or something foreign, or a transformer imports more than `log`"
+        => "build without WASI: `umbel plugin build` does it for Rust, Go, JavaScript and Python";
+    TypeMismatch: "an interface of a known name has other types than here"
+        => "build against the `wit/` folder as it is; leave its files unchanged";
+    DescribeFailed: "the first call trapped or ran out of its budget"
+        => "mend what the message names; `umbel plugin test` shows it without a gateway";
+    SettingsInvalid: "the plugin refuses `spec.settings` of the manifest"
+        => "mend the settings that the message names by JSON pointer";
+    RolledBack: "it failed five times in a row, and the generation before it serves again"
+        => "`/plugins` shows the last fault; record such a call with `umbel plugin record` and make a case of it";
+    Suspended: "it failed five times in a row, and there is no generation before it; it is asked again later"
+        => "as for `RolledBack`";
+    Missing: "an annotation names the plugin and there is no such file"
+        => "put the file there, or change the annotation";
+    EngineUnavailable: "this machine cannot run the engine"
+        => "the message says why: mostly too little address space (`ulimit -v`) or too few threads";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_reason_is_explained_once() {
+        let causes: HashSet<&str> = Reason::ALL.iter().map(|reason| reason.cause()).collect();
+        assert_eq!(causes.len(), Reason::ALL.len());
+        for reason in Reason::ALL {
+            assert!(
+                !reason.cure().contains('|') && !reason.cause().contains('|'),
+                "{reason} breaks the table"
+            );
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! A world that answers out of a record instead of the network.
+
+use crate::decision::health::{ProbeFault, ProbeRequest, ProbeResponse, Prober};
+use crate::plugin::component::call_state::CallState;
+use crate::plugin::offer::dns::{DnsFault, ServiceRecord};
+use crate::plugin::offer::http_client::{HttpFault, Incoming, Outgoing, judge};
+use crate::plugin::record::{Body, Family, HttpRecord, ProbeRecord, Response, Tape, WorldFault};
+use futures_util::future::BoxFuture;
+use hickory_resolver::proto::rr::RecordType;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What one call asks of a recorded world, and what it gets.
+#[derive(Debug)]
+pub(in crate::plugin) struct Script {
+    tape: Tape,
+    /// How often each request was made.
+    asked: HashMap<String, usize>,
+    /// Readings of each clock.
+    readings: [usize; 3],
+    /// Requests that the record has no answer to, in words.
+    pub missed: Vec<String>,
+    /// Lines that the plugin logged: level and text.
+    pub lines: Vec<(&'static str, String)>,
+    /// How many host calls the plugin made, log and clock apart.
+    pub host_calls: usize,
+    /// What the call computed, in the engine's units, where the engine counts.
+    pub fuel: Option<u64>,
+    /// Bytes of linear memory at the end; memories only grow.
+    pub memory: usize,
+}
+
+/// A script that both ends of a call hold.
+pub(in crate::plugin) type SharedScript = Arc<Mutex<Script>>;
+
+impl Script {
+    pub(in crate::plugin) fn shared(tape: Tape) -> SharedScript {
+        let (asked, missed, lines) = (HashMap::new(), Vec::new(), Vec::new());
+        Arc::new(Mutex::new(Self {
+            tape,
+            asked,
+            readings: [0; 3],
+            missed,
+            lines,
+            host_calls: 0,
+            fuel: None,
+            memory: 0,
+        }))
+    }
+
+    /// Which of `found` records answers this time: one after the other, and the last one stays.
+    fn turn(&mut self, request: String, found: &[usize]) -> Option<usize> {
+        self.host_calls += 1;
+        let asked = self.asked.entry(request.clone()).or_default();
+        let turn = *asked;
+        *asked += 1;
+        let index = found.get(turn).or(found.last()).copied();
+        if index.is_none() {
+            self.missed.push(request);
+        }
+        index
+    }
+
+    fn addresses(&mut self, name: &str, family: Family) -> Result<Vec<(IpAddr, Duration)>, DnsFault> {
+        let fits = |record: &crate::plugin::record::DnsRecord| {
+            let kind = record.addresses.is_some() || record.fault.is_some();
+            kind && same_name(&record.name, name)
+                && record.family.is_none_or(|own| own == family || own == Family::Any)
+        };
+        let found = indices(&self.tape.dns, fits);
+        let Some(index) = self.turn(format!("dns addresses of {name}"), &found) else {
+            return Err(DnsFault::Failed("the recorded world has no answer".to_owned()));
+        };
+        let record = &self.tape.dns[index];
+        if let Some(fault) = record.fault {
+            return Err(dns_fault(fault, &record.message));
+        }
+        let good = Duration::from_millis(u64::from(record.ttl_ms));
+        let all = record.addresses.iter().flatten().filter(|address| family.holds(**address));
+        let all: Vec<_> = all.map(|address| (*address, good)).collect();
+        if all.is_empty() { Err(DnsFault::NoData) } else { Ok(all) }
+    }
+
+    fn services(&mut self, name: &str) -> Result<Vec<ServiceRecord>, DnsFault> {
+        let found = indices(&self.tape.dns, |record| {
+            (record.services.is_some() || record.fault.is_some()) && same_name(&record.name, name)
+        });
+        let Some(index) = self.turn(format!("dns services of {name}"), &found) else {
+            return Err(DnsFault::Failed("the recorded world has no answer".to_owned()));
+        };
+        let record = &self.tape.dns[index];
+        if let Some(fault) = record.fault {
+            return Err(dns_fault(fault, &record.message));
+        }
+        let ttl = Duration::from_millis(u64::from(record.ttl_ms));
+        let service = |one: &crate::plugin::record::ServiceRecord| ServiceRecord {
+            target: one.target.clone(),
+            port: one.port,
+            priority: one.priority,
+            weight: one.weight,
+            ttl,
+        };
+        Ok(record.services.iter().flatten().map(service).collect())
+    }
+
+    fn http(&mut self, outgoing: &Outgoing) -> Result<Incoming, HttpFault> {
+        let found = indices(&self.tape.http, |HttpRecord { request, .. }| {
+            request.method.eq_ignore_ascii_case(&outgoing.method)
+                && request.url == outgoing.url
+                && request.body.as_ref().is_none_or(|Body(body)| *body == outgoing.body)
+        });
+        let Some(index) = self.turn(format!("http {} {}", outgoing.method, outgoing.url), &found) else {
+            return Err(HttpFault::Connect("the recorded world has no answer".to_owned()));
+        };
+        let HttpRecord { response, fault, message, .. } = &self.tape.http[index];
+        match (response, fault) {
+            (Some(response), _) => Ok(Incoming {
+                status: response.status,
+                headers: response.headers.clone(),
+                body: response.body.0.clone().into(),
+                truncated: response.truncated,
+            }),
+            (None, fault) => Err(match fault {
+                Some(WorldFault::Denied) => HttpFault::Denied(message.clone()),
+                Some(WorldFault::TimedOut) => HttpFault::TimedOut(message.clone()),
+                Some(WorldFault::Tls) => HttpFault::Tls(message.clone()),
+                Some(WorldFault::Protocol) => HttpFault::Protocol(message.clone()),
+                _ => HttpFault::Connect(message.clone()),
+            }),
+        }
+    }
+
+    fn probe(&mut self, request: &ProbeRequest) -> Result<ProbeResponse, ProbeFault> {
+        let found = indices(&self.tape.probe, |ProbeRecord { request: sent, .. }| {
+            usize::try_from(sent.endpoint) == Ok(request.endpoint)
+                && sent.method == request.method.as_str()
+                && sent.path == request.path
+        });
+        let words = format!("probe of endpoint {}: {} {}", request.endpoint, request.method, request.path);
+        let Some(index) = self.turn(words, &found) else {
+            return Err(ProbeFault::Connect("the recorded world has no answer".to_owned()));
+        };
+        let ProbeRecord { response, fault, message, .. } = &self.tape.probe[index];
+        match (response, fault) {
+            (Some(response), _) => Ok(probe_response(response, request.body_max)),
+            (None, fault) => Err(match fault {
+                Some(WorldFault::Denied) => ProbeFault::Refused(message.clone()),
+                Some(WorldFault::TimedOut) => ProbeFault::TimedOut(message.clone()),
+                Some(WorldFault::Tls) => ProbeFault::Tls(message.clone()),
+                Some(WorldFault::Protocol) => ProbeFault::Protocol(message.clone()),
+                _ => ProbeFault::Connect(message.clone()),
+            }),
+        }
+    }
+
+    /// The next reading of a clock; `None` where the record has none and the real one is read.
+    fn reading<T: Copy>(position: &mut usize, readings: &[T]) -> Option<T> {
+        let reading = readings.get(*position).or(readings.last()).copied();
+        *position += 1;
+        reading
+    }
+}
+
+fn indices<T>(records: &[T], fits: impl Fn(&T) -> bool) -> Vec<usize> {
+    records.iter().enumerate().filter(|(_, record)| fits(record)).map(|(index, _)| index).collect()
+}
+
+fn same_name(recorded: &str, asked: &str) -> bool {
+    recorded.trim_end_matches('.').eq_ignore_ascii_case(asked.trim_end_matches('.'))
+}
+
+fn dns_fault(fault: WorldFault, message: &str) -> DnsFault {
+    match fault {
+        WorldFault::NoSuchName => DnsFault::NoSuchName,
+        WorldFault::NoData => DnsFault::NoData,
+        WorldFault::TimedOut => DnsFault::TimedOut,
+        _ => DnsFault::Failed(message.to_owned()),
+    }
+}
+
+fn probe_response(response: &Response, body_max: usize) -> ProbeResponse {
+    let mut body = response.body.0.clone();
+    let truncated = response.truncated || body.len() > body_max;
+    body.truncate(body_max);
+    ProbeResponse {
+        status: response.status,
+        headers: response.headers.clone(),
+        body: body.into(),
+        truncated,
+        first_byte: Duration::from_micros(u64::from(response.first_byte_us.unwrap_or(0))),
+    }
+}
+
+/// Probes out of a script.
+pub(in crate::plugin) struct ScriptedProber(pub SharedScript);
+
+impl Prober for ScriptedProber {
+    fn send(&self, request: ProbeRequest) -> BoxFuture<'_, Result<ProbeResponse, ProbeFault>> {
+        let answer = self.0.lock().probe(&request);
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+/// Host functions ask here, and never need to know which world answers.
+impl CallState {
+    pub(in crate::plugin) async fn find_addresses(
+        &self,
+        name: &str,
+        kinds: &[RecordType],
+        limit: Duration,
+    ) -> Result<Vec<(IpAddr, Duration)>, DnsFault> {
+        let Some(script) = &self.script else { return self.outside.dns.addresses(name, kinds, limit).await };
+        let family = match kinds {
+            [RecordType::A] => Family::V4,
+            [RecordType::AAAA] => Family::V6,
+            _ => Family::Any,
+        };
+        script.lock().addresses(name, family)
+    }
+
+    pub(in crate::plugin) async fn find_services(
+        &self,
+        name: &str,
+        limit: Duration,
+    ) -> Result<Vec<ServiceRecord>, DnsFault> {
+        match &self.script {
+            Some(script) => script.lock().services(name),
+            None => self.outside.dns.services(name, limit).await,
+        }
+    }
+
+    /// The recorded answer to a request, if its form is in order and it is granted.
+    pub(in crate::plugin) async fn send_recorded(&self, outgoing: Outgoing) -> Result<Incoming, HttpFault> {
+        judge(outgoing.clone(), &self.profile.manifest.spec.grants).await?;
+        match &self.script {
+            Some(script) => script.lock().http(&outgoing),
+            None => Err(HttpFault::Connect("there is no recorded world".to_owned())),
+        }
+    }
+
+    /// Keeps a line for whoever runs the script; says whether there is one.
+    pub(in crate::plugin) fn record_line(&self, level: &'static str, text: &str) -> bool {
+        let Some(script) = &self.script else { return false };
+        script.lock().lines.push((level, text.to_owned()));
+        true
+    }
+
+    pub(in crate::plugin) fn recorded_wall_ms(&self) -> Option<u64> {
+        let script = &mut *self.script.as_ref()?.lock();
+        Script::reading(&mut script.readings[0], &script.tape.clock.wall_ms)
+    }
+
+    pub(in crate::plugin) fn recorded_monotonic_us(&self) -> Option<u64> {
+        let script = &mut *self.script.as_ref()?.lock();
+        Script::reading(&mut script.readings[1], &script.tape.clock.monotonic_us)
+    }
+
+    pub(in crate::plugin) fn recorded_remaining_ms(&self) -> Option<u32> {
+        let script = &mut *self.script.as_ref()?.lock();
+        Script::reading(&mut script.readings[2], &script.tape.clock.remaining_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(text: &str) -> Script {
+        let tape: Tape = serde_yaml_ng::from_str(text).unwrap();
+        Arc::into_inner(Script::shared(tape)).unwrap().into_inner()
+    }
+
+    #[test]
+    fn equal_requests_take_the_answers_in_order_and_the_last_stays() {
+        let mut script =
+            script("dns: [{name: a., addresses: [10.0.0.1, 'fd00::1']}, {name: A, fault: timedOut}]");
+        let first = script.addresses("a", Family::V4).unwrap();
+        assert_eq!(first, [("10.0.0.1".parse().unwrap(), Duration::from_secs(30))]);
+        assert_eq!(script.addresses("a", Family::V4), Err(DnsFault::TimedOut));
+        assert_eq!(script.addresses("a", Family::V4), Err(DnsFault::TimedOut));
+        assert_eq!((script.host_calls, script.missed.len()), (3, 0));
+    }
+
+    #[test]
+    fn what_is_not_recorded_is_remembered() {
+        let mut script = script("http: [{request: {url: 'http://a/', body: x}, response: {status: 204}}]");
+        let mut outgoing =
+            Outgoing { method: "GET".into(), url: "http://a/".into(), headers: vec![], body: b"x".to_vec() };
+        assert_eq!(script.http(&outgoing).unwrap().status, 204);
+        outgoing.body.clear();
+        assert!(script.http(&outgoing).is_err());
+        assert!(script.services("b").is_err());
+        // The second request of that method and URL is another one: the body tells.
+        assert_eq!(script.missed, ["http GET http://a/", "dns services of b"]);
+    }
+
+    #[test]
+    fn probes_keep_as_much_of_a_body_as_was_asked_for() {
+        let mut script = script("probe: [{request: {path: /a}, response: {status: 200, body: abc}}]");
+        let request = ProbeRequest {
+            endpoint: 0,
+            method: http::Method::GET,
+            path: "/a".into(),
+            headers: vec![],
+            timeout: Duration::from_secs(1),
+            body_max: 2,
+        };
+        let answer = script.probe(&request).unwrap();
+        assert_eq!((&answer.body[..], answer.truncated), (&b"ab"[..], true));
+        assert!(script.probe(&ProbeRequest { endpoint: 1, ..request }).is_err());
+        assert_eq!(script.missed, ["probe of endpoint 1: GET /a"]);
+    }
+}
