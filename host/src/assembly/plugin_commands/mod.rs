@@ -1,12 +1,17 @@
 //! `umbel plugin`: what authors of plugins need.
 
+mod bench;
 mod build;
 mod cases;
 mod check;
+mod gateway;
 mod given;
 mod inspect;
+mod install;
 mod new;
+mod recordings;
 mod report;
+mod watch;
 
 pub use build::{PluginBuildArgs, PluginBuildError, build_plugin, componentize};
 
@@ -25,6 +30,14 @@ pub(super) enum PluginCommand {
     Check(check::CheckFlags),
     /// Run the cases of a plugin: exit code 0 when all pass, 1 when not
     Test(cases::TestFlags),
+    /// Measure what calls cost: time, memory, and computing in units that are the same everywhere
+    Bench(bench::BenchFlags),
+    /// Run the cases of a plugin, again whenever a file changes
+    Run(watch::RunFlags),
+    /// Write recent calls of a running gateway as cases
+    Record(recordings::RecordFlags),
+    /// Check a plugin and put it, whole, into the plugin directory of a gateway
+    Install(install::InstallFlags),
     /// Build a plugin in Rust, Go, JavaScript or Python and turn it into a component
     Build(PluginBuildArgs),
 }
@@ -36,6 +49,10 @@ pub(super) fn run(command: &PluginCommand) -> Result<(), CommandError> {
         PluginCommand::Inspect(flags) => inspect::run(flags),
         PluginCommand::Check(flags) => check::run(flags),
         PluginCommand::Test(flags) => cases::run(flags),
+        PluginCommand::Bench(flags) => bench::run(flags),
+        PluginCommand::Run(flags) => watch::run(flags),
+        PluginCommand::Record(flags) => recordings::run(flags),
+        PluginCommand::Install(flags) => install::run(flags),
         PluginCommand::Build(args) => {
             let written = build_plugin(args).map_err(CommandError::failed)?;
             let lines: Vec<String> = written.iter().map(|path| format!("{}\n", path.display())).collect();

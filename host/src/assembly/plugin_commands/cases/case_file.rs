@@ -108,8 +108,7 @@ pub(in super::super) fn read_folder(folder: &Path) -> Result<Vec<Case>, String> 
     files.sort();
     let mut cases = Vec::new();
     for file in &files {
-        let text = fs::read_to_string(file).map_err(|cause| format!("{}: {cause}", file.display()))?;
-        cases.extend(parse(file, &text)?);
+        cases.extend(read_file(file)?);
     }
     if cases.is_empty() {
         return Err(format!("{} holds no cases: write them into files that end in .yaml", folder.display()));
@@ -117,7 +116,16 @@ pub(in super::super) fn read_folder(folder: &Path) -> Result<Vec<Case>, String> 
     Ok(cases)
 }
 
-/// Reads the cases of one file.
+/// Reads every case of one file.
+///
+/// # Errors
+/// File, line and what is wrong there.
+pub(in super::super) fn read_file(file: &Path) -> Result<Vec<Case>, String> {
+    let text = fs::read_to_string(file).map_err(|cause| format!("{}: {cause}", file.display()))?;
+    parse(file, &text)
+}
+
+/// Reads cases from text.
 ///
 /// # Errors
 /// File, line and what is wrong there.

@@ -6,14 +6,15 @@ mod expectation;
 mod junit;
 mod trial;
 
-pub(super) use case_file::{Case, read_folder};
+pub(super) use case_file::{Ask, Case, read_folder};
+pub(super) use trial::manifest as manifest_of;
 
 use super::given::{Given, GivenFlags};
 use crate::assembly::CommandError;
 use clap::{Args, ValueEnum, ValueHint};
 use serde_json::json;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use trial::Outcome;
 
 /// Flags of `umbel plugin test`.
@@ -50,7 +51,7 @@ enum Output {
 impl CasesFlags {
     /// The folder with the cases of a component.
     pub(super) fn folder(&self, given: &GivenFlags) -> PathBuf {
-        let beside = || given.file.parent().unwrap_or(std::path::Path::new("")).join("cases");
+        let beside = || given.file.parent().unwrap_or(Path::new("")).join("cases");
         self.cases.clone().unwrap_or_else(beside)
     }
 
@@ -60,11 +61,22 @@ impl CasesFlags {
     /// File, line and what is wrong there; or that none is meant.
     pub(super) fn read(&self, given: &GivenFlags) -> Result<Vec<Case>, String> {
         let folder = self.folder(given);
-        let mut cases = read_folder(&folder)?;
+        self.select(&folder, read_folder(&folder)?)
+    }
+
+    /// Reads the cases of one file that are meant.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) fn read_file(&self, file: &Path) -> Result<Vec<Case>, String> {
+        self.select(file, case_file::read_file(file)?)
+    }
+
+    fn select(&self, place: &Path, mut cases: Vec<Case>) -> Result<Vec<Case>, String> {
         if let Some(part) = &self.filter {
             cases.retain(|case| case.name.contains(part));
             if cases.is_empty() {
-                return Err(format!("{}: the name of no case contains {part:?}", folder.display()));
+                return Err(format!("{}: the name of no case contains {part:?}", place.display()));
             }
         }
         Ok(cases)
@@ -89,6 +101,15 @@ pub(super) fn run(flags: &TestFlags) -> Result<(), CommandError> {
         0 => Ok(()),
         count => Err(CommandError::failed(format!("{count} of {} cases failed", outcomes.len()))),
     }
+}
+
+/// Runs cases and gives a report for people, and how many failed.
+///
+/// # Errors
+/// When the component cannot be loaded.
+pub(super) fn report(given: &Given, cases: &[Case]) -> Result<(String, usize), CommandError> {
+    let outcomes = run_cases(given, cases)?;
+    Ok((text(&outcomes), failures(&outcomes)))
 }
 
 fn run_cases(given: &Given, cases: &[Case]) -> Result<Vec<Outcome>, CommandError> {
