@@ -3,6 +3,7 @@
 //! Everything a test starts listens on a free loopback port, keeps its files in a temporary directory and dies
 //! with the value that stands for it.
 
+mod author;
 mod client;
 mod dns_server;
 mod etcd;
@@ -16,6 +17,7 @@ mod sample_api_server;
 mod umbel;
 mod wait;
 
+pub use author::{Author, AuthorLanguage, Step, first_ten_minutes};
 pub use client::{Answer, Client, Lines};
 pub use dns_server::{DnsServer, Record};
 pub use etcd::Etcd;

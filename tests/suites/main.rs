@@ -13,6 +13,7 @@ mod golden;
 mod manifests;
 mod old_and_new_kubectl;
 mod openapi;
+mod plugin_commands;
 mod plugins;
 mod proxying;
 mod restart;

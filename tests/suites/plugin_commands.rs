@@ -1,0 +1,128 @@
+//! `umbel plugin …` as authors run it, in every language whose tools are here.
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use umbel_tests::{Author, AuthorLanguage, Guest, first_ten_minutes, need};
+
+#[tokio::test]
+async fn an_author_comes_from_nothing_to_a_plugin_that_serves() -> Result<()> {
+    for language in AuthorLanguage::ALL {
+        let Some(language) = need(language.here())? else { continue };
+        let author = first_ten_minutes(language).await?;
+        ensure!(author.transcript().contains("$ umbel plugin install"), "{}", author.transcript());
+    }
+    Ok(())
+}
+
+#[test]
+fn every_kind_builds_and_passes_its_cases_as_it_is_written() -> Result<()> {
+    for language in AuthorLanguage::ALL {
+        let Some(language) = need(language.here())? else { continue };
+        for kind in ["resolver", "health", "discovery"] {
+            let mut author = Author::new()?;
+            author.ok(&["plugin", "new", kind, "mine", "--lang", language.word()])?;
+            author.ok(&["plugin", "build", "mine", "--output", "mine"])?;
+            let said = author.ok(&["plugin", "test", "mine/mine.wasm"])?;
+            ensure!(said.ends_with("3 passed, 0 failed\n"), "{kind} in {}: {said}", language.name());
+            let shown: Value =
+                serde_json::from_str(&author.ok(&["plugin", "inspect", "mine/mine.wasm", "-o", "json"])?)?;
+            ensure!(
+                shown["kinds"] == serde_json::json!([kind]) && shown["wasi"] == serde_json::json!([]),
+                "{shown}"
+            );
+            let json = author.ok(&["plugin", "bench", "mine/mine.wasm", "--calls", "5", "-o", "json"])?;
+            let costs: Value = serde_json::from_str(&json)?;
+            ensure!(costs["cases"][0]["fuel"].as_u64() > Some(0), "{costs}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_directory_in_use_is_left_alone() -> Result<()> {
+    let mut author = Author::new()?;
+    author.ok(&["plugin", "new", "health", "mine", "--lang", "rust"])?;
+    std::fs::write(author.path("mine/src/lib.rs"), "precious")?;
+    let again = author.umbel(&["plugin", "new", "health", "mine", "--lang", "rust"])?;
+    ensure!(again.code == 1 && again.said.contains("mine is not empty"), "{again:?}");
+    ensure!(std::fs::read_to_string(author.path("mine/src/lib.rs"))? == "precious");
+    Ok(())
+}
+
+#[test]
+fn what_no_gateway_takes_is_explained_and_not_installed() -> Result<()> {
+    let mut author = Author::new()?;
+    // A core module, a text, and nothing at all.
+    for (name, bytes) in [("core", &b"\0asm\x01\0\0\0"[..]), ("text", b"hello"), ("empty", b"")] {
+        let file = format!("{name}.wasm");
+        std::fs::write(author.path(&file), bytes)?;
+        let checked = author.umbel(&["plugin", "check", &file])?;
+        ensure!(checked.code == 1 && checked.said.contains("reason    NotAComponent"), "{checked:?}");
+        ensure!(checked.said.contains("  fix       build it with"), "{checked:?}");
+        author.ok(&["plugin", "inspect", &file])?;
+        let installed = author.umbel(&["plugin", "install", &file, "--plugin-dir", "plugins"])?;
+        ensure!(installed.code == 1 && !author.path("plugins").exists(), "{installed:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_operators_manifest_outlives_an_install() -> Result<()> {
+    let Some(component) = need(Guest::ResolverExternalName.component())? else { return Ok(()) };
+    let mut author = Author::new()?;
+    std::fs::copy(component, author.path("mine.wasm"))?;
+    let head = "apiVersion: plugins.umbel.dev/v1alpha1\nkind: Plugin\n";
+    let (authors, operators) =
+        (head.to_owned(), format!("{head}spec: {{grants: {{dns: [a.example.com]}}}}\n"));
+    std::fs::write(author.path("mine.yaml"), &authors)?;
+    author.ok(&["plugin", "install", "mine.wasm", "--plugin-dir", "plugins"])?;
+    ensure!(std::fs::read_to_string(author.path("plugins/mine.yaml"))? == authors);
+    std::fs::write(author.path("plugins/mine.yaml"), &operators)?;
+    let said = author.ok(&["plugin", "install", "mine.wasm", "--plugin-dir", "plugins"])?;
+    ensure!(said.contains("plugins/mine.yaml stays as it is"), "{said}");
+    ensure!(std::fs::read_to_string(author.path("plugins/mine.yaml"))? == operators);
+    // An operator's manifest that would be refused stops the install before anything is written.
+    std::fs::write(author.path("plugins/mine.yaml"), "nonsense: true\n")?;
+    let refused = author.umbel(&["plugin", "install", "mine.wasm", "--plugin-dir", "plugins"])?;
+    ensure!(refused.code == 1 && refused.said.contains("ManifestInvalid"), "{refused:?}");
+    author.ok(&["plugin", "install", "mine.wasm", "--plugin-dir", "plugins", "--manifest", "mine.yaml"])?;
+    ensure!(std::fs::read_to_string(author.path("plugins/mine.yaml"))? == authors);
+    Ok(())
+}
+
+#[test]
+fn a_case_that_cannot_be_read_is_an_error_with_file_and_line() -> Result<()> {
+    let Some(component) = need(Guest::ResolverExternalName.component())? else { return Ok(()) };
+    let mut author = Author::new()?;
+    std::fs::copy(component, author.path("mine.wasm"))?;
+    std::fs::create_dir(author.path("cases"))?;
+    std::fs::write(author.path("cases/a.yaml"), "cases:\n- name: a\n  aks: {call: validate}\n")?;
+    let step = author.umbel(&["plugin", "test", "mine.wasm"])?;
+    ensure!(
+        step.code == 1 && step.said.contains("cases/a.yaml:3:3: cases[0]: unknown field `aks`"),
+        "{step:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_lookup_without_a_grant_fails_in_a_case_as_in_a_gateway() -> Result<()> {
+    let Some(component) = need(Guest::ResolverSrv.component())? else { return Ok(()) };
+    let mut author = Author::new()?;
+    std::fs::copy(component, author.path("srv.wasm"))?;
+    std::fs::create_dir(author.path("cases"))?;
+    let case = "cases:\n- name: not granted\n  ask: {call: resolve, target: {namespace: a, name: b, port: 1, externalName: c.test}}\n  \
+                expect: {answer: fault, fault: other, message: {contains: spec.grants.dns}}\n- name: not recorded\n  \
+                spec: {grants: {dns: ['*']}}\n  ask: {call: resolve, target: {namespace: a, name: b, port: 1, externalName: c.test}}\n  \
+                expect: {answer: fault}\n- name: a metadata address\n  spec: {grants: {dns: ['*']}, settings: {lookupAddresses: false}}\n  \
+                ask: {call: resolve, target: {namespace: a, name: b, port: 1, externalName: c.test}}\n  \
+                world: {dns: [{name: _https._tcp.c.test, services: [{target: 169.254.169.254, port: 80}]}]}\n  \
+                expect: {answer: failure, message: {contains: answered nonsense}}\n";
+    std::fs::write(author.path("cases/a.yaml"), case)?;
+    let step = author.umbel(&["plugin", "test", "srv.wasm"])?;
+    ensure!(step.code == 1 && step.said.contains("2 passed, 1 failed"), "{step:?}");
+    ensure!(step.said.contains("the plugin asked for dns services of _https._tcp.c.test"), "{step:?}");
+    let junit = author.umbel(&["plugin", "test", "srv.wasm", "-o", "junit"])?;
+    ensure!(junit.said.contains("<testsuite name=\"srv\" tests=\"3\" failures=\"1\">"), "{junit:?}");
+    Ok(())
+}
