@@ -2,7 +2,8 @@
 
 use super::etcd::Etcd;
 use super::peers::{Missing, Peer};
-use super::process::{Process, free_port};
+use super::port::ReservedPort;
+use super::process::Process;
 use super::umbel::{Umbel, umbel_program};
 use super::wait::wait_for;
 use anyhow::{Context, Result, ensure};
@@ -17,7 +18,7 @@ use tokio::net::TcpStream;
 pub struct SampleApiServer {
     process: Option<Process>,
     etcd: Etcd,
-    port: u16,
+    port: ReservedPort,
     directory: TempDir,
 }
 
@@ -55,7 +56,7 @@ impl SampleApiServer {
         let mut server = Self {
             process: None,
             etcd: Etcd::start().await?,
-            port: free_port()?,
+            port: ReservedPort::new()?,
             directory: TempDir::new()?,
         };
         server.prepare(service, data_dir)?;
@@ -66,7 +67,7 @@ impl SampleApiServer {
     fn prepare(&self, service: &str, data_dir: &Path) -> Result<()> {
         let output = Command::new(umbel_program()?)
             .args(["backend", "init", service, "--group", "wardle.example.com"])
-            .args(["--version", "v1beta1", "--version", "v1alpha1", "--port", &self.port.to_string()])
+            .args(["--version", "v1beta1", "--version", "v1alpha1", "--port", &self.port().to_string()])
             .arg("--out")
             .arg(self.files())
             .arg("--data-dir")
@@ -78,7 +79,7 @@ impl SampleApiServer {
 
     /// Where it listens on `127.0.0.1`.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     fn files(&self) -> PathBuf {
@@ -110,12 +111,12 @@ impl SampleApiServer {
         command.current_dir(self.directory.path());
         let log = self.directory.path().join("sample-apiserver.log");
         let mut process = Process::start("sample-apiserver", &mut command, &log)?;
-        let port = self.port;
+        let address = self.port.address();
         wait_for("the sample API server to listen", Duration::from_secs(60), || {
             let alive = process.check_alive();
             async move {
                 alive?;
-                TcpStream::connect(("127.0.0.1", port)).await.map(|_| ()).context("nothing listens yet")
+                TcpStream::connect(address).await.map(|_| ()).context("nothing listens yet")
             }
         })
         .await

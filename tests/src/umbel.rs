@@ -1,6 +1,7 @@
 //! Umbel as a process.
 
 use super::client::Client;
+use super::port::ReservedPort;
 use super::process::Process;
 use super::wait::wait_for;
 use anyhow::{Context, Result, bail, ensure};
@@ -19,6 +20,8 @@ const START: Duration = Duration::from_secs(60);
 pub struct Umbel {
     process: Process,
     address: SocketAddr,
+    /// Keeps the port for the next start.
+    port: Option<ReservedPort>,
     arguments: Vec<String>,
     home: TempDir,
 }
@@ -47,7 +50,7 @@ impl Umbel {
     pub async fn start_in(home: TempDir, arguments: &[&str]) -> Result<Self> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let (process, address) = launch(home.path(), &arguments, "127.0.0.1:0").await?;
-        let umbel = Self { process, address, arguments, home };
+        let umbel = Self { process, address, port: None, arguments, home };
         umbel.wait_ready().await?;
         Ok(umbel)
     }
@@ -77,7 +80,8 @@ impl Umbel {
     /// # Errors
     /// When it had ended before.
     pub fn kill(&mut self) -> Result<()> {
-        self.process.kill()
+        self.process.kill()?;
+        self.keep_port()
     }
 
     /// SIGTERM.
@@ -85,7 +89,16 @@ impl Umbel {
     /// # Errors
     /// When it still runs after `bound`.
     pub async fn terminate(&mut self, bound: Duration) -> Result<ExitStatus> {
-        self.process.terminate(bound).await
+        let status = self.process.terminate(bound).await?;
+        self.keep_port()?;
+        Ok(status)
+    }
+
+    fn keep_port(&mut self) -> Result<()> {
+        if self.port.is_none() {
+            self.port = Some(ReservedPort::at(self.address)?);
+        }
+        Ok(())
     }
 
     /// Where it listens.

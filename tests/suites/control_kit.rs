@@ -15,7 +15,7 @@ use umbel::decision::builtin::BuiltInDecisions;
 use umbel::kind::{api_service, external_name};
 use umbel::model::object::Object;
 use umbel::observe::Metrics;
-use umbel::registry::{DeleteOptions, ObjectKey, Registry, WriteOptions};
+use umbel::registry::{DeleteOptions, ObjectKey, Part, Registry, WriteOptions};
 use umbel::route::{Availability, Shared, Signals, Target};
 use umbel::store::{HistoryBound, MemoryStore, Store};
 use umbel::upstream::{BackendTls, FrontProxy};
@@ -92,6 +92,14 @@ impl Control {
             object["spec"][key] = value.clone();
         }
         self.registry.create(&api_service::KIND, "", to_object(object)?, &WriteOptions::by("test")).await?;
+        Ok(())
+    }
+
+    /// Writes an APIService that was read before.
+    pub async fn update(&self, object: Object) -> Result<()> {
+        let key = ObjectKey::new("", object.name());
+        let options = WriteOptions::by("test");
+        self.registry.update(&api_service::KIND, &key, Part::Main, object, &options).await?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use crate::control_kit::{ALPN, Control, aggregated, legacy, legacy_backend};
 use crate::proxying::backend::{Backend, handler};
 use anyhow::Result;
-use umbel_tests::wait_for;
+use umbel_tests::{ReservedPort, wait_for};
 
 const VERBS: &[&str] = &["delete", "get", "list"];
 
@@ -44,18 +44,18 @@ async fn the_shared_document_tells_for_all_group_versions() -> Result<()> {
 async fn a_dead_backend_keeps_its_last_resources() -> Result<()> {
     let control = Control::start().await?;
     control.name_backend().await?;
-    let deletable = legacy_backend(&control.ca, VERBS).await?;
+    let place = ReservedPort::new()?;
+    let deletable = Backend::start_at(&place, &control.ca, &ALPN, legacy(VERBS)).await?;
     let read_only = legacy_backend(&control.ca, &["get", "list"]).await?;
     control.register("deletable.example.com", deletable.port).await?;
     control.register("metrics.example.com", read_only.port).await?;
     control.discovery("deletable.example.com", "Current", 1).await?;
     control.discovery("metrics.example.com", "Current", 1).await?;
-    let port = deletable.port;
     drop((deletable, read_only));
     control.discovery("deletable.example.com", "Stale", 1).await?;
     control.condition("metrics.example.com", "False").await?;
     control.discovery("metrics.example.com", "Current", 1).await?;
-    let _again = Backend::restart(port, &control.ca, &ALPN, legacy(VERBS)).await?;
+    let _again = Backend::start_at(&place, &control.ca, &ALPN, legacy(VERBS)).await?;
     control.discovery("deletable.example.com", "Current", 1).await?;
     Ok(())
 }

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use umbel_tests::ReservedPort;
 
 pub type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
 pub type Handler = Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
@@ -50,9 +51,14 @@ impl Backend {
         Self::start_on(listener, TlsAcceptor::from(ca.serve(leaf, alpn)?), max_streams, handler)
     }
 
-    /// Serves where a backend of this port served before.
-    pub async fn restart(port: u16, ca: &Authority, alpn: &[&str], handler: Handler) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    /// Serves with a good certificate at a reserved port, where another backend may have served before.
+    pub async fn start_at(
+        port: &ReservedPort,
+        ca: &Authority,
+        alpn: &[&str],
+        handler: Handler,
+    ) -> Result<Self> {
+        let listener = TcpListener::bind(port.address()).await?;
         let leaf = ca.server(&[NAME], false)?;
         Self::start_on(listener, TlsAcceptor::from(ca.serve(leaf, alpn)?), 200, handler)
     }

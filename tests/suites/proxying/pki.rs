@@ -1,7 +1,10 @@
 //! Certificates for one test.
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::sync::Arc;
@@ -21,7 +24,18 @@ pub struct Leaf {
 
 impl Authority {
     pub fn new(name: &str) -> Result<Self> {
+        Self::with_params(name, CertificateParams::default())
+    }
+
+    /// One whose certificate says twice that it is a CA: readable, and of no use for verifying.
+    pub fn contradictory(name: &str) -> Result<Self> {
+        let basic_constraints = CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 3, 1, 1, 0xff]);
         let mut params = CertificateParams::default();
+        params.custom_extensions = vec![basic_constraints];
+        Self::with_params(name, params)
+    }
+
+    fn with_params(name: &str, mut params: CertificateParams) -> Result<Self> {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate()?;
