@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use umbel_tests::{Author, AuthorLanguage, Guest, first_ten_minutes, need};
+use umbel_tests::{Author, AuthorLanguage, Guest, first_ten_minutes, need, reasons_page, reasons_path};
 
 #[tokio::test]
 async fn an_author_comes_from_nothing_to_a_plugin_that_serves() -> Result<()> {
@@ -124,5 +124,12 @@ fn a_lookup_without_a_grant_fails_in_a_case_as_in_a_gateway() -> Result<()> {
     ensure!(step.said.contains("the plugin asked for dns services of _https._tcp.c.test"), "{step:?}");
     let junit = author.umbel(&["plugin", "test", "srv.wasm", "-o", "junit"])?;
     ensure!(junit.said.contains("<testsuite name=\"srv\" tests=\"3\" failures=\"1\">"), "{junit:?}");
+    Ok(())
+}
+
+#[test]
+fn the_guide_explains_every_reason_in_the_words_of_the_code() -> Result<()> {
+    let written = std::fs::read_to_string(reasons_path())?;
+    ensure!(written == reasons_page(), "run: cargo run --package umbel-tests --example reasons");
     Ok(())
 }
