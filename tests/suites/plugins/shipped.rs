@@ -2,13 +2,14 @@
 
 use super::{Plugins, Recorded, drop_guest, judged, target, write_manifest};
 use anyhow::Result;
+use serde_json::json;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use umbel::decision::binding::Decisions;
 use umbel::decision::discovery::{GroupHead, Outcome};
 use umbel::decision::health::{State, Subject};
 use umbel::decision::resolver::{Endpoint, ResolveFault};
-use umbel_tests::{DnsServer, Guest, Record};
+use umbel_tests::{DnsServer, Guest, Record, Umbel};
 
 fn zone() -> Vec<(&'static str, Record)> {
     vec![
@@ -61,6 +62,35 @@ async fn names_need_a_grant_and_addresses_pass_the_policy() -> Result<()> {
     let refused = plugins.resolver("srv").resolve(&target(Some("trap.test"))).await.unwrap_err().to_string();
     assert!(refused.contains("address policy"), "{refused}");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_gateway_hands_its_dns_servers_to_plugins() -> Result<()> {
+    let dns = DnsServer::start(zone(), 30)?;
+    let home = tempfile::TempDir::new()?;
+    let plugin_dir = home.path().join("plugins");
+    std::fs::create_dir(&plugin_dir)?;
+    write_manifest(&plugin_dir, "srv", "{grants: {dns: ['*.test']}}")?;
+    drop_guest(&plugin_dir, Guest::ResolverSrv, "srv")?;
+    let (servers, plugins) = (dns.address.to_string(), plugin_dir.display().to_string());
+    let flags = ["--plugin-dir", &plugins, "--plugin-dns-servers", &servers];
+    let umbel = Umbel::start_in(home, &flags).await?;
+    let admin = umbel.admin()?;
+    let name = json!({"metadata": {"name": "shop", "annotations": {"umbel.dev/resolver": "srv"}},
+        "spec": {"host": "shop.test"}});
+    admin
+        .post("/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames", &name)
+        .await?
+        .expect(201)?;
+    let service = json!({"metadata": {"name": "v1.shop.example.com"},
+        "spec": {"group": "shop.example.com", "version": "v1", "groupPriorityMinimum": 1000,
+            "versionPriority": 15, "service": {"namespace": "default", "name": "shop"}}});
+    admin.post("/apis/apiregistration.k8s.io/v1/apiservices", &service).await?.expect(201)?;
+    umbel_tests::wait_for("the plugin to ask that server", super::PATIENCE, || async {
+        anyhow::ensure!(dns.asked() > 0, "nothing was asked");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

@@ -110,7 +110,7 @@ static TREE_SCHEMA: Schema = Schema::Record(Record {
 
 static TREE_SPEC: Schema = Schema::Record(Record {
     definition: "com.example.orchard.v1.TreeSpec",
-    description: "What tree it is.",
+    description: "What grows on a tree, and how high it is.",
     atomic: false,
     fields: &[
         Field::new("fruit", "What grows on it, for example \"apple\".", &Schema::String).required(),
@@ -132,7 +132,7 @@ static SHIP_SCHEMA: Schema = Schema::Record(Record {
 
 static SHIP_SPEC: Schema = Schema::Record(Record {
     definition: "com.example.harbour.v1.ShipSpec",
-    description: "What ship it is.",
+    description: "What a ship is like.",
     atomic: false,
     fields: &[
         Field::new("cargo", "What it carries, for example \"tea\".", &Schema::String).required(),
