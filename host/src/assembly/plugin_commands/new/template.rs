@@ -74,7 +74,7 @@ mod tests {
             for language in Language::value_variants() {
                 let files = files(*kind, *language, "shop");
                 let has = |path: &str| files.iter().any(|file| file.path.to_str() == Some(path));
-                for path in ["shop.yaml", "README.md", "settings.schema.json", "wit/worlds.wit"] {
+                for path in ["shop.yaml", "README.md", "wit/worlds.wit"] {
                     assert!(has(path), "{kind:?} in {language:?}: {path}");
                 }
                 let cases = files.iter().filter(|file| file.path.starts_with("cases")).count();
