@@ -8,10 +8,21 @@ use std::path::Path;
 pub(super) enum Language {
     /// A crate.
     Rust,
+    /// A module.
+    Go,
+    /// A package for npm.
+    JavaScript,
+    /// A project with app.py.
+    Python,
 }
 
 /// The file that tells each language.
-const MARKS: &[(&str, Language)] = &[("Cargo.toml", Language::Rust)];
+const MARKS: &[(&str, Language)] = &[
+    ("Cargo.toml", Language::Rust),
+    ("go.mod", Language::Go),
+    ("package.json", Language::JavaScript),
+    ("pyproject.toml", Language::Python),
+];
 
 /// The language of the plugin in a directory.
 ///
@@ -44,6 +55,15 @@ mod tests {
     #[test]
     fn a_file_tells_the_language() {
         assert_eq!(found(&["Cargo.toml", "README.md"]), Ok(Language::Rust));
+        assert_eq!(found(&["go.mod"]), Ok(Language::Go));
+        assert_eq!(found(&["package.json"]), Ok(Language::JavaScript));
+        assert_eq!(found(&["pyproject.toml", "app.py"]), Ok(Language::Python));
+    }
+
+    #[test]
+    fn two_languages_in_one_directory_are_told_apart() {
+        let error = found(&["go.mod", "pyproject.toml"]).unwrap_err();
+        assert!(error.contains("holds both go.mod and pyproject.toml"), "{error}");
     }
 
     #[test]

@@ -6,9 +6,15 @@
 mod detect;
 mod encode;
 mod error;
+mod go;
+mod javascript;
 mod output;
+mod preview1;
+mod python;
 mod rust;
+mod scripting;
 mod tool;
+mod world;
 
 pub use encode::componentize;
 pub use error::PluginBuildError;
@@ -20,13 +26,14 @@ use std::path::PathBuf;
 /// Builds the plugin in a directory and turns it into a component.
 #[derive(Args, Clone, Debug)]
 pub struct PluginBuildArgs {
-    /// Directory with the plugin's Cargo.toml, go.mod, package.json, or pyproject.toml and app.py
+    /// Directory with the plugin's Cargo.toml, go.mod, package.json, or pyproject.toml with app.py
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: PathBuf,
     /// Where to put `<name>.wasm`; a plugin directory that is being watched will do
     #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
     pub output: PathBuf,
-    /// Where cargo keeps what it makes on the way [default: the crate's own target directory]
+    /// Where tools keep what they make and fetch [default: Rust: the crate's target directory; JavaScript and Python:
+    /// ~/.cache/umbel]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub target_dir: Option<PathBuf>,
 }
@@ -45,6 +52,9 @@ struct Built {
 pub fn build_plugin(args: &PluginBuildArgs) -> Result<Vec<PathBuf>, PluginBuildError> {
     let built = match detect::language(&args.dir)? {
         Language::Rust => rust::build(args)?,
+        Language::Go => go::build(args)?,
+        Language::JavaScript => javascript::build(args)?,
+        Language::Python => python::build(args)?,
     };
     built.iter().map(|built| output::drop_file(&args.output, &built.name, &built.component)).collect()
 }

@@ -2,6 +2,8 @@
 
 mod template;
 
+pub(super) use template::wit_files;
+
 use super::shell_word;
 use crate::assembly::CommandError;
 use crate::object::names;
@@ -52,12 +54,15 @@ impl Kind {
 enum Language {
     /// Rust, with rustup's target wasm32-unknown-unknown
     Rust,
+    /// Go 1.25 or newer
+    Go,
 }
 
 impl Language {
     fn folder(self) -> &'static str {
         match self {
             Self::Rust => "rust",
+            Self::Go => "go",
         }
     }
 
@@ -65,6 +70,7 @@ impl Language {
     fn library(self) -> Option<&'static str> {
         match self {
             Self::Rust => None,
+            Self::Go => Some("plugins/sdk/go/"),
         }
     }
 }

@@ -42,6 +42,11 @@ fn folders(kind: Kind, language: Language) -> Vec<(String, &'static str)> {
     folders
 }
 
+/// The interfaces, by their path in the `wit` folder.
+pub(in super::super) fn wit_files() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    FILES.iter().filter_map(|(path, bytes)| Some((path.strip_prefix("wit/")?, *bytes)))
+}
+
 fn renamed(path: &str, name: &str) -> String {
     path.replace(EXAMPLE, name)
 }

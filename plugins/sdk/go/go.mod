@@ -1,0 +1,3 @@
+module umbel.dev/plugin
+
+go 1.25
