@@ -164,7 +164,7 @@ async fn a_swap_under_load_fails_no_call() -> Result<()> {
 #[tokio::test]
 async fn a_call_in_flight_ends_on_the_generation_that_it_began_with() -> Result<()> {
     let plugins = Plugins::start_loaded(vec![], |dir| {
-        write_manifest(dir, "p", "{settings: {path: /slow, failures: 1}}")?;
+        write_manifest(dir, "p", "{settings: {path: /slow, failures: 1}, grants: {probe: [/slow]}}")?;
         drop_guest(dir, Guest::HealthThreshold, "p")
     })
     .await?;
@@ -174,7 +174,11 @@ async fn a_call_in_flight_ends_on_the_generation_that_it_began_with() -> Result<
     let check = checker.check(&subject, &prober);
     let swap = async {
         prober.1.notified().await;
-        write_manifest(plugins.dir.path(), "p", "{settings: {path: /other, failures: 9}}")?;
+        write_manifest(
+            plugins.dir.path(),
+            "p",
+            "{settings: {path: /other, failures: 9}, grants: {probe: [/other]}}",
+        )?;
         plugins.wait_generation("p", 2).await?;
         gate.send(()).map_err(|()| anyhow!("the probe is gone"))
     };

@@ -138,6 +138,22 @@ async fn health_needs_failures_in_a_row() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_path_that_is_not_granted_is_never_asked_for() -> Result<()> {
+    let plugins = Plugins::start_loaded(vec![], |dir| {
+        write_manifest(dir, "threshold", "{settings: {path: /api/v1/secrets, failures: 1}}")?;
+        drop_guest(dir, Guest::HealthThreshold, "threshold")
+    })
+    .await?;
+    let prober = Recorded::new(vec![Ok(200)]);
+    let verdict = plugins.health_checker("threshold").check(&judged(&["10.0.0.1"]), &prober).await?;
+    assert_eq!(verdict.state, State::Down);
+    let line = "spec: {grants: {probe: [\"/api/v1/secrets\"]}}";
+    assert!(verdict.message.contains(line), "{}", verdict.message);
+    assert!(prober.seen.lock().is_empty(), "nothing was sent");
+    Ok(())
+}
+
+#[tokio::test]
 async fn discovery_hides_and_reorders_by_rule() -> Result<()> {
     let rules = "{discovery: {enabled: true, groups: ['*.test']}, \
                   settings: {hide: [secret.test], hideVersions: [{group: '*', versions: ['*alpha*']}], first: [z.test]}}";

@@ -96,7 +96,7 @@ impl ComponentChecker {
         subject: &Subject,
         prober: &dyn Prober,
     ) -> Result<Judged, CallFault> {
-        let (gate, desk) = probe_gate::channel(subject.endpoints.len());
+        let (gate, desk) = probe_gate::channel(subject);
         let question = describe(subject);
         let context = wit::Context {
             settings: generation.settings(),

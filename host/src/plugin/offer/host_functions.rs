@@ -7,6 +7,7 @@ use crate::plugin::offer::address::{self, Use};
 use crate::plugin::offer::dns::DnsFault;
 use crate::plugin::offer::http_client::{HttpFault, Outgoing, is_reserved};
 use crate::plugin::offer::log_gate::{Admission, line};
+use crate::plugin::offer::probe_rules::check_target;
 use hickory_resolver::proto::rr::RecordType;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::component::{HasSelf, Linker};
@@ -236,6 +237,10 @@ impl probe::Host for CallState {
         if gate.sent > PROBES_PER_CALL {
             return Ok(Err(probe::Fault::Budget));
         }
+        let granted = &self.profile.manifest.spec.grants.probe;
+        if let Err(text) = check_target(&request.path, &gate.own_path, granted) {
+            return Ok(Err(probe::Fault::Denied(text)));
+        }
         let request = match checked(request, gate.endpoints, limit) {
             Ok(request) => request,
             Err(text) => return Ok(Err(probe::Fault::Denied(text))),
@@ -264,9 +269,6 @@ fn checked(request: probe::Request, endpoints: usize, limit: Duration) -> Result
     let endpoint = usize::try_from(request.endpoint).unwrap_or(usize::MAX);
     if endpoint >= endpoints {
         return Err(format!("endpoint {} does not exist; the subject has {endpoints}", request.endpoint));
-    }
-    if !request.path.starts_with('/') || request.path.parse::<::http::uri::PathAndQuery>().is_err() {
-        return Err(format!("path {:?} is none; it must start with / and hold no spaces", request.path));
     }
     if let Some((name, _)) = request.headers.iter().find(|(name, _)| {
         is_reserved(name) || name.eq_ignore_ascii_case("authorization") || name.eq_ignore_ascii_case("cookie")

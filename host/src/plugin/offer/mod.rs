@@ -6,4 +6,5 @@ pub(super) mod host_functions;
 pub(super) mod http_client;
 pub(super) mod log_gate;
 pub(super) mod probe_gate;
+pub(super) mod probe_rules;
 pub(super) mod script;

@@ -3,7 +3,8 @@
 //! The guest runs on the plugin runtime, the prober belongs to the caller and lives on the control runtime, so
 //! requests cross over in a channel of one.
 
-use crate::decision::health::{ProbeFault, ProbeRequest, ProbeResponse, Prober};
+use crate::decision::health::{ProbeFault, ProbeRequest, ProbeResponse, Prober, Subject};
+use crate::plugin::offer::probe_rules::own_path_of;
 use std::future::Future;
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,15 +18,18 @@ pub(in crate::plugin) struct ProbeGate {
     pub sent: u32,
     /// How many endpoints the subject has.
     pub endpoints: usize,
+    /// The path of the subject's own group-version.
+    pub own_path: String,
 }
 
 /// The caller's end.
 #[derive(Debug)]
 pub(in crate::plugin) struct ProbeDesk(mpsc::Receiver<(ProbeRequest, oneshot::Sender<Answer>)>);
 
-pub(in crate::plugin) fn channel(endpoints: usize) -> (ProbeGate, ProbeDesk) {
+pub(in crate::plugin) fn channel(subject: &Subject) -> (ProbeGate, ProbeDesk) {
     let (sender, receiver) = mpsc::channel(1);
-    (ProbeGate { sender, sent: 0, endpoints }, ProbeDesk(receiver))
+    let (endpoints, own_path) = (subject.endpoints.len(), own_path_of(subject));
+    (ProbeGate { sender, sent: 0, endpoints, own_path }, ProbeDesk(receiver))
 }
 
 impl ProbeGate {

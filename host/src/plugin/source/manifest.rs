@@ -1,5 +1,6 @@
 //! `<name>.yaml` beside a component: settings, grants, limits and bindings.
 
+use crate::plugin::offer::probe_rules::ProbePrefix;
 use crate::plugin::source::pattern::Pattern;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
@@ -72,6 +73,8 @@ pub(in crate::plugin) struct Grants {
     pub ca_file: Option<PathBuf>,
     /// Loopback and private ranges that are opened.
     pub addresses: Vec<IpNet>,
+    /// Paths of a backend that health checks may ask for, besides those of health and discovery.
+    pub probe: Vec<ProbePrefix>,
 }
 
 /// Limits that replace the usual ones.
@@ -243,6 +246,7 @@ spec:
     dns: ['*.consul']
     http: ['https://consul.internal:8501/v1/']
     addresses: [10.0.0.0/8]
+    probe: [/status/]
   limits: {wall: 1s, cpu: 50ms, memory: 32MiB, concurrency: 4}
   bindings: {services: [prod/*], apiServices: ['*.example.com']}
   discovery: {enabled: true, priority: 7, groups: ['*.example.com']}
@@ -269,6 +273,7 @@ spec:
             (format!("{head}metadata: {{name: other}}"), "the file names the plugin \"consul\""),
             (format!("{head}spec: {{grant: {{}}}}"), "unknown field `grant`"),
             (format!("{head}spec: {{grants: {{addresses: [10.0.0.0/99]}}}}"), "line 3"),
+            (format!("{head}spec: {{grants: {{probe: [status]}}}}"), "must start with /"),
             (format!("{head}spec: {{limits: {{wall: 1h}}}}"), "is no duration"),
             (format!("{head}spec: {{limits: {{wall: 90s}}}}"), "at most 60s"),
             (format!("{head}spec: {{limits: {{memory: 1MB}}}}"), "is no size"),

@@ -139,7 +139,7 @@ impl Candidate<'_> {
         script: &SharedScript,
     ) -> Judged {
         let subject = translate::subject(asked, round, was);
-        let (gate, desk) = probe_gate::channel(subject.endpoints.len());
+        let (gate, desk) = probe_gate::channel(&subject);
         let question = health_answer::describe(&subject);
         let context = wit_health::Context {
             settings: self.generation.settings(),
