@@ -14,6 +14,7 @@ mod manifests;
 mod old_and_new_kubectl;
 mod openapi;
 mod plugin_commands;
+mod plugin_objects;
 mod plugins;
 mod proxying;
 mod restart;

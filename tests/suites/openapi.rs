@@ -93,7 +93,12 @@ async fn a_backends_documents_are_collected_kept_and_dropped() -> Result<()> {
     let document = admin.get(&url).await?.expect(200)?;
     assert!(document["paths"].get(format!("/{WARDLE}/namespaces/{{namespace}}/flunders")).is_some());
     let keys: BTreeSet<String> = index(&admin).await?.as_object().context("index")?.keys().cloned().collect();
-    let registered = ["apis/apiregistration.k8s.io/v1", "apis/service.grafana.app/v0alpha1", WARDLE];
+    let registered = [
+        "apis/apiregistration.k8s.io/v1",
+        "apis/plugins.umbel.dev/v1alpha1",
+        "apis/service.grafana.app/v0alpha1",
+        WARDLE,
+    ];
     let strange: Vec<_> =
         keys.iter().filter(|k| !registered.contains(&k.as_str()) && !k.starts_with("apis/wardle")).collect();
     assert!(strange.is_empty(), "a backend may only describe what it is registered for: {strange:?}");

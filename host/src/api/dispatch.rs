@@ -68,6 +68,9 @@ where
         "proxy" => return Err(Failure::no_such_resource()),
         _ => {}
     }
+    if let Some(verb) = written_verb(&parts.method, is_collection) {
+        call.kind.check_verb(verb)?;
+    }
     match (is_collection, parts.method) {
         (true, Method::GET) => super::reading::list(api, &call).await,
         (true, Method::POST) if !has_all_namespaces => {
@@ -83,6 +86,18 @@ where
             super::removing::delete(api, &call, &body::read(body).await?).await
         }
         _ => Err(Failure::method_not_allowed()),
+    }
+}
+
+/// The verb of a request that changes something.
+fn written_verb(method: &Method, is_collection: bool) -> Option<&'static str> {
+    match *method {
+        Method::POST if is_collection => Some("create"),
+        Method::DELETE if is_collection => Some("deletecollection"),
+        Method::DELETE => Some("delete"),
+        Method::PUT if !is_collection => Some("update"),
+        Method::PATCH if !is_collection => Some("patch"),
+        _ => None,
     }
 }
 

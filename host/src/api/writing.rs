@@ -114,8 +114,9 @@ fn answer(
     object: Object,
     warnings: &[String],
 ) -> Result<Reply, Failure> {
+    let further = call.kind.rules.warnings(&object);
     let value = presentation.object(call.kind, object)?;
     let mut response = reply::value(status, presentation.accepted, &value);
-    reply::warn(&mut response, warnings);
+    reply::warn(&mut response, &[warnings, &further].concat());
     Ok(response)
 }

@@ -10,6 +10,7 @@ use crate::api::{Api, ApiConfig, Readiness};
 use crate::config::ServeConfig;
 use crate::control::manifests::{self, Manifests};
 use crate::control::openapi::{self, OpenApi};
+use crate::control::plugins::{self as plugin_objects, PluginObjects};
 use crate::control::{ControlConfig, ControlPlane, Running};
 use crate::observe::Metrics;
 use crate::plugin;
@@ -40,6 +41,7 @@ pub(super) struct Gateway {
     /// Stops collecting when dropped.
     openapi: OpenApi,
     manifests: Manifests,
+    plugin_objects: PluginObjects,
     runtime: Runtime,
 }
 
@@ -60,6 +62,9 @@ impl Gateway {
         let readiness = Readiness::new(&[ROUTES, MANIFESTS]);
         let shared = Arc::new(Shared::default());
         let registry = Registry::new(store);
+        runtime
+            .block_on(plugin_objects::restore(plugins.as_ref(), &registry))
+            .map_err(|failure| CommandError::failed(failure.message))?;
         let (signals, heard) = Signals::channel(SIGNALS_MAX);
         // Whatever starts below spawns its tasks on the control runtime.
         let entered = runtime.enter();
@@ -73,6 +78,7 @@ impl Gateway {
         });
         let openapi = openapi::start(control.parts(), Arc::clone(&shared));
         let manifests = manifests::start(config.manifest_dir.clone(), registry.clone());
+        let plugin_objects = plugin_objects::start(plugins.clone(), registry.clone());
         drop(entered);
         let local = Api::new(ApiConfig {
             kinds: &crate::kind::ALL,
@@ -97,7 +103,7 @@ impl Gateway {
         let address = data_plane.local_addr();
         credentials.publish(address).map_err(CommandError::failed)?;
         runtime.spawn(renewal::run(config.clone(), address, Shown { listen: tls, backends: backend_tls }));
-        Ok(Self { address, readiness, data_plane, control, openapi, manifests, runtime })
+        Ok(Self { address, readiness, data_plane, control, openapi, manifests, plugin_objects, runtime })
     }
 
     /// Where clients reach it.
@@ -124,7 +130,7 @@ impl Gateway {
     pub(super) fn stop(self) {
         self.readiness.shut_down();
         self.data_plane.drain();
-        drop((self.manifests, self.openapi, self.control));
+        drop((self.manifests, self.plugin_objects, self.openapi, self.control));
         self.runtime.shutdown_timeout(CONTROL_STOP);
     }
 }

@@ -19,6 +19,7 @@ pub mod openapi;
 mod own;
 mod parts;
 mod pending;
+pub mod plugins;
 mod publish;
 mod reconcile;
 mod services;

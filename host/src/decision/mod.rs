@@ -7,4 +7,5 @@ pub mod binding;
 pub mod builtin;
 pub mod discovery;
 pub mod health;
+pub mod plugins;
 pub mod resolver;

@@ -8,17 +8,18 @@ pub mod api_service;
 pub mod condition;
 pub mod external_name;
 pub mod object_meta;
+pub mod plugin;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::model::failure::FieldError;
+use crate::model::failure::{Failure, FieldError};
 use crate::model::group_version::GroupVersion;
 use crate::model::object::Object;
 use crate::model::schema::Schema;
 
 /// Every kind that Umbel serves itself.
-pub static ALL: [&Kind; 2] = [&api_service::KIND, &external_name::KIND];
+pub static ALL: [&Kind; 3] = [&api_service::KIND, &external_name::KIND, &plugin::KIND];
 
 /// The verbs of a kind with the full set of operations, in discovery's order.
 pub const ALL_VERBS: &[&str] =
@@ -103,6 +104,16 @@ pub trait KindRules: Sync {
         Vec::new()
     }
 
+    /// What a client should know about an object that it has written, although it was accepted.
+    fn warnings(&self, _object: &Object) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// For a verb that the kind does not have: why, and what to do instead.
+    fn refusal(&self, _verb: &str) -> &'static str {
+        ""
+    }
+
     /// The cells of a table row, one for each column of the kind.
     fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value>;
 }
@@ -121,6 +132,23 @@ impl Kind {
     /// Whether objects live in namespaces.
     pub fn is_namespaced(&self) -> bool {
         self.scope == Scope::Namespaced
+    }
+
+    /// Whether clients may do this with objects of the kind.
+    ///
+    /// # Errors
+    /// 405 in upstream's words, with what to do instead.
+    pub fn check_verb(&self, verb: &str) -> Result<(), Failure> {
+        if self.verbs.contains(&verb) {
+            return Ok(());
+        }
+        let (plural, group) = (self.plural, self.group);
+        let mut message = format!("{verb} is not supported on resources of kind \"{plural}.{group}\"");
+        let instead = self.rules.refusal(verb);
+        if !instead.is_empty() {
+            message = format!("{message}: {instead}");
+        }
+        Err(Failure::new(405, "MethodNotAllowed", message).about("", group, plural))
     }
 
     /// The kind that serves `plural` in a group and version.

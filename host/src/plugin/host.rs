@@ -132,6 +132,15 @@ impl Host {
         }))
     }
 
+    pub(in crate::plugin) fn roster(&self) -> &Roster {
+        &self.crew.roster
+    }
+
+    /// Reads the files of a plugin again, changed or not.
+    pub(in crate::plugin) fn look_again(&self, plugin: &str) {
+        self.waker.look_again(plugin);
+    }
+
     /// All plugins by name, with the reason where one does not serve; names that a binding leads to and that
     /// have no file are among them.
     pub fn status(&self) -> Vec<Status> {
@@ -189,7 +198,8 @@ impl Decisions for Host {
     fn transformers(&self) -> Vec<Arc<dyn DiscoveryTransformer>> {
         let mut enabled: Vec<(Reverse<i32>, String)> = Vec::new();
         for (name, slot) in self.crew.roster.all().iter() {
-            let Some(current) = slot.current().filter(|current| current.has(Facet::Discovery)) else {
+            let offered = slot.current().filter(|current| current.has(Facet::Discovery));
+            let Some(current) = offered.filter(|_| !slot.is_disabled()) else {
                 continue;
             };
             let discovery = &current.profile.manifest.spec.discovery;

@@ -24,6 +24,7 @@ mod roster;
 mod slot;
 mod source;
 mod status;
+mod views;
 mod workbench;
 
 pub use host::{Builtins, Host, PluginConfig, StartError};

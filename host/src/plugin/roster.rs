@@ -6,9 +6,11 @@ use crate::decision::binding::BindingSubject;
 use crate::plugin::component::budget::Facet;
 use crate::plugin::source::pattern::Pattern;
 use arc_swap::ArcSwap;
-use std::collections::BTreeMap;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 type Slots = BTreeMap<String, Arc<Slot>>;
@@ -19,11 +21,20 @@ pub(in crate::plugin) struct Roster {
     directory: PathBuf,
     slots: ArcSwap<Slots>,
     changes: watch::Sender<u64>,
+    /// What an operator has switched off, there or not.
+    disabled: Mutex<BTreeSet<String>>,
+    looked: AtomicBool,
 }
 
 impl Roster {
     pub(in crate::plugin) fn new(directory: PathBuf) -> Self {
-        Self { directory, slots: ArcSwap::default(), changes: watch::Sender::new(0) }
+        Self {
+            directory,
+            slots: ArcSwap::default(),
+            changes: watch::Sender::new(0),
+            disabled: Mutex::default(),
+            looked: AtomicBool::new(false),
+        }
     }
 
     pub(in crate::plugin) fn slot(&self, name: &str) -> Option<Arc<Slot>> {
@@ -40,6 +51,7 @@ impl Roster {
             return slot;
         }
         let slot = Arc::new(Slot::new(name, path));
+        slot.set_disabled(self.is_disabled(name));
         let mut slots = Slots::clone(&self.slots.load());
         slots.insert(name.to_owned(), Arc::clone(&slot));
         self.slots.store(Arc::new(slots));
@@ -52,6 +64,32 @@ impl Roster {
             slot.withdraw();
         }
         self.slots.store(Arc::new(slots));
+    }
+
+    /// Whether an operator has switched it off.
+    pub(in crate::plugin) fn is_disabled(&self, name: &str) -> bool {
+        self.disabled.lock().contains(name)
+    }
+
+    pub(in crate::plugin) fn set_disabled(&self, name: &str, disabled: bool) {
+        let mut all = self.disabled.lock();
+        let has_changed = if disabled { all.insert(name.to_owned()) } else { all.remove(name) };
+        drop(all);
+        if let Some(slot) = self.slot(name) {
+            slot.set_disabled(disabled);
+        }
+        if has_changed {
+            self.announce();
+        }
+    }
+
+    /// Whether everything that was in the directory at the start has been loaded or refused.
+    pub(in crate::plugin) fn has_looked(&self) -> bool {
+        self.looked.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::plugin) fn note_look(&self) {
+        self.looked.store(true, Ordering::Relaxed);
     }
 
     /// Tells those who keep answers to ask again.
@@ -87,7 +125,8 @@ impl Roster {
         let service = format!("{namespace}/{name}");
         let mut best: Option<(usize, Vec<String>)> = None;
         for (plugin, slot) in self.slots.load().iter() {
-            let Some(current) = slot.current().filter(|current| current.has(facet)) else { continue };
+            let offered = slot.current().filter(|current| current.has(facet));
+            let Some(current) = offered.filter(|_| !slot.is_disabled()) else { continue };
             let bindings = &current.profile.manifest.spec.bindings;
             let by_service = most_precise(&bindings.services, &service);
             let by_api_service = most_precise(&bindings.api_services, &subject.api_service);

@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// One name. Lives as long as a file of that name does; generations come and go.
@@ -26,6 +26,7 @@ pub(in crate::plugin) struct Slot {
     calls: AtomicU64,
     faults: AtomicU64,
     last_fault: Mutex<Option<String>>,
+    disabled: AtomicBool,
     /// What health checks under this name remember.
     pub memory: HealthMemory,
     /// Answers to fall back on.
@@ -44,6 +45,7 @@ impl Slot {
             calls: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             last_fault: Mutex::new(None),
+            disabled: AtomicBool::new(false),
             memory: HealthMemory::default(),
             last_good: LastGood::default(),
         }
@@ -85,12 +87,15 @@ impl Slot {
         let fits = move |generation: &Arc<Generation>| {
             generation.has(facet) && generation.breaker.admits(Instant::now())
         };
-        both.into_iter().flatten().filter(fits)
+        both.into_iter().flatten().filter(|_| !self.is_disabled()).filter(fits)
     }
 
     /// Why nothing here answers for a decision, for people.
     pub(in crate::plugin) fn absence(&self, facet: Facet) -> String {
         let name = &self.name;
+        if self.is_disabled() {
+            return format!("plugin {name:?} is switched off by an operator");
+        }
         match (self.newest.lock().as_ref(), self.current.load().as_ref()) {
             (Some(fault), None) => format!("plugin {name:?} cannot be loaded: {fault}"),
             (_, Some(generation)) if generation.has(facet) => {
@@ -103,6 +108,37 @@ impl Slot {
             ),
             (None, None) => format!("plugin {name:?} is being loaded"),
         }
+    }
+
+    /// Whether an operator has switched it off: it is loaded and not asked.
+    pub(in crate::plugin) fn is_disabled(&self) -> bool {
+        self.disabled.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::plugin) fn set_disabled(&self, disabled: bool) {
+        self.disabled.store(disabled, Ordering::Relaxed);
+    }
+
+    /// Lets the generation before serve again, because an operator says so.
+    pub(in crate::plugin) fn go_back(&self) -> Result<String, String> {
+        let Some(before) = self.previous.swap(None) else {
+            return Err("there is no generation before the one that serves".to_owned());
+        };
+        let number = before.profile.generation;
+        let left = self.current.swap(Some(before)).map_or(0, |left| left.profile.generation);
+        let text = format!("an operator went back from generation {left} to {number}");
+        tracing::info!(plugin = self.name, "rolled back: {text}");
+        self.refuse(LoadFault::new(Reason::RolledBack, text.clone()));
+        Ok(text)
+    }
+
+    /// Forgets the faults in a row of what serves, so that it is asked again at once.
+    pub(in crate::plugin) fn reset(&self) -> Result<String, String> {
+        let Some(current) = self.current.load_full() else {
+            return Err("nothing serves under this name: mend its file, or ask for reload".to_owned());
+        };
+        current.breaker.note_answer();
+        Ok("its faults are forgotten".to_owned())
     }
 
     /// Counts a call that was answered.
@@ -188,6 +224,11 @@ impl Slot {
             message: newest.map(|fault| fault.message).unwrap_or_default(),
             generation: current.as_ref().map_or(0, |current| current.profile.generation),
             digest: current.as_ref().map(|current| current.digest.clone()),
+            manifest: current
+                .as_ref()
+                .map(|current| current.profile.manifest.shown.clone())
+                .unwrap_or_default(),
+            version: current.as_ref().map(|current| current.version.clone()).unwrap_or_default(),
             interfaces: current.as_ref().map(|current| current.interfaces.clone()).unwrap_or_default(),
             description: current.map(|current| current.description.clone()),
             calls: self.calls.load(Ordering::Relaxed),

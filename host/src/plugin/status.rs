@@ -87,6 +87,12 @@ pub struct Status {
     pub digest: Option<String>,
     /// The decisions that it implements, such as `umbel:resolver/resolver@0.1.0`.
     pub interfaces: Vec<String>,
+    /// The version that it states.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// The manifest of what serves, secrets by name only; shown elsewhere.
+    #[serde(skip)]
+    pub manifest: serde_json::Value,
     /// What it says about itself: name, version and summary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -111,6 +117,8 @@ impl Status {
             generation: 0,
             digest: None,
             interfaces: Vec::new(),
+            version: String::new(),
+            manifest: serde_json::Value::Null,
             description: None,
             calls: 0,
             faults: 0,

@@ -28,13 +28,14 @@ impl Registry {
     /// Deletes an object, or marks it where finalizers keep it.
     ///
     /// # Errors
-    /// 404 when it is not there, 409 when a precondition does not hold.
+    /// 404 when it is not there, 405 for a kind that the gateway keeps itself, 409 when a precondition does not hold.
     pub async fn delete(
         &self,
         kind: &'static Kind,
         key: &ObjectKey,
         options: &DeleteOptions,
     ) -> Result<Deleted, Failure> {
+        kind.check_verb("delete")?;
         loop {
             let record = self.read(kind, key).await?;
             let current = stored::decode(&record.key, &record.value, record.revision)?;

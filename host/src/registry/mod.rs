@@ -8,6 +8,7 @@ mod apart;
 mod continue_token;
 mod delete;
 mod freshness;
+mod keep;
 mod key;
 mod list;
 mod options;

@@ -20,7 +20,7 @@ impl Registry {
     /// Creates an object in `namespace` (`""` at the cluster scope) and returns it as stored.
     ///
     /// # Errors
-    /// 409 when the name is taken, 413 beyond [`super::OBJECT_MAX`], 422 when fields are wrong, 400 when it carries a resource version.
+    /// 405 for a kind that the gateway keeps itself, 409 when the name is taken, 413 beyond [`super::OBJECT_MAX`], 422 when fields are wrong, 400 when it carries a resource version.
     pub async fn create(
         &self,
         kind: &'static Kind,
@@ -28,6 +28,7 @@ impl Registry {
         object: Object,
         options: &WriteOptions,
     ) -> Result<Object, Failure> {
+        kind.check_verb("create")?;
         let may_redraw = object.name().is_empty() && !object.text(&["metadata", "generateName"]).is_empty();
         let draws = if may_redraw { NAME_DRAWS } else { 1 };
         let mut refused = Failure::internal("no name was drawn");

@@ -63,12 +63,14 @@ pub(super) fn parse(name: &str, text: &str) -> ManifestFile {
 fn declare(object: Object) -> Result<(&'static Kind, ObjectKey, Object), String> {
     let (api_version, name) = (object.text(&["apiVersion"]).to_owned(), object.text(&["kind"]).to_owned());
     let Some(kind) = Kind::find_by_name(&api_version, &name) else {
-        let known: Vec<_> = ALL.iter().map(|k| format!("{} {}", k.api_version(), k.kind)).collect();
+        let known = ALL.iter().filter(|kind| kind.verbs.contains(&"create"));
+        let known: Vec<_> = known.map(|k| format!("{} {}", k.api_version(), k.kind)).collect();
         let known = known.join(" and ");
         return Err(format!(
             "kind {name:?} of {api_version:?} is not known here; manifests may hold {known}"
         ));
     };
+    kind.check_verb("create").map_err(|failure| failure.message)?;
     let body = object.into_value().to_string();
     let decoded = decode_object(kind, body.as_bytes(), Encoding::Json).map_err(|failure| failure.message)?;
     let (object, _) = decoded.accept(FieldValidation::Strict).map_err(|failure| failure.message)?;

@@ -110,7 +110,17 @@ impl Paths<'_> {
         delete["parameters"] = queries(parameter::DELETE_COLLECTION);
         delete["requestBody"] = body(&["*/*"], meta::DELETE_OPTIONS.definition, false);
         delete["responses"] = responses(&[("200", "OK")], meta::STATUS.definition, false);
-        json!({"get": list, "post": create, "delete": delete})
+        let mut item = json!({"get": list, "post": create, "delete": delete});
+        self.keep_offered(&mut item, &[("post", "create"), ("delete", "deletecollection")]);
+        item
+    }
+
+    /// Takes out what the kind does not have.
+    fn keep_offered(&self, item: &mut Value, verbs: &[(&str, &str)]) {
+        let Some(operations) = item.as_object_mut() else { return };
+        for (method, _) in verbs.iter().filter(|(_, verb)| !self.kind.verbs.contains(verb)) {
+            operations.remove(*method);
+        }
     }
 
     fn object(&self, scope: &str) -> Value {
@@ -123,6 +133,7 @@ impl Paths<'_> {
         delete["responses"] =
             responses(&[("200", "OK"), ("202", "Accepted")], meta::STATUS.definition, false);
         item["delete"] = delete;
+        self.keep_offered(&mut item, &[("put", "update"), ("patch", "patch"), ("delete", "delete")]);
         item
     }
 

@@ -23,6 +23,8 @@ pub(in crate::plugin) struct Generation {
     pub waiting: AtomicUsize,
     /// Name, version and summary that it states.
     pub description: String,
+    /// The version that it states.
+    pub version: String,
     /// The decisions that it implements.
     pub interfaces: Vec<String>,
     /// Counts faults in a row.

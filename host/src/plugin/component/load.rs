@@ -102,6 +102,7 @@ pub(in crate::plugin) fn assemble(
         places: Arc::new(Semaphore::new(places)),
         waiting: AtomicUsize::new(0),
         description: String::new(),
+        version: String::new(),
         interfaces,
         breaker: Breaker::default(),
     })
@@ -120,6 +121,7 @@ pub(in crate::plugin) fn introduce(
         .ok_or_else(|| LoadFault::new(Reason::DescribeFailed, "the call of describe did not end"))?;
     let Described { name, version, summary, .. } = &described;
     generation.description = tame(&format!("{name} {version}: {summary}"));
+    generation.version = tame(version);
     Ok((Arc::new(generation), described))
 }
 

@@ -9,6 +9,8 @@ use crate::plugin::source::directory::{self, Change, SETTLE, Tracker};
 use crate::plugin::source::files::Source;
 use crate::plugin::status::Reason;
 use notify::{RecursiveMode, Watcher};
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +32,8 @@ const PRIORITY: u8 = 25;
 pub(in crate::plugin) struct Waker {
     queue: SyncSender<()>,
     stopped: Arc<AtomicBool>,
+    /// Plugins to be read again although nothing has changed.
+    again: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Waker {
@@ -38,6 +42,12 @@ impl Waker {
         match self.queue.try_send(()) {
             Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
         }
+    }
+
+    /// Reads the files of a plugin again, changed or not.
+    pub(in crate::plugin) fn look_again(&self, plugin: &str) {
+        self.again.lock().insert(plugin.to_owned());
+        self.wake();
     }
 
     pub(in crate::plugin) fn stop(&self) {
@@ -58,7 +68,7 @@ impl Caretaker {
     /// Starts the thread. `ready` hears when the first look is over.
     pub(in crate::plugin) fn start(self, ready: SyncSender<()>) -> std::io::Result<Waker> {
         let (queue, wakes) = sync_channel(1);
-        let waker = Waker { queue, stopped: Arc::default() };
+        let waker = Waker { queue, stopped: Arc::default(), again: Arc::default() };
         let own_waker = waker.clone();
         std::thread::Builder::new().name("plugin-loader".to_owned()).spawn(move || {
             self.run(&own_waker, &wakes, &ready);
@@ -78,9 +88,11 @@ impl Caretaker {
         let mut tracker = Tracker::default();
         let mut starting = true;
         while !waker.stopped.load(Ordering::Relaxed) {
+            tracker.forget(&std::mem::take(&mut *waker.again.lock()));
             self.look(&mut tracker);
             if starting && !tracker.is_unsettled() {
                 starting = false;
+                self.roster.note_look();
                 lower_priority();
                 // Whoever started the host may have stopped waiting.
                 match ready.try_send(()) {

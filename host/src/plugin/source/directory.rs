@@ -116,6 +116,11 @@ impl Tracker {
         changes
     }
 
+    /// Takes these for new, though nothing has changed.
+    pub(in crate::plugin) fn forget(&mut self, names: &BTreeSet<String>) {
+        self.taken.retain(|name, _| !names.contains(name));
+    }
+
     /// Whether another look is due soon.
     pub(in crate::plugin) fn is_unsettled(&self) -> bool {
         !self.settling.is_empty() || !self.missing.is_empty()

@@ -17,6 +17,8 @@ pub(in crate::plugin) struct Manifest {
     pub digest: Option<String>,
     /// The settings as JSON text, `{}` where there are none.
     pub settings: String,
+    /// `spec` for people: secrets by name only.
+    pub shown: serde_json::Value,
     /// What is in the file otherwise.
     pub spec: Spec,
 }
@@ -163,8 +165,22 @@ impl Manifest {
         check_limits(&spec.limits)?;
         let digest = spec.digest.as_deref().map(parse_digest).transpose()?;
         let settings = serde_json::Value::Object(spec.settings.clone().unwrap_or_default()).to_string();
-        Ok(Self { digest, settings, spec })
+        Ok(Self { digest, settings, shown: show(text), spec })
     }
+}
+
+/// `spec` as it is written, without what secrets are and where they lie.
+fn show(text: &str) -> serde_json::Value {
+    let Ok(mut file) = serde_yaml_ng::from_str::<serde_json::Value>(text) else {
+        return serde_json::Value::Null;
+    };
+    let mut spec = file.get_mut("spec").map(serde_json::Value::take).unwrap_or_default();
+    if let Some(secrets) = spec.get_mut("secrets") {
+        let names: Vec<String> =
+            secrets.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+        *secrets = names.into();
+    }
+    spec
 }
 
 fn check_limits(limits: &Limits) -> Result<(), String> {

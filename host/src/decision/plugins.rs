@@ -1,0 +1,85 @@
+//! The plugins of the process as they are shown to people, and what people may ask of them.
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+/// One plugin.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PluginView {
+    /// Its name: the file name without `.wasm`, or the name that a binding leads to.
+    pub name: String,
+    /// The file.
+    pub path: String,
+    /// What the operator's manifest says, secrets by name only; an empty object without one.
+    pub manifest: Value,
+    /// One word for how it is.
+    pub state: String,
+    /// Whether it answers when it is asked.
+    pub serves: bool,
+    /// Whether the newest file has been taken into service.
+    pub accepted: bool,
+    /// Whether an operator has switched it off.
+    pub disabled: bool,
+    /// The reason code, where something is not as it should be; else empty.
+    pub reason: String,
+    /// The same for people.
+    pub message: String,
+    /// What to do about it.
+    pub mend: String,
+    /// The generation that serves, 0 for none.
+    pub generation: u64,
+    /// SHA-256 of the component that serves, in hexadecimal; else empty.
+    pub digest: String,
+    /// The decisions that it implements, with their versions.
+    pub interfaces: Vec<String>,
+    /// The version that it states.
+    pub version: String,
+    /// What it says about itself.
+    pub description: String,
+    /// How many calls it got.
+    pub calls: u64,
+    /// How many of them it failed.
+    pub faults: u64,
+    /// The last of these.
+    pub last_fault: String,
+}
+
+/// What can be asked of a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Deed {
+    /// Read its files again.
+    Reload,
+    /// Go back to the generation before.
+    Rollback,
+    /// Forget its faults, and ask it again at once.
+    Reset,
+}
+
+impl Deed {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Reload, Self::Rollback, Self::Reset];
+
+    /// The word in annotations and status.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Reload => "reload",
+            Self::Rollback => "rollback",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+/// The plugins of the process.
+pub trait Plugins: Send + Sync {
+    /// All of them, sorted by name; `None` while the directory has not been looked at yet.
+    fn views(&self) -> Option<Vec<PluginView>>;
+    /// Moves when a plugin was loaded, refused, removed or asked for something.
+    fn changes(&self) -> watch::Receiver<u64>;
+    /// Does what an operator asks; tells what was done.
+    ///
+    /// # Errors
+    /// Why it cannot be done, for people.
+    fn act(&self, plugin: &str, deed: Deed) -> Result<String, String>;
+    /// Switches a plugin off or on, whether it is there already or comes later.
+    fn set_disabled(&self, plugin: &str, disabled: bool);
+}
