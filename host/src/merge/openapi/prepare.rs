@@ -133,7 +133,12 @@ mod tests {
         let keys: Vec<_> = index["paths"].as_object().unwrap().keys().cloned().collect();
         assert_eq!(
             keys,
-            ["apis/apiregistration.k8s.io/v1", "apis/b.example.com/v1", "apis/service.grafana.app/v0alpha1"]
+            [
+                "apis/apiregistration.k8s.io/v1",
+                "apis/b.example.com/v1",
+                "apis/plugins.umbel.dev/v1alpha1",
+                "apis/service.grafana.app/v0alpha1"
+            ]
         );
         for key in keys {
             let found = &all.by_key[&key];
