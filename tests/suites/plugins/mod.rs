@@ -1,5 +1,6 @@
 //! Plugins as the gateway runs them: real components, in a real directory, over the real host.
 
+mod arriving;
 mod dropped_in;
 mod misbehaving;
 mod refused;

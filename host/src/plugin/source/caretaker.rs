@@ -5,25 +5,28 @@ use crate::plugin::component::fault::LoadFault;
 use crate::plugin::component::load::load;
 use crate::plugin::component::runner::Runner;
 use crate::plugin::roster::Roster;
-use crate::plugin::source::directory::{self, Change, SETTLE, Tracker};
+use crate::plugin::source::directory::{self, Change, Hint, Tracker};
 use crate::plugin::source::files::Source;
 use crate::plugin::status::Reason;
+use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{RecursiveMode, Watcher};
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::{Instant, SystemTime};
 use thread_priority::unix::{
     NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
 };
 use thread_priority::{ThreadPriority, ThreadPriorityValue};
 use wasmtime::component::Linker;
 
-/// How often the directory is looked at without an event: some file systems send none.
-const RESCAN: Duration = Duration::from_secs(1);
+/// Events that may wait. When there are more, they are lost, and a look finds what they told.
+const HINTS_MAX: usize = 1024;
 /// Of 0 to 99, where 99 is a niceness of -20 and 0 one of 19.
 const PRIORITY: u8 = 25;
 
@@ -32,6 +35,7 @@ const PRIORITY: u8 = 25;
 pub(in crate::plugin) struct Waker {
     queue: SyncSender<()>,
     stopped: Arc<AtomicBool>,
+    hints: Arc<Mutex<VecDeque<Hint>>>,
     /// Plugins to be read again although nothing has changed.
     again: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -42,6 +46,18 @@ impl Waker {
         match self.queue.try_send(()) {
             Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
         }
+    }
+
+    /// Keeps what an event says, and wakes the thread.
+    fn tell(&self, told: impl IntoIterator<Item = Hint>) {
+        let mut hints = self.hints.lock();
+        hints.extend(told);
+        if hints.len() > HINTS_MAX {
+            hints.clear();
+            hints.push_back(Hint::Lost);
+        }
+        drop(hints);
+        self.wake();
     }
 
     /// Reads the files of a plugin again, changed or not.
@@ -56,6 +72,12 @@ impl Waker {
     }
 }
 
+/// Digest of the component, and the manifest where there is one.
+type Input = ([u8; 32], Option<String>);
+
+/// What the plugins that serve were loaded from.
+type Inputs = BTreeMap<String, Input>;
+
 /// Looks after one directory.
 pub(in crate::plugin) struct Caretaker {
     pub directory: PathBuf,
@@ -68,7 +90,7 @@ impl Caretaker {
     /// Starts the thread. `ready` hears when the first look is over.
     pub(in crate::plugin) fn start(self, ready: SyncSender<()>) -> std::io::Result<Waker> {
         let (queue, wakes) = sync_channel(1);
-        let waker = Waker { queue, stopped: Arc::default(), again: Arc::default() };
+        let waker = Waker { queue, stopped: Arc::default(), hints: Arc::default(), again: Arc::default() };
         let own_waker = waker.clone();
         std::thread::Builder::new().name("plugin-loader".to_owned()).spawn(move || {
             self.run(&own_waker, &wakes, &ready);
@@ -77,19 +99,23 @@ impl Caretaker {
     }
 
     fn run(&self, waker: &Waker, wakes: &Receiver<()>, ready: &SyncSender<()>) {
-        let watcher = watch(&self.directory, waker.clone());
-        if let Err(cause) = &watcher {
-            tracing::warn!(
-                directory = %self.directory.display(),
-                cause,
-                "the plugin directory cannot be watched; it is looked at every second instead"
-            );
-        }
-        let mut tracker = Tracker::default();
+        let mut watched = self.watch(waker);
+        let (mut tracker, mut inputs) = (Tracker::default(), Inputs::default());
         let mut starting = true;
         while !waker.stopped.load(Ordering::Relaxed) {
-            tracker.forget(&std::mem::take(&mut *waker.again.lock()));
-            self.look(&mut tracker);
+            let place = place(&self.directory);
+            if place.is_some() && place != watched.1 {
+                // The directory itself was replaced, and events tell of the old one.
+                watched = self.watch(waker);
+            }
+            let now = Instant::now();
+            for hint in std::mem::take(&mut *waker.hints.lock()) {
+                tracker.hear(hint, now);
+            }
+            let again = std::mem::take(&mut *waker.again.lock());
+            inputs.retain(|name, _| !again.contains(name));
+            tracker.forget(&again);
+            self.look(&mut tracker, &mut inputs);
             if starting && !tracker.is_unsettled() {
                 starting = false;
                 self.roster.note_look();
@@ -99,16 +125,29 @@ impl Caretaker {
                     Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
                 }
             }
-            let pause = if tracker.is_unsettled() { SETTLE } else { RESCAN };
             // Events come in bursts. The settling time counts from the first look, so looking early does no harm.
-            match wakes.recv_timeout(pause) {
+            match wakes.recv_timeout(tracker.next_look()) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn look(&self, tracker: &mut Tracker) {
+    /// What watches the directory, if that can be, and which directory that is.
+    fn watch(&self, waker: &Waker) -> (Option<impl Watcher + use<>>, Option<(u64, u64)>) {
+        let place = place(&self.directory);
+        let watcher = watch(&self.directory, waker.clone());
+        if let Err(cause) = &watcher {
+            tracing::warn!(
+                directory = %self.directory.display(),
+                cause,
+                "the plugin directory cannot be watched; it is looked at twice a second instead"
+            );
+        }
+        (watcher.ok(), place)
+    }
+
+    fn look(&self, tracker: &mut Tracker, inputs: &mut Inputs) {
         let look = match directory::look(&self.directory) {
             Ok(look) => look,
             Err(cause) => {
@@ -117,10 +156,24 @@ impl Caretaker {
                 return;
             }
         };
-        for change in tracker.observe(&look, Instant::now()) {
+        let clock = SystemTime::now();
+        let arriving = |name: &str| directory::is_arriving(&self.directory, name, clock);
+        for change in tracker.observe(&look, Instant::now(), clock, arriving) {
             match change {
-                Change::Load(name) => self.take(&name),
+                Change::Load(name) => {
+                    let input = self.read_input(&name);
+                    if input.is_some() && inputs.get(&name) == input.as_ref() {
+                        tracing::debug!(plugin = name, "the plugin's files are what they were");
+                        continue;
+                    }
+                    let served = self.take(&name);
+                    match input.filter(|_| served) {
+                        Some(input) => inputs.insert(name, input),
+                        None => inputs.remove(&name),
+                    };
+                }
                 Change::Remove(name) => {
+                    inputs.remove(&name);
                     tracing::info!(plugin = name, "the plugin is gone from the directory");
                     self.roster.remove_slot(&name);
                 }
@@ -129,7 +182,16 @@ impl Caretaker {
         }
     }
 
-    fn take(&self, name: &str) {
+    /// What is in the files of a plugin, where they can be read.
+    fn read_input(&self, name: &str) -> Option<Input> {
+        let source = Source::new(&self.directory, name);
+        let manifest = source.read_manifest_text().ok()?;
+        let component = source.read_component().ok()?;
+        Some((Sha256::digest(&component).into(), manifest))
+    }
+
+    /// Loads a plugin and says whether it serves now.
+    fn take(&self, name: &str) -> bool {
         let source = Source::new(&self.directory, name);
         let slot = self.roster.open_slot(name, source.wasm.clone());
         let began = Instant::now();
@@ -152,6 +214,7 @@ impl Caretaker {
                     "the plugin serves"
                 );
                 slot.publish(generation);
+                true
             }
             Err(fault) => {
                 let serves =
@@ -163,22 +226,54 @@ impl Caretaker {
                     fault.message
                 );
                 slot.refuse(fault);
+                false
             }
         }
     }
 }
 
-fn watch(directory: &Path, waker: Waker) -> Result<impl Watcher, String> {
+fn watch(directory: &Path, waker: Waker) -> Result<impl Watcher + use<>, String> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading the files is an event of its own, and must not wake the reader again.
-        let only_read = event.as_ref().is_ok_and(|event| event.kind.is_access());
-        if !only_read {
-            waker.wake();
+        match event {
+            Ok(event) if event.need_rescan() => waker.tell([Hint::Lost]),
+            // Reading the files is an event of its own, and must not wake the reader again.
+            Ok(event) if is_only_read(event.kind) => {}
+            Ok(event) => waker.tell(hint(&event)),
+            Err(_) => waker.tell([Hint::Lost]),
         }
     })
     .map_err(|error| error.to_string())?;
     watcher.watch(directory, RecursiveMode::NonRecursive).map_err(|error| error.to_string())?;
     Ok(watcher)
+}
+
+fn is_only_read(kind: EventKind) -> bool {
+    kind.is_access() && kind != EventKind::Access(AccessKind::Close(AccessMode::Write))
+}
+
+/// What an event says about the file that it names last, which is the new name where there are two.
+fn hint(event: &notify::Event) -> Option<Hint> {
+    let path = event.paths.last()?;
+    let file = path.file_name()?.to_str()?.to_owned();
+    match event.kind {
+        EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) if file.starts_with("..") => {
+            Some(Hint::AllWhole)
+        }
+        EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both))
+        | EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Hint::Whole(file)),
+        EventKind::Modify(ModifyKind::Data(_)) => Some(Hint::Writing(file)),
+        // A link that was made is whole, and nobody will close it.
+        EventKind::Create(CreateKind::File) => {
+            let fresh = path.symlink_metadata().is_ok_and(|found| found.is_file() && found.nlink() == 1);
+            fresh.then_some(Hint::Writing(file))
+        }
+        _ => None,
+    }
+}
+
+/// Which directory a path leads to.
+fn place(directory: &Path) -> Option<(u64, u64)> {
+    directory.metadata().ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// Compiling must not take time from requests, so once there may be some it steps back to a niceness of 10. At 19

@@ -4,12 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-/// How far two equal looks must lie apart before a file is taken: it may still be written.
-pub(in crate::plugin) const SETTLE: Duration = Duration::from_millis(200);
-/// How long a file must be away before it counts as removed: replacing by delete and copy shall not flap.
-const GRACE: Duration = Duration::from_secs(1);
+/// How far two equal looks must lie apart before a file is taken of which nobody said that it is whole.
+const SETTLE: Duration = Duration::from_millis(200);
+/// The same for a file that was closed or renamed: just long enough for the other half of a pair to follow.
+const BRISK: Duration = Duration::from_millis(40);
+/// How long a file must be away before it counts as removed: replacing by delete and copy shall not flap. With a
+/// look each [`RESCAN`] a removal is in effect within two seconds even where no event tells of it.
+const GRACE: Duration = Duration::from_millis(1_400);
+/// How often the directory is looked at without an event: some file systems send none.
+pub(in crate::plugin) const RESCAN: Duration = Duration::from_millis(500);
+/// What has not changed for so long is not being written.
+const RESTED: Duration = Duration::from_secs(2);
+/// How long a component that ends in the middle may stay as it is before it counts as broken, not as being copied.
+const COPYING: Duration = Duration::from_secs(10);
+/// How long a writer may stay silent before nobody waits for it to close the file.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Tells one state of a file from another without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +41,16 @@ impl Fingerprint {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+
+    /// Whether the file has been as it is for that long. A clock that differs from the disk's says no.
+    fn unchanged_for(&self, least: Duration, clock: SystemTime) -> bool {
+        let (Ok(seconds), Ok(nanoseconds)) = (u64::try_from(self.changed.0), u32::try_from(self.changed.1))
+        else {
+            return false;
+        };
+        let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
+        clock.duration_since(changed).is_ok_and(|age| age >= least)
     }
 }
 
@@ -75,45 +96,140 @@ fn fingerprint(path: &Path) -> Option<Fingerprint> {
     path.metadata().or_else(|_| path.symlink_metadata()).ok().as_ref().map(Fingerprint::of)
 }
 
+/// What an event says about a file of the directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::plugin) enum Hint {
+    /// It is being written, and will be closed.
+    Writing(String),
+    /// It was closed by its writer, or renamed into place.
+    Whole(String),
+    /// A link to whole files changed, as Kubernetes' `..data` does.
+    AllWhole,
+    /// Events were lost, so that nothing heard before counts.
+    Lost,
+}
+
+/// The plugin that a file of that name belongs to.
+fn plugin_of(file: &str) -> Option<&str> {
+    file.strip_suffix(".wasm").or_else(|| file.strip_suffix(".yaml"))
+}
+
+/// Whether a component may still be arriving: it ends in the middle, and changed a moment ago.
+pub(in crate::plugin) fn is_arriving(directory: &Path, name: &str, clock: SystemTime) -> bool {
+    let path = directory.join(format!("{name}.wasm"));
+    let Ok(metadata) = path.metadata() else { return false };
+    metadata.is_file()
+        && !Fingerprint::of(&metadata).unchanged_for(COPYING, clock)
+        && super::sections::is_cut_off(&path).unwrap_or(false)
+}
+
 /// Remembers looks and tells which changes have settled.
 #[derive(Debug, Default)]
 pub(in crate::plugin) struct Tracker {
     taken: Look,
     settling: BTreeMap<String, (Pair, Instant)>,
     missing: BTreeMap<String, Instant>,
+    /// Files that are being written, and when that was last seen.
+    writing: BTreeMap<String, Instant>,
+    /// Plugins of which a file was said to be whole.
+    whole: BTreeSet<String>,
+    /// Plugins that are waited for without a look of their own.
+    arriving: BTreeSet<String>,
+    looked: bool,
 }
 
 impl Tracker {
-    /// Takes one look into account.
-    pub(in crate::plugin) fn observe(&mut self, look: &Look, now: Instant) -> Vec<Change> {
-        let mut changes = Vec::new();
+    /// Takes an event into account. Events are only hints: a look decides, and finds what no event told.
+    pub(in crate::plugin) fn hear(&mut self, hint: Hint, now: Instant) {
+        match hint {
+            Hint::Writing(file) => {
+                if let Some(name) = plugin_of(&file) {
+                    self.whole.remove(name);
+                    self.writing.insert(file, now);
+                }
+            }
+            Hint::Whole(file) => {
+                self.writing.remove(&file);
+                self.whole.extend(plugin_of(&file).map(str::to_owned));
+            }
+            Hint::AllWhole => {
+                self.whole.extend(self.taken.keys().cloned());
+                self.whole.extend(self.settling.keys().cloned());
+            }
+            Hint::Lost => self.writing.clear(),
+        }
+    }
+
+    /// Takes one look into account. `arriving` says whether a plugin's component seems to be there in part only.
+    pub(in crate::plugin) fn observe(
+        &mut self,
+        look: &Look,
+        now: Instant,
+        clock: SystemTime,
+        arriving: impl Fn(&str) -> bool,
+    ) -> Vec<Change> {
         self.settling.retain(|name, _| look.contains_key(name));
         self.missing.retain(|name, _| !look.contains_key(name));
+        self.writing.retain(|_, last| now.duration_since(*last) < SILENCE);
+        self.arriving.clear();
+        let mut changes = Vec::new();
         for (name, pair) in look {
             if self.taken.get(name) == Some(pair) {
                 self.settling.remove(name);
+                self.whole.remove(name);
                 continue;
             }
-            let (seen, since) = *self.settling.entry(name.clone()).or_insert((*pair, now));
-            if seen != *pair {
-                self.settling.insert(name.clone(), (*pair, now));
-            } else if now.duration_since(since) >= SETTLE {
+            let settled = self.settling.get(name).filter(|(seen, _)| seen == pair).map(|(_, since)| *since);
+            let since = settled.unwrap_or(now);
+            self.settling.insert(name.clone(), (*pair, since));
+            let waits = self.is_written(name)
+                || now.duration_since(since) < self.settling_time(name, pair, clock)
+                || (!self.whole.contains(name) && arriving(name) && self.arriving.insert(name.clone()));
+            if !waits {
                 self.settling.remove(name);
+                self.whole.remove(name);
                 self.taken.insert(name.clone(), *pair);
                 changes.push(Change::Load(name.clone()));
             }
         }
-        let gone: BTreeSet<String> =
-            self.taken.keys().filter(|name| !look.contains_key(*name)).cloned().collect();
+        self.looked = true;
+        changes.extend(self.removals(look, now));
+        changes
+    }
+
+    fn removals(&mut self, look: &Look, now: Instant) -> Vec<Change> {
+        let gone: Vec<String> = self.taken.keys().filter(|name| !look.contains_key(*name)).cloned().collect();
+        let mut changes = Vec::new();
         for name in gone {
             let since = *self.missing.entry(name.clone()).or_insert(now);
             if now.duration_since(since) >= GRACE {
                 self.missing.remove(&name);
                 self.taken.remove(&name);
+                self.whole.remove(&name);
                 changes.push(Change::Remove(name));
             }
         }
         changes
+    }
+
+    fn is_written(&self, name: &str) -> bool {
+        ["wasm", "yaml"].iter().any(|suffix| self.writing.contains_key(&format!("{name}.{suffix}")))
+    }
+
+    fn settling_time(&self, name: &str, pair: &Pair, clock: SystemTime) -> Duration {
+        let had_manifest = self.taken.get(name).is_some_and(|taken| taken.manifest.is_some());
+        if had_manifest && pair.manifest.is_none() {
+            // An editor may be about to put it back, and without it the plugin would lose its grants.
+            return GRACE;
+        }
+        let files = [Some(pair.component), pair.manifest];
+        let rested = files.iter().flatten().all(|file| file.unchanged_for(RESTED, clock));
+        match (rested, self.looked) {
+            (true, false) => Duration::ZERO,
+            (true, true) => BRISK,
+            (false, _) if self.whole.contains(name) => BRISK,
+            (false, _) => SETTLE,
+        }
     }
 
     /// Takes these for new, though nothing has changed.
@@ -121,9 +237,20 @@ impl Tracker {
         self.taken.retain(|name, _| !names.contains(name));
     }
 
-    /// Whether another look is due soon.
+    /// When the next look is due: soon where something settles. What is still being written tells by an event.
+    pub(in crate::plugin) fn next_look(&self) -> Duration {
+        if self.is_unsettled() {
+            BRISK
+        } else if !self.missing.is_empty() {
+            SETTLE
+        } else {
+            RESCAN
+        }
+    }
+
+    /// Whether something is about to settle, other than what is still being written.
     pub(in crate::plugin) fn is_unsettled(&self) -> bool {
-        !self.settling.is_empty() || !self.missing.is_empty()
+        self.settling.keys().any(|name| !self.arriving.contains(name) && !self.is_written(name))
     }
 }
 
@@ -136,6 +263,15 @@ mod tests {
         Pair { component, manifest: None }
     }
 
+    /// A look at a disk whose clock agrees with none, so that no file counts as rested.
+    fn observe(tracker: &mut Tracker, look: &Look, now: Instant) -> Vec<Change> {
+        tracker.observe(look, now, SystemTime::UNIX_EPOCH, |_| false)
+    }
+
+    fn load() -> [Change; 1] {
+        [Change::Load("a".to_owned())]
+    }
+
     fn at(size: u64) -> Look {
         Look::from([("a".to_owned(), pair(size))])
     }
@@ -144,12 +280,12 @@ mod tests {
     fn a_file_is_taken_when_two_looks_agree() {
         let (mut tracker, start) = (Tracker::default(), Instant::now());
         let after = |ms| start + Duration::from_millis(ms);
-        assert_eq!(tracker.observe(&at(1), start), []);
-        assert_eq!(tracker.observe(&at(2), after(200)), [], "it grows");
-        assert_eq!(tracker.observe(&at(2), after(300)), [], "too soon");
+        assert_eq!(observe(&mut tracker, &at(1), start), []);
+        assert_eq!(observe(&mut tracker, &at(2), after(200)), [], "it grows");
+        assert_eq!(observe(&mut tracker, &at(2), after(300)), [], "too soon");
         assert!(tracker.is_unsettled());
-        assert_eq!(tracker.observe(&at(2), after(400)), [Change::Load("a".to_owned())]);
-        assert_eq!(tracker.observe(&at(2), after(900)), [], "once only");
+        assert_eq!(observe(&mut tracker, &at(2), after(400)), [Change::Load("a".to_owned())]);
+        assert_eq!(observe(&mut tracker, &at(2), after(900)), [], "once only");
         assert!(!tracker.is_unsettled());
     }
 
@@ -157,14 +293,77 @@ mod tests {
     fn a_short_absence_is_no_removal() {
         let (mut tracker, start) = (Tracker::default(), Instant::now());
         let after = |ms| start + Duration::from_millis(ms);
-        tracker.observe(&at(1), start);
-        tracker.observe(&at(1), after(200));
-        assert_eq!(tracker.observe(&Look::new(), after(400)), []);
-        assert_eq!(tracker.observe(&at(1), after(900)), [], "it is back as it was");
-        assert_eq!(tracker.observe(&Look::new(), after(1_000)), []);
-        assert_eq!(tracker.observe(&Look::new(), after(1_900)), []);
-        assert_eq!(tracker.observe(&Look::new(), after(2_000)), [Change::Remove("a".to_owned())]);
-        assert_eq!(tracker.observe(&Look::new(), after(9_000)), []);
+        observe(&mut tracker, &at(1), start);
+        observe(&mut tracker, &at(1), after(200));
+        assert_eq!(observe(&mut tracker, &Look::new(), after(400)), []);
+        assert_eq!(observe(&mut tracker, &at(1), after(900)), [], "it is back as it was");
+        assert_eq!(observe(&mut tracker, &Look::new(), after(1_000)), []);
+        assert_eq!(observe(&mut tracker, &Look::new(), after(2_300)), []);
+        assert_eq!(observe(&mut tracker, &Look::new(), after(2_400)), [Change::Remove("a".to_owned())]);
+        assert_eq!(observe(&mut tracker, &Look::new(), after(9_000)), []);
+    }
+
+    #[test]
+    fn a_file_that_was_renamed_into_place_is_taken_at_once() {
+        let (mut tracker, start) = (Tracker::default(), Instant::now());
+        tracker.hear(Hint::Whole("a.wasm".to_owned()), start);
+        assert_eq!(observe(&mut tracker, &at(1), start), []);
+        assert_eq!(observe(&mut tracker, &at(1), start + BRISK), load());
+        assert_eq!(observe(&mut tracker, &at(1), start + SETTLE * 9), [], "once");
+    }
+
+    #[test]
+    fn a_pair_that_follows_closely_is_one_change() {
+        let (mut tracker, start) = (Tracker::default(), Instant::now());
+        let after = |ms| start + Duration::from_millis(ms);
+        tracker.hear(Hint::Whole("a.wasm".to_owned()), start);
+        assert_eq!(observe(&mut tracker, &at(1), start), []);
+        let mut both = at(1);
+        both.insert("a".to_owned(), Pair { manifest: Some(pair(2).component), ..pair(1) });
+        tracker.hear(Hint::Whole("a.yaml".to_owned()), after(30));
+        assert_eq!(observe(&mut tracker, &both, after(30)), []);
+        assert_eq!(observe(&mut tracker, &both, after(70)), load());
+        assert_eq!(observe(&mut tracker, &both, after(900)), []);
+        assert_eq!(observe(&mut tracker, &at(1), after(1_000)), [], "an editor moved the manifest away");
+        assert_eq!(observe(&mut tracker, &both, after(2_000)), [], "and put it back");
+    }
+
+    #[test]
+    fn a_file_in_its_writers_hands_is_not_taken_however_slow_the_writer() {
+        let (mut tracker, start) = (Tracker::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        for second in 0..10 {
+            tracker.hear(Hint::Writing("a.wasm".to_owned()), after(second));
+            assert_eq!(observe(&mut tracker, &at(second), after(second)), []);
+            assert!(!tracker.is_unsettled(), "nothing to look for until it is closed");
+        }
+        assert_eq!(observe(&mut tracker, &at(9), after(19)), [], "a pause of the writer");
+        tracker.hear(Hint::Whole("a.wasm".to_owned()), after(20));
+        assert_eq!(observe(&mut tracker, &at(9), after(20)), load());
+    }
+
+    #[test]
+    fn without_events_a_component_in_part_is_waited_for() {
+        let (mut tracker, start) = (Tracker::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        tracker.hear(Hint::Writing("a.wasm".to_owned()), start);
+        tracker.hear(Hint::Lost, start);
+        for second in 0..9 {
+            let changes = tracker.observe(&at(1), after(second), SystemTime::UNIX_EPOCH, |_| true);
+            assert_eq!(changes, []);
+        }
+        assert_eq!(observe(&mut tracker, &at(1), after(9)), load());
+    }
+
+    #[test]
+    fn what_lies_there_at_the_start_is_taken_at_the_first_look() {
+        let (mut tracker, start) = (Tracker::default(), Instant::now());
+        let clock = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
+        assert_eq!(tracker.observe(&at(1), start, clock, |_| false), load());
+        let late = Look::from([("a".to_owned(), pair(1)), ("b".to_owned(), pair(1))]);
+        assert_eq!(tracker.observe(&late, start, clock, |_| false), [], "later a pair may follow");
+        tracker.hear(Hint::AllWhole, start);
+        assert_eq!(tracker.observe(&late, start + BRISK, clock, |_| false), [Change::Load("b".to_owned())]);
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use crate::plugin::component::fault::LoadFault;
 use crate::plugin::status::Reason;
+use rustix::fs::OFlags;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes of a component.
@@ -106,13 +109,15 @@ impl Source {
 fn read(path: &Path, max: u64) -> Result<Option<Vec<u8>>, LoadFault> {
     let unreadable =
         |error: std::io::Error| LoadFault::new(Reason::Unreadable, format!("{}: {error}", path.display()));
-    let file = match File::open(path) {
+    let mut file = match open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
-    // A link may lead to another place in the directory, as Kubernetes' `..data` does, and nowhere else.
-    let real = path.canonicalize().map_err(unreadable)?;
+    // A link may lead to another place in the directory, as Kubernetes' `..data` does, and nowhere else. What
+    // counts is the file that was opened, not what the path leads to by now.
+    let real = Path::new("/proc/self/fd").join(file.as_raw_fd().to_string());
+    let real = real.read_link().or_else(|_| path.canonicalize()).map_err(unreadable)?;
     let home = path.parent().map(Path::canonicalize).transpose().map_err(unreadable)?;
     if !home.is_some_and(|home| real.starts_with(home)) {
         let text = format!("{} is a link that leads out of the plugin directory", path.display());
@@ -124,12 +129,18 @@ fn read(path: &Path, max: u64) -> Result<Option<Vec<u8>>, LoadFault> {
     }
     check_permissions(path, &metadata)?;
     let mut bytes = Vec::new();
-    file.take(max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    file.by_ref().take(max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > max {
         let text = format!("{} has more than {} KiB", path.display(), max / 1024);
         return Err(LoadFault::new(Reason::TooLarge, text));
     }
     Ok(Some(bytes))
+}
+
+/// Opens a file for reading without waiting: a pipe has no writer, and a device may have its own mind.
+pub(super) fn open(path: &Path) -> std::io::Result<File> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits() | OFlags::NOCTTY.bits()).unwrap_or_default();
+    File::options().read(true).custom_flags(flags).open(path)
 }
 
 fn check_permissions(path: &Path, metadata: &std::fs::Metadata) -> Result<(), LoadFault> {
@@ -195,6 +206,15 @@ mod tests {
             assert_eq!(fault.reason, Reason::Unreadable);
             assert!(fault.message.contains(says), "{fault}");
         }
+    }
+
+    #[test]
+    fn a_pipe_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = Source::new(dir.path(), "a");
+        assert!(std::process::Command::new("mkfifo").arg(&source.wasm).status().unwrap().success());
+        let fault = source.read_component().unwrap_err();
+        assert!(fault.message.contains("is no file"), "{fault}");
     }
 
     #[test]

@@ -5,3 +5,4 @@ pub(super) mod directory;
 pub(super) mod files;
 pub(super) mod manifest;
 pub(super) mod pattern;
+mod sections;

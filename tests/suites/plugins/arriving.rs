@@ -1,0 +1,144 @@
+//! Every way in which a file comes into the directory: one activation each, and no error on the way.
+
+use super::{Plugins, write_manifest};
+use anyhow::{Result, ensure};
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use umbel::plugin::Host;
+use umbel_tests::Guest;
+
+/// A component of its own for each number: the same code, with a note at its end.
+fn numbered(number: u8) -> Result<Vec<u8>> {
+    let mut bytes =
+        fs::read(Guest::Misbehaving.component().map_err(|missing| anyhow::anyhow!("{missing}"))?)?;
+    bytes.extend([0, 3, 1, b'n', number]);
+    Ok(bytes)
+}
+
+/// Looks at the status again and again, and remembers what went wrong there.
+struct Onlooker {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<Vec<String>>,
+}
+
+impl Onlooker {
+    fn start(host: Arc<Host>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut seen = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                for status in host.status() {
+                    let error = status.reason.map(|reason| format!("{}: {reason}", status.name));
+                    seen.extend(error.filter(|error| seen.last() != Some(error)));
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            seen
+        });
+        Self { stop, thread }
+    }
+
+    fn errors(self) -> Vec<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// Writes a file in pieces, as a slow copy does.
+fn trickle(path: &Path, bytes: &[u8], pieces: usize, pause: Duration) -> Result<()> {
+    let mut file = File::create(path)?;
+    for piece in bytes.chunks(bytes.len().div_ceil(pieces)) {
+        file.write_all(piece)?;
+        std::thread::sleep(pause);
+    }
+    Ok(())
+}
+
+fn run(program: &str, arguments: &[&Path]) -> Result<()> {
+    ensure!(Command::new(program).args(arguments).status()?.success(), "{program} {arguments:?}");
+    Ok(())
+}
+
+/// Does one thing with the directory. The number is the generation that it must lead to.
+type Means = (&'static str, fn(&Path, &Path, u8) -> Result<()>);
+
+const MEANS: [Means; 9] = [
+    ("cp", |dir, other, number| {
+        fs::write(other.join("new.wasm"), numbered(number)?)?;
+        run("cp", &[&other.join("new.wasm"), &dir.join("p.wasm")])
+    }),
+    ("slow cp", |dir, _, number| {
+        trickle(&dir.join("p.wasm"), &numbered(number)?, 10, Duration::from_secs(1))
+    }),
+    ("mv", |dir, other, number| {
+        fs::write(other.join("new.wasm"), numbered(number)?)?;
+        run("mv", &[&other.join("new.wasm"), &dir.join("p.wasm")])
+    }),
+    ("editor that writes beside and renames", |dir, _, number| {
+        write_manifest(dir, "p", &format!("{{settings: {{host: g{number}.example.com}}}}"))
+    }),
+    ("editor that keeps a backup", |dir, _, number| {
+        let text = fs::read_to_string(dir.join("p.yaml"))?;
+        fs::rename(dir.join("p.yaml"), dir.join("p.yaml~"))?;
+        fs::write(dir.join("4913"), b"")?;
+        let text = text.replace(&format!("g{}", number - 1), &format!("g{number}"));
+        trickle(&dir.join("p.yaml"), text.as_bytes(), 3, Duration::from_millis(300))
+    }),
+    ("delete and create", |dir, _, number| {
+        fs::remove_file(dir.join("p.wasm"))?;
+        std::thread::sleep(Duration::from_millis(900));
+        Ok(fs::write(dir.join("p.wasm"), numbered(number)?)?)
+    }),
+    ("both files", |dir, _, number| {
+        fs::write(dir.join("p.wasm"), numbered(number)?)?;
+        write_manifest(dir, "p", &format!("{{settings: {{host: g{number}.example.com}}}}"))
+    }),
+    ("ln -sf", |dir, _, number| {
+        fs::create_dir_all(dir.join("versions"))?;
+        let target = dir.join(format!("versions/{number}.wasm"));
+        fs::write(&target, numbered(number)?)?;
+        ensure!(Command::new("ln").arg("-sf").arg(&target).arg(dir.join("p.wasm")).status()?.success());
+        Ok(())
+    }),
+    ("..data", |dir, _, number| {
+        let data = format!("..2026_{number}");
+        fs::create_dir(dir.join(&data))?;
+        fs::write(dir.join(&data).join("p.wasm"), numbered(number)?)?;
+        symlink(&data, dir.join("..data_tmp"))?;
+        fs::rename(dir.join("..data_tmp"), dir.join("..data"))?;
+        symlink("..data/p.wasm", dir.join(".p"))?;
+        Ok(fs::rename(dir.join(".p"), dir.join("p.wasm"))?)
+    }),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drop_by_every_means() -> Result<()> {
+    let plugins =
+        Plugins::start_loaded(vec![], |dir| Ok(fs::write(dir.join("p.wasm"), numbered(1)?)?)).await?;
+    plugins.wait_generation("p", 1).await?;
+    let other = tempfile::tempdir()?;
+    let onlooker = Onlooker::start(Arc::clone(&plugins.host));
+    for (number, (means, does)) in (2..).zip(MEANS) {
+        let dir = plugins.dir.path().to_owned();
+        let aside = other.path().to_owned();
+        tokio::task::spawn_blocking(move || does(&dir, &aside, number)).await??;
+        plugins.wait_generation("p", u64::from(number)).await?;
+        // Long enough for a removal or for the other half of a pair to be noticed.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(plugins.status("p")?.generation, u64::from(number), "{means}: one activation");
+    }
+    fs::write(plugins.dir.path().join("touched.wasm"), numbered(99)?)?;
+    plugins.wait_generation("touched", 1).await?;
+    fs::write(plugins.dir.path().join("touched.wasm"), numbered(99)?)?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(plugins.status("touched")?.generation, 1, "the same bytes are no change");
+    assert_eq!(onlooker.errors(), [""; 0]);
+    Ok(())
+}
