@@ -14,16 +14,25 @@ use tempfile::TempDir;
 pub enum AuthorLanguage {
     /// Rust.
     Rust,
+    /// Go.
+    Go,
+    /// JavaScript.
+    JavaScript,
+    /// Python.
+    Python,
 }
 
 impl AuthorLanguage {
     /// All that `umbel plugin new` knows.
-    pub const ALL: [Self; 1] = [Self::Rust];
+    pub const ALL: [Self; 4] = [Self::Rust, Self::Go, Self::JavaScript, Self::Python];
 
     /// The word for `--lang`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Rust => "rust",
+            Self::Go => "go",
+            Self::JavaScript => "js",
+            Self::Python => "python",
         }
     }
 
@@ -31,6 +40,9 @@ impl AuthorLanguage {
     pub fn name(self) -> &'static str {
         match self {
             Self::Rust => "Rust",
+            Self::Go => "Go",
+            Self::JavaScript => "JavaScript",
+            Self::Python => "Python",
         }
     }
 
@@ -38,6 +50,9 @@ impl AuthorLanguage {
     fn tool(self) -> (&'static str, &'static str) {
         match self {
             Self::Rust => ("cargo", "--version"),
+            Self::Go => ("go", "version"),
+            Self::JavaScript => ("npm", "--version"),
+            Self::Python => ("python3", "--version"),
         }
     }
 

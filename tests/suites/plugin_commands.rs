@@ -24,6 +24,10 @@ fn every_kind_builds_and_passes_its_cases_as_it_is_written() -> Result<()> {
             author.ok(&["plugin", "build", "mine", "--output", "mine"])?;
             let said = author.ok(&["plugin", "test", "mine/mine.wasm"])?;
             ensure!(said.ends_with("3 passed, 0 failed\n"), "{kind} in {}: {said}", language.name());
+            // Interpreters take long to compile, and every command compiles.
+            if !matches!(language, AuthorLanguage::Rust | AuthorLanguage::Go) {
+                continue;
+            }
             let shown: Value =
                 serde_json::from_str(&author.ok(&["plugin", "inspect", "mine/mine.wasm", "-o", "json"])?)?;
             ensure!(

@@ -89,19 +89,26 @@ fn count_fuel(given: &Given, cases: &[Case], measured: &mut [Measured]) -> Resul
 
 fn text(given: &Given, compile_ms: u64, measured: &[Measured]) -> String {
     let mut text = format!(
-        "{}: {}, compiled in {compile_ms} ms; times in µs, p50 / p99 of {} calls, each in a new instance\n\n",
+        "{}: {}, compiled in {compile_ms} ms; times in µs, p50 / p99 of {} calls, whole calls each in a new\n  instance, warm ones of one that stays\n\n",
         given.file.display(),
         size(given.component.len() as u64),
         measured.first().map_or(0, |one| one.costs.calls),
     );
     // Writing to a string cannot fail, here and below.
-    writeln!(text, "{:>16} {:>16} {:>10} {:>12}  case", "instantiate", "whole call", "memory", "fuel").ok();
+    writeln!(
+        text,
+        "{:>16} {:>16} {:>16} {:>10} {:>12}  case",
+        "instantiate", "whole call", "warm call", "memory", "fuel"
+    )
+    .ok();
     for Measured { name, costs, fuel } in measured {
         let instantiate = format!("{} / {}", costs.instantiate_p50_us, costs.instantiate_p99_us);
         let call = format!("{} / {}", costs.call_p50_us, costs.call_p99_us);
+        let warm = costs.warm_p50_us.zip(costs.warm_p99_us);
+        let warm = warm.map_or_else(|| "-".to_owned(), |(p50, p99)| format!("{p50} / {p99}"));
         let fuel = fuel.map_or_else(|| "-".to_owned(), |fuel| fuel.to_string());
         let memory = size(costs.memory_peak as u64);
-        writeln!(text, "{instantiate:>16} {call:>16} {memory:>10} {fuel:>12}  {name}").ok();
+        writeln!(text, "{instantiate:>16} {call:>16} {warm:>16} {memory:>10} {fuel:>12}  {name}").ok();
     }
     text
 }

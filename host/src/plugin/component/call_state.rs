@@ -83,20 +83,27 @@ pub(in crate::plugin) struct Meter {
     memory_max: usize,
     pub memory_used: usize,
     pub memory_exceeded: bool,
+    ticks: u128,
     ticks_left: u128,
     pub cpu_exceeded: bool,
 }
 
 impl Meter {
     fn new(budget: &Budget) -> Self {
-        let ticks_left = (budget.cpu.as_millis() / TICK.as_millis()).max(1);
+        let ticks = (budget.cpu.as_millis() / TICK.as_millis()).max(1);
         Self {
             memory_max: budget.memory,
             memory_used: 0,
             memory_exceeded: false,
-            ticks_left,
+            ticks,
+            ticks_left: ticks,
             cpu_exceeded: false,
         }
+    }
+
+    /// Gives the guest its whole computing time again, for another call of the same instance.
+    pub(in crate::plugin) fn refill(&mut self) {
+        self.ticks_left = self.ticks;
     }
 
     /// Called by the engine when the guest computed for a tick. A wait in a host function costs one tick at most.

@@ -221,6 +221,6 @@ impl Candidate<'_> {
     }
 }
 
-fn within(script: &SharedScript) -> Surroundings {
+pub(super) fn within(script: &SharedScript) -> Surroundings {
     Surroundings { probes: None, script: Some(SharedScript::clone(script)) }
 }

@@ -21,6 +21,12 @@ pub struct Costs {
     pub call_p50_us: u64,
     /// 99 of 100 took no longer.
     pub call_p99_us: u64,
+    /// A call of an instance that stays, where the question can be measured so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm_p50_us: Option<u64>,
+    /// 99 of 100 took no longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm_p99_us: Option<u64>,
     /// The most linear memory that a call had at its end, in bytes.
     pub memory_peak: usize,
 }
@@ -39,12 +45,17 @@ impl Candidate<'_> {
             called.push(tried.took);
             memory_peak = memory_peak.max(tried.memory);
         }
+        let mut warm = self.warm(question, world, calls)?;
+        let warm_quantile =
+            |warm: &mut [Duration], percent| (!warm.is_empty()).then(|| quantile(warm, percent));
         Ok(Costs {
             calls,
             instantiate_p50_us: quantile(&mut instantiated, 50),
             instantiate_p99_us: quantile(&mut instantiated, 99),
             call_p50_us: quantile(&mut called, 50),
             call_p99_us: quantile(&mut called, 99),
+            warm_p50_us: warm_quantile(&mut warm, 50),
+            warm_p99_us: warm_quantile(&mut warm, 99),
             memory_peak,
         })
     }

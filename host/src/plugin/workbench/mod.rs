@@ -5,6 +5,7 @@
 mod ask;
 mod measure;
 mod translate;
+mod warm;
 
 pub use ask::{SettingsProblem, Tried};
 pub use measure::Costs;

@@ -56,6 +56,11 @@ enum Language {
     Rust,
     /// Go 1.25 or newer
     Go,
+    /// JavaScript, with Node.js 20 or newer
+    #[value(name = "js", alias = "javascript")]
+    JavaScript,
+    /// Python 3.11 or newer
+    Python,
 }
 
 impl Language {
@@ -63,13 +68,15 @@ impl Language {
         match self {
             Self::Rust => "rust",
             Self::Go => "go",
+            Self::JavaScript => "js",
+            Self::Python => "python",
         }
     }
 
     /// The folder of the repository with what plugins of this language share.
     fn library(self) -> Option<&'static str> {
         match self {
-            Self::Rust => None,
+            Self::Rust | Self::JavaScript | Self::Python => None,
             Self::Go => Some("plugins/sdk/go/"),
         }
     }
