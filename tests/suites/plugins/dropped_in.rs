@@ -106,7 +106,7 @@ async fn a_crowd_waits_for_its_turn() -> Result<()> {
 #[tokio::test]
 async fn a_broken_replacement_leaves_the_generation_before() -> Result<()> {
     let plugins = Plugins::start_loaded(vec![], |dir| {
-        write_manifest(dir, "p", &host_setting("one.example.com"))?;
+        write_manifest(dir, "p", &host_setting("10.0.0.1"))?;
         drop_guest(dir, Guest::Misbehaving, "p")
     })
     .await?;
@@ -114,7 +114,7 @@ async fn a_broken_replacement_leaves_the_generation_before() -> Result<()> {
     let status = plugins.wait_status("p", "refused", |status| status.reason.is_some()).await?;
     assert_eq!((status.condition, status.reason), (Condition::LastGood, Some(Reason::NotAComponent)));
     let found = plugins.resolver("p").resolve(&target(None)).await?;
-    assert_eq!(found.endpoints[0].host, "one.example.com");
+    assert_eq!(found.endpoints[0].host, "10.0.0.1");
     drop_guest(plugins.dir.path(), Guest::Misbehaving, "p")?;
     assert_eq!(plugins.wait_generation("p", 2).await?.condition, Condition::Active);
     Ok(())
@@ -123,7 +123,7 @@ async fn a_broken_replacement_leaves_the_generation_before() -> Result<()> {
 #[tokio::test]
 async fn a_swap_under_load_fails_no_call() -> Result<()> {
     let plugins = Plugins::start_loaded(vec![], |dir| {
-        write_manifest(dir, "p", &host_setting("g1.example.com"))?;
+        write_manifest(dir, "p", &host_setting("10.0.0.1"))?;
         drop_guest(dir, Guest::Misbehaving, "p")
     })
     .await?;
@@ -135,7 +135,7 @@ async fn a_swap_under_load_fails_no_call() -> Result<()> {
             let mut newest = 0;
             while !stop.load(Ordering::Relaxed) {
                 let host = resolver.resolve(&target(None)).await?.endpoints.remove(0).host;
-                let number: u32 = host.trim_start_matches('g').trim_end_matches(".example.com").parse()?;
+                let number: u32 = host.trim_start_matches("10.0.0.").parse()?;
                 anyhow::ensure!(number >= newest, "generation {number} after {newest}");
                 newest = number;
                 calls.fetch_add(1, Ordering::Relaxed);
@@ -144,7 +144,7 @@ async fn a_swap_under_load_fails_no_call() -> Result<()> {
         }));
     }
     for generation in 2..=4_u32 {
-        write_manifest(plugins.dir.path(), "p", &host_setting(&format!("g{generation}.example.com")))?;
+        write_manifest(plugins.dir.path(), "p", &host_setting(&format!("10.0.0.{generation}")))?;
         plugins.wait_generation("p", u64::from(generation)).await?;
         let before = calls.load(Ordering::Relaxed);
         wait_for("calls on the new generation", PATIENCE, || async {
@@ -214,18 +214,14 @@ impl umbel::decision::health::Prober for Slow {
 #[tokio::test]
 async fn manifests_bind_and_annotations_win() -> Result<()> {
     let plugins = Plugins::start_loaded(vec![], |dir| {
-        for (name, bindings) in [
-            ("wide", "{services: ['prod/*']}"),
-            ("narrow", "{services: [prod/shop]}"),
-            ("twin-a", "{services: ['dev/*']}"),
-            ("twin-b", "{services: ['dev/*']}"),
-            ("by-api", "{apiServices: ['*.api.test']}"),
+        for (name, host, bindings) in [
+            ("wide", "10.0.0.1", "{services: ['prod/*']}"),
+            ("narrow", "10.0.0.2", "{services: [prod/shop]}"),
+            ("twin-a", "10.0.0.3", "{services: ['dev/*']}"),
+            ("twin-b", "10.0.0.4", "{services: ['dev/*']}"),
+            ("by-api", "10.0.0.5", "{apiServices: ['*.api.test']}"),
         ] {
-            write_manifest(
-                dir,
-                name,
-                &format!("{{settings: {{host: {name}.example.com}}, bindings: {bindings}}}"),
-            )?;
+            write_manifest(dir, name, &format!("{{settings: {{host: {host}}}, bindings: {bindings}}}"))?;
             drop_guest(dir, Guest::Misbehaving, name)?;
         }
         Ok(())
@@ -235,10 +231,10 @@ async fn manifests_bind_and_annotations_win() -> Result<()> {
         plugins.wait_generation(name, 1).await?;
     }
     for (service, api_service, plugin, wanted) in [
-        (("prod", "shop"), "v1.a", None, "narrow.example.com"),
-        (("prod", "other"), "v1.a", None, "wide.example.com"),
-        (("prod", "other"), "v1.a", Some("twin-a"), "twin-a.example.com"),
-        (("x", "y"), "v1.api.test", None, "by-api.example.com"),
+        (("prod", "shop"), "v1.a", None, "10.0.0.2"),
+        (("prod", "other"), "v1.a", None, "10.0.0.1"),
+        (("prod", "other"), "v1.a", Some("twin-a"), "10.0.0.3"),
+        (("x", "y"), "v1.api.test", None, "10.0.0.5"),
         (("x", "y"), "v1.other", None, "own.host.test"),
         (("dev", "x"), "v1.other", None, "own.host.test"),
     ] {

@@ -3,6 +3,7 @@
 use crate::decision::resolver::{Resolution, ResolveFault, Resolver, Target};
 use crate::plugin::adapter::complaint::Complaint;
 use crate::plugin::adapter::last_good::RETRY;
+use crate::plugin::adapter::pinning::{Found, pin};
 use crate::plugin::adapter::resolver_answer::{accept, declared, is_own_host, refuse_address};
 use crate::plugin::component::bindings::resolver::exports::umbel::resolver::resolver as wit;
 use crate::plugin::component::budget::Facet;
@@ -11,7 +12,8 @@ use crate::plugin::component::generation::Generation;
 use crate::plugin::host::Crew;
 use crate::plugin::slot::Slot;
 use arc_swap::ArcSwapOption;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join_all};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -137,14 +139,19 @@ impl ComponentResolver {
         };
         let granted = &generation.profile.manifest.spec.grants.addresses;
         let resolution = accept(resolution, target, granted).map_err(CallFault::Answer)?;
-        for endpoint in &resolution.endpoints {
-            if !is_own_host(&endpoint.host, target) {
-                for address in look_behind(&endpoint.host, endpoint.port).await {
-                    refuse_address(&endpoint.host, address, granted).map_err(CallFault::Answer)?;
-                }
+        let found = match look_behind(&resolution, target).await {
+            Ok(found) => found,
+            Err(cause) => {
+                let text = format!("plugin {:?} names a host that is not to be found: {cause}", self.plugin);
+                return Ok(Err(ResolveFault::Unavailable(text)));
+            }
+        };
+        for (host, addresses) in &found {
+            for address in addresses {
+                refuse_address(host, *address, granted).map_err(CallFault::Answer)?;
             }
         }
-        Ok(Ok(resolution))
+        pin(resolution, &found).map(Ok).map_err(CallFault::Answer)
     }
 }
 
@@ -152,15 +159,16 @@ fn last_good(slot: &Slot, target: &Target) -> Option<Resolution> {
     slot.last_good.resolution(target, Instant::now())
 }
 
-/// The addresses that dialling would find behind a name. A name without one is no fault here: dialling will say
-/// so, in words that people know.
-async fn look_behind(host: &str, port: u16) -> Vec<IpAddr> {
-    if host.parse::<IpAddr>().is_ok() {
-        return Vec::new();
-    }
-    let lookup = tokio::net::lookup_host((host, port));
-    match tokio::time::timeout(LOOKUP_LIMIT, lookup).await {
-        Ok(Ok(found)) => found.map(|socket| socket.ip()).collect(),
-        Ok(Err(_)) | Err(_) => Vec::new(),
-    }
+/// The addresses behind the names of an answer. The ExternalName's own host is left to dialling.
+async fn look_behind(resolution: &Resolution, target: &Target) -> Result<Found, String> {
+    let hosts = resolution.endpoints.iter().map(|endpoint| endpoint.host.as_str());
+    let names: BTreeSet<&str> =
+        hosts.filter(|host| host.parse::<IpAddr>().is_err() && !is_own_host(host, target)).collect();
+    let lookups = names.into_iter().map(|name| async move {
+        let found = tokio::net::lookup_host((name, 0)).await.map_err(|error| format!("{name}: {error}"))?;
+        Ok((name.to_owned(), found.map(|socket| socket.ip()).collect::<Vec<_>>()))
+    });
+    let all = tokio::time::timeout(LOOKUP_LIMIT, try_join_all(lookups)).await;
+    let found = all.unwrap_or_else(|_| Err(format!("no answer within {} s", LOOKUP_LIMIT.as_secs())))?;
+    Ok(found.into_iter().collect())
 }

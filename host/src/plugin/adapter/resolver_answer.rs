@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-const ENDPOINTS_MAX: usize = 1024;
+pub(in crate::plugin) const ENDPOINTS_MAX: usize = 1024;
 /// Nobody is asked more often than this.
 const FRESH_MIN: Duration = Duration::from_secs(1);
 
