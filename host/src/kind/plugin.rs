@@ -78,19 +78,11 @@ static SPEC: Schema = record(
             &TEXTS,
         ),
         Field::new("grants", "What the plugin may reach.", &Schema::Opaque),
-        Field::new("wasi", "Whether the standard profile of WASI is linked: none or std.", TEXT),
         Field::new("limits", "Limits of a call.", &Schema::Opaque),
-        Field::new("reuse", "How long an instance may be asked again.", &Schema::Opaque),
-        Field::new("failurePolicy", "What answers when the plugin fails.", TEXT),
-        Field::new("rehearsal", "What a difference in a rehearsal does: report, strict or off.", TEXT),
-        Field::new("probation", "How long a new generation is watched closely.", &Schema::Opaque),
-        Field::new("metrics", "The metrics that the plugin may count.", &OPAQUES),
         Field::new("bindings", "The objects that it decides for without an annotation.", &Schema::Opaque),
         Field::new("discovery", "How it takes part in discovery.", &Schema::Opaque),
     ],
 );
-
-static OPAQUES: Schema = Schema::List { items: &Schema::Opaque, sharing: ListSharing::Atomic };
 
 static STATUS: Schema = record(
     "dev.umbel.plugins.v1alpha1.PluginStatus",
