@@ -51,7 +51,7 @@ explain! {
     SettingsInvalid: "the plugin refuses `spec.settings` of the manifest"
         => "mend the settings that the message names by JSON pointer";
     RolledBack: "it failed five times in a row, and the generation before it serves again"
-        => "`/plugins` shows the last fault; record such a call with `umbel plugin record` and make a case of it";
+        => "`/plugins` shows the last fault; make a case of it for `umbel plugin test`";
     Suspended: "it failed five times in a row, and there is no generation before it; it is asked again later"
         => "as for `RolledBack`";
     Missing: "an annotation names the plugin and there is no such file"
