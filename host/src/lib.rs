@@ -30,6 +30,7 @@ pub mod model;
 pub mod object;
 pub mod observe;
 pub mod pki;
+#[cfg(feature = "plugins")]
 pub mod plugin;
 pub mod proxy;
 pub mod registry;

@@ -2,6 +2,7 @@
 
 use super::backend_init::InitFlags;
 use super::demo::{BackendFlags, DemoFlags};
+#[cfg(feature = "plugins")]
 use super::plugin_commands::PluginCommand;
 use super::store_commands::StoreCommand;
 use super::version::OutputFormat;
@@ -35,6 +36,7 @@ pub(super) enum Command {
         command: BackendCommand,
     },
     /// Make plugins
+    #[cfg(feature = "plugins")]
     Plugin {
         #[command(subcommand)]
         command: PluginCommand,

@@ -10,6 +10,7 @@ mod demo;
 mod files;
 mod gateway;
 mod parts;
+#[cfg(feature = "plugins")]
 mod plugin_commands;
 mod renewal;
 mod serve;
@@ -18,6 +19,7 @@ mod store_commands;
 mod version;
 
 pub use command_error::CommandError;
+#[cfg(feature = "plugins")]
 pub use plugin_commands::{PluginBuildArgs, PluginBuildError, build_plugin, componentize};
 
 use crate::config::ServeFlags;
@@ -62,6 +64,7 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
             serve(&flags)
         }
         Command::Backend { command: BackendCommand::Init(flags) } => backend_init::run(&flags),
+        #[cfg(feature = "plugins")]
         Command::Plugin { command } => plugin_commands::run(&command),
         Command::Store { command } => store_commands::run(&command),
         Command::Version { output } => print(&version::render(output)),

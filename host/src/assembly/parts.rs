@@ -2,10 +2,8 @@
 
 use super::CommandError;
 use crate::config::ServeConfig;
-use crate::decision::builtin::{DiscoveryProbe, ExternalNameResolver};
 use crate::listen::{ListenTls, SharedListenTls, TokenTable};
 use crate::pki::{self, Credentials, Identity};
-use crate::plugin::{self, Builtins, PluginConfig};
 use crate::store::FileStore;
 use crate::upstream::{BackendTls, FrontProxy};
 use arc_swap::ArcSwap;
@@ -117,12 +115,30 @@ pub(super) fn control_runtime() -> Result<Runtime, CommandError> {
 }
 
 /// Loads what lies in the plugin directory; the built-in decisions stand behind.
-pub(super) fn start_plugins(config: &ServeConfig) -> Result<Arc<plugin::Host>, CommandError> {
+#[cfg(feature = "plugins")]
+pub(super) fn start_plugins(config: &ServeConfig) -> Result<Arc<crate::plugin::Host>, CommandError> {
+    use crate::decision::builtin::{DiscoveryProbe, ExternalNameResolver};
+    use crate::plugin::{Builtins, Host, PluginConfig};
     let plugins =
         PluginConfig { dir: config.plugin_dir.clone(), dns_servers: config.plugin_dns_servers.clone() };
     let builtins =
         Builtins { resolver: Arc::new(ExternalNameResolver), health_checker: Arc::new(DiscoveryProbe) };
-    plugin::Host::start(plugins, builtins).map_err(CommandError::failed)
+    Host::start(plugins, builtins).map_err(CommandError::failed)
+}
+
+/// The built-ins decide; components that lie in the plugin directory are told of, and stay as they are.
+#[cfg(not(feature = "plugins"))]
+pub(super) fn start_plugins(
+    config: &ServeConfig,
+) -> Result<Arc<crate::decision::builtins_only::BuiltinsOnly>, CommandError> {
+    let files = std::fs::read_dir(&config.plugin_dir).into_iter().flatten().flatten();
+    if files.into_iter().any(|file| file.path().extension().is_some_and(|extension| extension == "wasm")) {
+        tracing::warn!(
+            plugin_dir = %config.plugin_dir.display(),
+            "this gateway was built without plugins: the components in the plugin directory are not loaded"
+        );
+    }
+    Ok(Arc::default())
 }
 
 fn read(path: &Path, flag: &str) -> Result<Vec<u8>, CommandError> {

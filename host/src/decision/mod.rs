@@ -5,6 +5,8 @@
 
 pub mod binding;
 pub mod builtin;
+#[cfg(not(feature = "plugins"))]
+pub mod builtins_only;
 pub mod discovery;
 pub mod health;
 pub mod plugins;

@@ -82,4 +82,6 @@ pub trait Plugins: Send + Sync {
     fn act(&self, plugin: &str, deed: Deed) -> Result<String, String>;
     /// Switches a plugin off or on, whether it is there already or comes later.
     fn set_disabled(&self, plugin: &str, disabled: bool);
+    /// All of them as the document of `/plugins`.
+    fn report(&self) -> Value;
 }

@@ -1,8 +1,9 @@
 //! Plugins as they are shown to people, and what people may ask of them.
 
 use super::host::Host;
-use super::status::{Condition, Reason, Status};
+use super::status::{Condition, Reason, Status, report};
 use crate::decision::plugins::{Deed, PluginView, Plugins};
+use serde_json::Value;
 use tokio::sync::watch;
 
 impl Plugins for Host {
@@ -36,6 +37,10 @@ impl Plugins for Host {
 
     fn set_disabled(&self, plugin: &str, disabled: bool) {
         self.roster().set_disabled(plugin, disabled);
+    }
+
+    fn report(&self) -> Value {
+        report(&self.status())
     }
 }
 
