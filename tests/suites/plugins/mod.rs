@@ -6,6 +6,7 @@ mod misbehaving;
 mod refused;
 mod shipped;
 mod twins;
+mod under_traffic;
 
 use anyhow::{Context, Result, anyhow};
 use futures_util::future::BoxFuture;

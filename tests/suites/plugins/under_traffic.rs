@@ -1,0 +1,214 @@
+//! A plugin that comes, is replaced and goes while a real gateway is in use: no caller notices.
+
+use super::{PATIENCE, write_manifest};
+use crate::control_kit::{ALPN, encode, legacy};
+use crate::proxying::backend::{Backend, Handler, handler, whole};
+use crate::proxying::pki::Authority;
+use anyhow::{Context, Result, anyhow, ensure};
+use http::Response;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use umbel_tests::{Client, Guest, Umbel, wait_for};
+
+const EXTERNAL_NAMES: &str = "/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames";
+const API_SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
+const PLUGIN: &str = "shop-resolver";
+const THINGS: &str = "/apis/shop.example.com/v1/things";
+const CALLERS: usize = 2;
+/// So many requests are made in every state of the plugin.
+const REQUESTS: usize = 50;
+/// Leaves the machine some time for others.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Says how it is asked for its resources, and lists its things.
+fn shop() -> Handler {
+    let discovery = legacy(&["get", "list"]);
+    handler(move |request| {
+        let discovery = Arc::clone(&discovery);
+        async move {
+            if request.uri().path() != THINGS {
+                return discovery(request).await;
+            }
+            Response::new(whole(json!({"kind": "ThingList", "items": []}).to_string()))
+        }
+    })
+}
+
+/// Callers that never rest, and what they got.
+struct Traffic {
+    seen: Arc<Seen>,
+    callers: JoinSet<()>,
+}
+
+#[derive(Default)]
+struct Seen {
+    stop: AtomicBool,
+    requests: AtomicUsize,
+    failures: Mutex<Vec<String>>,
+}
+
+impl Traffic {
+    fn start(client: &Client, path: &'static str) -> Self {
+        let seen = Arc::<Seen>::default();
+        let mut callers = JoinSet::new();
+        for _ in 0..CALLERS {
+            callers.spawn(call(client.clone(), path, Arc::clone(&seen)));
+        }
+        Self { seen, callers }
+    }
+
+    fn requests(&self) -> usize {
+        self.seen.requests.load(Ordering::SeqCst)
+    }
+
+    /// Waits until more requests were made, and fails when one of all so far failed.
+    async fn go_on(&self) -> Result<()> {
+        let goal = self.requests() + REQUESTS;
+        wait_for(&format!("{goal} requests"), PATIENCE, || async {
+            let made = self.requests();
+            ensure!(made >= goal, "{made}");
+            Ok(())
+        })
+        .await?;
+        let failures = self.seen.failures.lock();
+        ensure!(failures.is_empty(), "{} of {goal} requests failed: {:?}", failures.len(), failures.first());
+        Ok(())
+    }
+
+    /// The number of all requests, and the failures among them.
+    async fn end(self) -> (usize, Vec<String>) {
+        self.seen.stop.store(true, Ordering::SeqCst);
+        self.callers.join_all().await;
+        let failures = std::mem::take(&mut *self.seen.failures.lock());
+        (self.seen.requests.load(Ordering::SeqCst), failures)
+    }
+}
+
+async fn call(client: Client, path: &'static str, seen: Arc<Seen>) {
+    while !seen.stop.load(Ordering::SeqCst) {
+        match client.get(path).await {
+            Ok(answer) if answer.status == 200 => {}
+            Ok(answer) => seen.failures.lock().push(format!("{} {}", answer.status, answer.text())),
+            Err(error) => seen.failures.lock().push(format!("{error:#}")),
+        }
+        seen.requests.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+struct Gateway {
+    umbel: Umbel,
+    admin: Client,
+}
+
+impl Gateway {
+    /// With an APIService at the backend, whose resolver is a plugin that is not there yet.
+    async fn start(ca: &Authority, backend: &Backend) -> Result<Self> {
+        let umbel = Umbel::start().await?;
+        let admin = umbel.admin()?;
+        let name = json!({"metadata": {"name": "backend", "annotations": {"umbel.dev/resolver": PLUGIN}},
+            "spec": {"host": "127.0.0.1"}});
+        admin.post(EXTERNAL_NAMES, &name).await?.expect(201)?;
+        let service = json!({"metadata": {"name": "v1.shop.example.com"},
+            "spec": {"group": "shop.example.com", "version": "v1", "groupPriorityMinimum": 1000,
+                "versionPriority": 15, "caBundle": encode(&ca.pem),
+                "service": {"namespace": "default", "name": "backend", "port": backend.port}}});
+        admin.post(API_SERVICES, &service).await?.expect(201)?;
+        wait_for("the backend to be served", PATIENCE, || async {
+            admin.get(THINGS).await?.expect(200).map(drop)
+        })
+        .await?;
+        Ok(Self { umbel, admin })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.umbel.data_dir().join("plugins").join(name)
+    }
+
+    /// Puts a component into the directory, under a dot-name first, and returns when that was.
+    fn drop_component(&self, bytes: &[u8]) -> Result<Instant> {
+        let hidden = self.file(&format!(".{PLUGIN}.wasm"));
+        fs::write(&hidden, bytes)?;
+        let began = Instant::now();
+        fs::rename(hidden, self.file(&format!("{PLUGIN}.wasm")))?;
+        Ok(began)
+    }
+
+    /// Waits until `/plugins` shows it so, then until the object that kubectl reads agrees. Says on standard
+    /// output how long the first took: the promise is two seconds, and a busy machine must not fail the test.
+    async fn wait_shown(&self, what: &str, since: Instant, good: impl Fn(&Value) -> bool) -> Result<Value> {
+        let found = wait_for(&format!("/plugins to show it {what}"), PATIENCE, || async {
+            let list = self.admin.get("/plugins").await?.expect(200)?;
+            let items = list["items"].as_array().context("no items")?;
+            let item = items.iter().find(|item| item["name"] == PLUGIN).context("it is not listed")?;
+            if good(item) { Ok(item.clone()) } else { Err(anyhow!("{item}")) }
+        })
+        .await?;
+        println!("{what} after {:?} (promised: 2 s)", since.elapsed());
+        let path = format!("/apis/plugins.umbel.dev/v1alpha1/plugins/{PLUGIN}");
+        wait_for(&format!("the object to show it {what}"), PATIENCE, || async {
+            let object = self.admin.get(&path).await?.expect(200)?;
+            let status = &object["status"];
+            let agrees = status["state"] == found["condition"] && status["generation"] == found["generation"];
+            ensure!(agrees, "{status}");
+            Ok(())
+        })
+        .await?;
+        Ok(found)
+    }
+}
+
+/// Whether this generation serves and was asked, more often than before.
+fn is_asked(plugin: &Value, generation: u64, calls_before: u64) -> bool {
+    plugin["condition"] == "Active"
+        && plugin["generation"] == generation
+        && plugin["calls"].as_u64().is_some_and(|calls| calls > calls_before)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_fails_while_a_plugin_comes_is_replaced_and_goes() -> Result<()> {
+    let component = Guest::ResolverExternalName.component().map_err(|missing| anyhow!("{missing}"))?;
+    let first = fs::read(component)?;
+    // The same code with a note at its end: another digest.
+    let second = [first.as_slice(), &[0, 3, 1, b'n', 2]].concat();
+    let ca = Authority::new("shop")?;
+    let backend = Backend::start(&ca, &ALPN, shop()).await?;
+    let mut gateway = Gateway::start(&ca, &backend).await?;
+    let traffic = Traffic::start(&gateway.admin, THINGS);
+    traffic.go_on().await?;
+
+    let dir = gateway.umbel.data_dir().join("plugins");
+    write_manifest(&dir, PLUGIN, "{grants: {addresses: [127.0.0.1/32]}}")?;
+    let dropped = gateway.drop_component(&first)?;
+    let one = gateway.wait_shown("asked", dropped, |plugin| is_asked(plugin, 1, 0)).await?;
+    traffic.go_on().await?;
+
+    let calls = one["calls"].as_u64().context("no calls")?;
+    let replaced = gateway.drop_component(&second)?;
+    let two = gateway.wait_shown("replaced", replaced, |plugin| is_asked(plugin, 2, calls)).await?;
+    assert_ne!(one["digest"], two["digest"]);
+    assert_eq!(two["faults"], 0, "{two}");
+    traffic.go_on().await?;
+
+    let removed = Instant::now();
+    fs::remove_file(gateway.file(&format!("{PLUGIN}.wasm")))?;
+    let gone = gateway.wait_shown("gone", removed, |plugin| plugin["reason"] == "Missing").await?;
+    assert_eq!((&gone["condition"], &gone["generation"]), (&json!("Failed"), &json!(0)), "{gone}");
+    traffic.go_on().await?;
+
+    let (requests, failures) = traffic.end().await;
+    for line in gateway.umbel.process().log().lines().filter(|line| line.contains(PLUGIN)) {
+        println!("{line}");
+    }
+    println!("{requests} requests");
+    assert_eq!(failures, [""; 0], "of {requests} requests");
+    assert!(requests > 100, "{requests}");
+    assert!(backend.requests() >= requests, "they were answered by the backend");
+    Ok(())
+}
