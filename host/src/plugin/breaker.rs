@@ -1,6 +1,7 @@
 //! Keeps a plugin that fails again and again from being asked: each call would cost its whole budget.
 
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Faults in a row after which a generation is not asked for a while, or the one before it serves again.
@@ -11,22 +12,66 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// How long one call may take that finds out whether the plugin has recovered, before another one may.
 const TRIAL: Duration = Duration::from_secs(10);
 
-/// Counts the faults in a row of one generation.
+/// The other rule: more than half of at least so many calls failed within the last minute.
+const CALLS_MIN: usize = 20;
+const WINDOW: Duration = Duration::from_secs(60);
+/// Calls that are remembered for that rule; the newest count.
+const CALLS_KEPT: usize = 256;
+/// The opening within this time that ends in quarantine.
+const OPENINGS_MAX: usize = 3;
+const OPENINGS_WINDOW: Duration = Duration::from_secs(600);
+
+/// Decides from the faults of one generation whether it is asked.
 #[derive(Debug, Default)]
 pub(in crate::plugin) struct Breaker(Mutex<Count>);
 
 #[derive(Debug, Default)]
 struct Count {
     in_row: u32,
+    /// When calls ended, and whether with a fault.
+    calls: VecDeque<(Instant, bool)>,
+    /// How often the pause was lengthened since the plugin last answered.
     suspensions: u32,
+    /// When the plugin was suspended while it still counted as good.
+    openings: VecDeque<Instant>,
     until: Option<Instant>,
     on_trial: bool,
+    quarantined: bool,
+}
+
+impl Count {
+    fn note_call(&mut self, now: Instant, failed: bool) {
+        if self.calls.len() >= CALLS_KEPT {
+            self.calls.pop_front();
+        }
+        self.calls.push_back((now, failed));
+        while self.calls.front().is_some_and(|(at, _)| now.duration_since(*at) > WINDOW) {
+            self.calls.pop_front();
+        }
+    }
+
+    fn fails_mostly(&self) -> bool {
+        let faults = self.calls.iter().filter(|(_, failed)| *failed).count();
+        self.calls.len() >= CALLS_MIN && faults * 2 > self.calls.len()
+    }
+}
+
+/// What became of a plugin that failed too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::plugin) enum Verdict {
+    /// Nobody asks it for so long.
+    Suspended(Duration),
+    /// Nobody asks it until its files change or an operator resets it.
+    Quarantined,
 }
 
 impl Breaker {
     /// Whether the plugin may be asked. When a suspension is over, one call at a time may try.
     pub(in crate::plugin) fn admits(&self, now: Instant) -> bool {
         let mut count = self.0.lock();
+        if count.quarantined {
+            return false;
+        }
         match count.until {
             None => true,
             Some(until) if until > now => false,
@@ -44,23 +89,51 @@ impl Breaker {
         Some(until.saturating_duration_since(now))
     }
 
+    /// Whether it was suspended so often that nobody asks it any more.
+    pub(in crate::plugin) fn is_quarantined(&self) -> bool {
+        self.0.lock().quarantined
+    }
+
+    /// Counts an answer, which ends a suspension; how often there was one stays known.
     pub(in crate::plugin) fn note_answer(&self) {
-        *self.0.lock() = Count::default();
+        self.note_answer_at(Instant::now());
     }
 
-    /// Counts one more fault and says how many there are in a row.
-    pub(in crate::plugin) fn note_fault(&self) -> u32 {
+    fn note_answer_at(&self, now: Instant) {
         let mut count = self.0.lock();
+        // What failed before the trial says nothing about a plugin that has recovered.
+        if count.until.take().is_some() || count.quarantined {
+            count.calls.clear();
+        }
+        count.note_call(now, false);
+        (count.in_row, count.suspensions) = (0, 0);
+        (count.on_trial, count.quarantined) = (false, false);
+    }
+
+    /// Counts one more fault and says whether the plugin has failed too often.
+    pub(in crate::plugin) fn note_fault(&self, now: Instant) -> bool {
+        let mut count = self.0.lock();
+        count.note_call(now, true);
         count.in_row = count.in_row.saturating_add(1);
-        count.in_row
+        count.in_row >= FAULTS_MAX || count.fails_mostly()
     }
 
-    /// Suspends the plugin, unless it is suspended already: calls that began before say nothing new. `jitter`
-    /// lies between 0 and 1.
-    pub(in crate::plugin) fn suspend(&self, now: Instant, jitter: f64) -> Option<Duration> {
+    /// Suspends the plugin, unless it is suspended already: calls that began before say nothing new. The third
+    /// time within ten minutes that a plugin which had answered is suspended, it is for good. `jitter` lies
+    /// between 0 and 1.
+    pub(in crate::plugin) fn suspend(&self, now: Instant, jitter: f64) -> Option<Verdict> {
         let mut count = self.0.lock();
-        if count.until.is_some_and(|until| until > now) && !count.on_trial {
+        if count.quarantined || (count.until.is_some_and(|until| until > now) && !count.on_trial) {
             return None;
+        }
+        if count.until.is_none() {
+            count.openings.retain(|opening| now.duration_since(*opening) <= OPENINGS_WINDOW);
+            count.openings.push_back(now);
+            if count.openings.len() >= OPENINGS_MAX {
+                count.openings.clear();
+                count.quarantined = true;
+                return Some(Verdict::Quarantined);
+            }
         }
         let whole =
             FIRST.saturating_mul(1_u32.checked_shl(count.suspensions).unwrap_or(u32::MAX)).min(LONGEST);
@@ -68,7 +141,7 @@ impl Breaker {
         count.suspensions = count.suspensions.saturating_add(1);
         count.until = Some(now + pause);
         count.on_trial = false;
-        Some(pause)
+        Some(Verdict::Suspended(pause))
     }
 }
 
@@ -76,21 +149,83 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    fn seconds(verdict: Option<Verdict>) -> u64 {
+        let Some(Verdict::Suspended(pause)) = verdict else { panic!("{verdict:?}") };
+        pause.as_secs()
+    }
+
+    #[test]
+    fn breaker_opens_and_probes() {
+        let (breaker, mut now) = (Breaker::default(), Instant::now());
+        for opening in 1..=3 {
+            for _ in 1..FAULTS_MAX {
+                assert!(breaker.admits(now));
+                assert!(!breaker.note_fault(now), "four in a row are not enough");
+            }
+            assert!(breaker.note_fault(now));
+            if opening == 3 {
+                break;
+            }
+            assert_eq!(seconds(breaker.suspend(now, 1.0)), 1);
+            assert!(!breaker.admits(now));
+            now += Duration::from_secs(1);
+            assert!(breaker.admits(now), "one call may try");
+            assert!(!breaker.admits(now), "and no other meanwhile");
+            assert!(breaker.note_fault(now));
+            assert_eq!(seconds(breaker.suspend(now, 1.0)), 2, "it has not recovered");
+            now += Duration::from_secs(2);
+            assert!(breaker.admits(now));
+            breaker.note_answer_at(now);
+            assert!(breaker.admits(now) && breaker.suspended_for(now).is_none(), "it has");
+        }
+        assert_eq!(breaker.suspend(now, 1.0), Some(Verdict::Quarantined));
+        now += Duration::from_secs(100_000);
+        assert!(breaker.is_quarantined() && !breaker.admits(now), "no time heals that");
+    }
+
+    #[test]
+    fn openings_that_lie_far_apart_do_not_add_up() {
+        let (breaker, mut now) = (Breaker::default(), Instant::now());
+        for _ in 0..5 {
+            assert_eq!(seconds(breaker.suspend(now, 1.0)), 1);
+            now += OPENINGS_WINDOW / 2 + Duration::from_secs(1);
+            assert!(breaker.admits(now));
+            breaker.note_answer_at(now);
+        }
+    }
+
+    #[test]
+    fn half_of_the_calls_of_a_minute_are_too_many_faults() {
+        let (breaker, mut now) = (Breaker::default(), Instant::now());
+        let mut too_often = Vec::new();
+        for call in 1..=21 {
+            now += Duration::from_secs(1);
+            if call % 3 == 0 {
+                breaker.note_answer_at(now);
+            } else if breaker.note_fault(now) {
+                too_often.push(call);
+            }
+        }
+        assert_eq!(too_often, [20], "never five in a row, and not before there are twenty calls");
+        now += WINDOW;
+        assert!(!breaker.note_fault(now + Duration::from_secs(20)), "an old minute does not count");
+    }
+
     #[test]
     fn suspensions_double_up_to_a_limit_and_end_with_an_answer() {
         let (breaker, mut now) = (Breaker::default(), Instant::now());
         let mut pauses = Vec::new();
         for _ in 0..11 {
-            pauses.push(breaker.suspend(now, 1.0).unwrap().as_secs());
+            pauses.push(seconds(breaker.suspend(now, 1.0)));
             assert!(!breaker.admits(now));
             now += breaker.suspended_for(now).unwrap();
             assert!(breaker.admits(now), "one call may try");
             assert!(!breaker.admits(now), "and no other meanwhile");
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-        breaker.note_answer();
+        breaker.note_answer_at(now);
         assert!(breaker.admits(now) && breaker.suspended_for(now).is_none());
-        assert_eq!(breaker.suspend(now, 0.0), Some(Duration::from_millis(750)));
+        assert_eq!(breaker.suspend(now, 0.0), Some(Verdict::Suspended(Duration::from_millis(750))));
     }
 
     #[test]

@@ -50,10 +50,12 @@ explain! {
         => "mend what the message names; `umbel plugin test` shows it without a gateway";
     SettingsInvalid: "the plugin refuses `spec.settings` of the manifest"
         => "mend the settings that the message names by JSON pointer";
-    RolledBack: "it failed five times in a row, and the generation before it serves again"
+    RolledBack: "it failed five times in a row, or more than half of 20 calls or more in a minute, and the generation before it serves again"
         => "`/plugins` shows the last fault; make a case of it for `umbel plugin test`";
-    Suspended: "it failed five times in a row, and there is no generation before it; it is asked again later"
+    Suspended: "it failed as often as for `RolledBack`, and there is no generation before it; it is asked again later"
         => "as for `RolledBack`";
+    Quarantined: "it was suspended three times within ten minutes; it is not asked any more"
+        => "mend what the last fault names and install the new component; any change of its files ends the quarantine";
     Missing: "an annotation names the plugin and there is no such file"
         => "put the file there, or change the annotation";
     EngineUnavailable: "this machine cannot run the engine"

@@ -1,6 +1,6 @@
 //! One plugin name and what serves under it.
 
-use super::breaker::FAULTS_MAX;
+use super::breaker::Verdict;
 use super::status::{Condition, Reason, Status};
 use crate::plugin::adapter::health_memory::HealthMemory;
 use crate::plugin::adapter::last_good::LastGood;
@@ -98,6 +98,9 @@ impl Slot {
         }
         match (self.newest.lock().as_ref(), self.current.load().as_ref()) {
             (Some(fault), None) => format!("plugin {name:?} cannot be loaded: {fault}"),
+            (_, Some(generation)) if generation.breaker.is_quarantined() && generation.has(facet) => {
+                format!("plugin {name:?} is quarantined: {}", self.quarantine_text())
+            }
             (_, Some(generation)) if generation.has(facet) => {
                 format!("plugin {name:?} is suspended: {}", self.suspension_text())
             }
@@ -157,27 +160,37 @@ impl Slot {
         if !fault.blames_plugin() {
             return false;
         }
-        if generation.breaker.note_fault() < FAULTS_MAX {
+        if !generation.breaker.note_fault(Instant::now()) {
             return false;
         }
         if self.roll_back(generation, fault) {
             return true;
         }
-        if let Some(pause) = generation.breaker.suspend(Instant::now(), fastrand::f64()) {
-            let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-            tracing::error!(
-                plugin = self.name,
-                milliseconds,
-                "the plugin is suspended: {}",
-                self.suspension_text()
-            );
+        match generation.breaker.suspend(Instant::now(), fastrand::f64()) {
+            Some(Verdict::Suspended(pause)) => {
+                let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                let why = self.suspension_text();
+                tracing::error!(plugin = self.name, milliseconds, "the plugin is suspended: {why}");
+            }
+            Some(Verdict::Quarantined) => {
+                tracing::error!(plugin = self.name, "the plugin is quarantined: {}", self.quarantine_text());
+            }
+            None => {}
         }
         false
     }
 
+    fn quarantine_text(&self) -> String {
+        let last = self.last_fault.lock().clone().unwrap_or_default();
+        format!(
+            "it was suspended three times within ten minutes, the last time so: {last}; it is asked again when its \
+             files change"
+        )
+    }
+
     fn suspension_text(&self) -> String {
         let last = self.last_fault.lock().clone().unwrap_or_default();
-        format!("it failed {FAULTS_MAX} times in a row or more, the last time so: {last}")
+        format!("it failed too often, the last time so: {last}")
     }
 
     /// For how long the newest generation is not asked, where that is so.
@@ -193,7 +206,7 @@ impl Slot {
         }
         self.previous.store(None);
         let text = format!(
-            "generation {} failed {FAULTS_MAX} times in a row, the last time because it {fault}",
+            "generation {} failed too often, the last time because it {fault}",
             failing.profile.generation
         );
         tracing::error!(plugin = self.name, "rolled back: {text}");
@@ -204,13 +217,17 @@ impl Slot {
     /// What people are told.
     pub(in crate::plugin) fn status(&self) -> Status {
         let current = self.current.load_full();
-        let suspension = self.suspended_for().map(|pause| {
+        let quarantine = current.as_ref().filter(|current| current.breaker.is_quarantined());
+        let quarantine = quarantine.map(|_| LoadFault::new(Reason::Quarantined, self.quarantine_text()));
+        let is_quarantined = quarantine.is_some();
+        let suspension = self.suspended_for().filter(|_| !is_quarantined).map(|pause| {
             let text = format!("{}; asked again in {} s", self.suspension_text(), pause.as_secs());
             LoadFault::new(Reason::Suspended, text)
         });
         let is_suspended = suspension.is_some();
-        let newest = suspension.or_else(|| self.newest.lock().clone());
+        let newest = quarantine.or(suspension).or_else(|| self.newest.lock().clone());
         let condition = match (&current, &newest) {
+            (Some(_), _) if is_quarantined => Condition::Failed,
             (Some(_), _) if is_suspended => Condition::Suspended,
             (Some(_), None) => Condition::Active,
             (Some(_), Some(_)) => Condition::LastGood,
