@@ -94,20 +94,28 @@ impl Breaker {
         self.0.lock().quarantined
     }
 
-    /// Counts an answer, which ends a suspension; how often there was one stays known.
+    /// Forgets everything, because an operator says so: faults, pauses, openings and the quarantine.
+    pub(in crate::plugin) fn reset(&self) {
+        *self.0.lock() = Count::default();
+    }
+
+    /// Counts an answer, which ends a suspension; how often there was one stays known. A call that began before
+    /// the quarantine does not end that.
     pub(in crate::plugin) fn note_answer(&self) {
         self.note_answer_at(Instant::now());
     }
 
     fn note_answer_at(&self, now: Instant) {
         let mut count = self.0.lock();
+        if count.quarantined {
+            return;
+        }
         // What failed before the trial says nothing about a plugin that has recovered.
-        if count.until.take().is_some() || count.quarantined {
+        if count.until.take().is_some() {
             count.calls.clear();
         }
         count.note_call(now, false);
-        (count.in_row, count.suspensions) = (0, 0);
-        (count.on_trial, count.quarantined) = (false, false);
+        (count.in_row, count.suspensions, count.on_trial) = (0, 0, false);
     }
 
     /// Counts one more fault and says whether the plugin has failed too often.
@@ -181,6 +189,37 @@ mod tests {
         assert_eq!(breaker.suspend(now, 1.0), Some(Verdict::Quarantined));
         now += Duration::from_secs(100_000);
         assert!(breaker.is_quarantined() && !breaker.admits(now), "no time heals that");
+    }
+
+    #[test]
+    fn a_reset_forgets_the_whole_history() {
+        let (breaker, now) = (Breaker::default(), Instant::now());
+        for _ in 1..OPENINGS_MAX {
+            assert_eq!(seconds(breaker.suspend(now, 1.0)), 1);
+            breaker.note_answer_at(now);
+        }
+        breaker.reset();
+        for _ in 1..OPENINGS_MAX {
+            assert_eq!(seconds(breaker.suspend(now, 1.0)), 1, "openings are forgotten");
+            breaker.note_answer_at(now);
+        }
+        assert_eq!(breaker.suspend(now, 1.0), Some(Verdict::Quarantined));
+        breaker.note_answer_at(now);
+        assert!(breaker.is_quarantined() && !breaker.admits(now), "a late answer does not end it");
+        breaker.reset();
+        assert!(!breaker.is_quarantined() && breaker.admits(now), "an operator does");
+
+        assert_eq!(seconds(breaker.suspend(now, 1.0)), 1);
+        let trial = now + Duration::from_secs(1);
+        assert!(breaker.admits(trial) && !breaker.note_fault(trial));
+        assert_eq!(seconds(breaker.suspend(trial, 1.0)), 2);
+        breaker.reset();
+        assert!(breaker.suspended_for(trial).is_none(), "the pause ends");
+        for _ in 1..FAULTS_MAX {
+            assert!(!breaker.note_fault(trial), "faults are forgotten");
+        }
+        assert!(breaker.note_fault(trial));
+        assert_eq!(seconds(breaker.suspend(trial, 1.0)), 1, "and so is the back-off");
     }
 
     #[test]

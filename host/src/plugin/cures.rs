@@ -55,7 +55,7 @@ explain! {
     Suspended: "it failed as often as for `RolledBack`, and there is no generation before it; it is asked again later"
         => "as for `RolledBack`";
     Quarantined: "it was suspended three times within ten minutes; it is not asked any more"
-        => "mend what the last fault names and install the new component; any change of its files ends the quarantine";
+        => "mend what the last fault names and install the new component; any change of its files ends the quarantine, and so does the annotation `plugins.umbel.dev/reset`";
     Missing: "an annotation names the plugin and there is no such file"
         => "put the file there, or change the annotation";
     EngineUnavailable: "this machine cannot run the engine"

@@ -135,12 +135,12 @@ impl Slot {
         Ok(text)
     }
 
-    /// Forgets the faults in a row of what serves, so that it is asked again at once.
+    /// Forgets the faults of what serves and what came of them, quarantine included, so that it is asked again at once.
     pub(in crate::plugin) fn reset(&self) -> Result<String, String> {
         let Some(current) = self.current.load_full() else {
             return Err("nothing serves under this name: mend its file, or ask for reload".to_owned());
         };
-        current.breaker.note_answer();
+        current.breaker.reset();
         Ok("its faults are forgotten".to_owned())
     }
 
@@ -184,7 +184,7 @@ impl Slot {
         let last = self.last_fault.lock().clone().unwrap_or_default();
         format!(
             "it was suspended three times within ten minutes, the last time so: {last}; it is asked again when its \
-             files change"
+             files change or an operator sets the annotation plugins.umbel.dev/reset"
         )
     }
 

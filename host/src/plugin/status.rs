@@ -52,7 +52,8 @@ pub enum Reason {
     RolledBack,
     /// It failed again and again, and there is no generation before it: it is asked again later.
     Suspended,
-    /// It was suspended three times within ten minutes: it is not asked until its files change.
+    /// It was suspended three times within ten minutes: it is not asked until its files change or an operator
+    /// resets it.
     Quarantined,
     /// A binding names it and its file is not there.
     Missing,

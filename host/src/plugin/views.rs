@@ -45,7 +45,7 @@ impl Plugins for Host {
 }
 
 fn view(status: Status, disabled: bool) -> PluginView {
-    let suspended = status.condition == Condition::Suspended;
+    let suspended = status.condition == Condition::Suspended || status.reason == Some(Reason::Quarantined);
     let mend = status.reason.map(Reason::cure).unwrap_or_default().to_owned();
     let mut view = PluginView {
         name: status.name,
