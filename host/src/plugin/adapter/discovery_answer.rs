@@ -1,22 +1,23 @@
 //! A transformer's answer, judged before anybody is shown it.
 
 use crate::decision::discovery::Outcome;
+use crate::merge::discovery::ResponseKind;
 use crate::plugin::component::bindings::discovery::exports::umbel::discovery::transformer as wit;
 use crate::plugin::offer::log_gate::tame;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
 /// How much larger than its input an answer may be: twice, and this many bytes.
 const GROWTH: usize = 64 << 10;
-const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 /// The name of the group that a document describes.
 pub(in crate::plugin) fn group_name(document: &str) -> Option<String> {
-    #[derive(serde::Deserialize)]
+    #[derive(Deserialize)]
     struct Head {
         metadata: Metadata,
     }
-    #[derive(serde::Deserialize)]
+    #[derive(Deserialize)]
     struct Metadata {
         name: String,
     }
@@ -68,33 +69,68 @@ fn compare_version(
     before: &Map<String, Value>,
     after: &Map<String, Value>,
 ) -> Result<(), String> {
-    let resources = |body: &Map<String, Value>| -> Vec<Value> {
-        body.get("resources").and_then(Value::as_array).cloned().unwrap_or_default()
-    };
-    let (before, after) = (resources(before), resources(after));
-    let offered: BTreeSet<&str> = keyed(&before, "resource")?.into_iter().map(|(name, _)| name).collect();
-    for (name, resource) in keyed(&after, "resource")? {
-        if !offered.contains(name) {
-            return Err(format!("resource {:?} of {version} is served by nobody", tame(name)));
-        }
-        check_verbs(name, resource)?;
-        let subresources =
-            resource.get("subresources").and_then(Value::as_array).cloned().unwrap_or_default();
-        for (name, subresource) in keyed(&subresources, "subresource")? {
-            check_verbs(name, subresource)?;
+    let offered = keyed(children(before, "resources"), "resource")?;
+    for (name, resource) in keyed(children(after, "resources"), "resource")? {
+        let what = format!("resource {:?} of {}", tame(name), tame(version));
+        let original = find(&offered, name, &what)?;
+        compare_resource(&what, original, resource)?;
+        let offered = keyed(children(original, "subresources"), "subresource")?;
+        for (name, subresource) in keyed(children(resource, "subresources"), "subresource")? {
+            let what = format!("subresource {:?} of {what}", tame(name));
+            compare_resource(&what, find(&offered, name, &what)?, subresource)?;
         }
     }
     Ok(())
 }
 
-fn check_verbs(name: &str, resource: &Map<String, Value>) -> Result<(), String> {
-    let verbs = resource.get("verbs").and_then(Value::as_array);
-    let known = |verb: &Value| verb.as_str().is_some_and(|verb| VERBS.contains(&verb));
-    match verbs {
-        Some(verbs) if verbs.iter().all(known) => Ok(()),
-        Some(_) => Err(format!("resource {:?} has a verb that does not exist", tame(name))),
-        None => Err(format!("resource {:?} has no verbs", tame(name))),
+fn find<'a>(offered: &[Keyed<'a>], name: &str, what: &str) -> Result<&'a Map<String, Value>, String> {
+    let found = offered.iter().find(|(offered, _)| *offered == name);
+    found.map(|(_, original)| *original).ok_or_else(|| format!("{what} is served by nobody"))
+}
+
+/// What the backend alone decides, besides the verbs.
+#[derive(Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Shape {
+    scope: Option<String>,
+    response_kind: Option<ResponseKind>,
+    accepted_types: Option<Vec<ResponseKind>>,
+}
+
+impl Shape {
+    /// Reads it; what is absent is as what is empty.
+    fn read(what: &str, body: &Map<String, Value>) -> Result<Self, String> {
+        let shape =
+            Self::deserialize(body).map_err(|error| format!("{what}: {}", tame(&error.to_string())))?;
+        Ok(Self {
+            scope: Some(shape.scope.unwrap_or_default()),
+            response_kind: Some(shape.response_kind.unwrap_or_default()),
+            accepted_types: Some(shape.accepted_types.unwrap_or_default()),
+        })
     }
+}
+
+fn compare_resource(
+    what: &str,
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+) -> Result<(), String> {
+    if Shape::read(what, before)? != Shape::read(what, after)? {
+        return Err(format!("{what} has another scope or kind than its backend says"));
+    }
+    let Some(verbs) = after.get("verbs").and_then(Value::as_array) else {
+        return Err(format!("{what} has no verbs"));
+    };
+    let offered = children(before, "verbs");
+    match verbs.iter().find(|verb| !verb.is_string() || !offered.contains(verb)) {
+        Some(verb) => Err(format!("{what} has verb {}, which is served by nobody", tame(&verb.to_string()))),
+        None => Ok(()),
+    }
+}
+
+/// The items of a list; none where there is no list.
+fn children<'a>(body: &'a Map<String, Value>, field: &str) -> &'a [Value] {
+    body.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 fn list<'a>(value: &'a Value, field: &str) -> Result<&'a [Value], String> {
@@ -148,7 +184,9 @@ mod tests {
     use super::*;
 
     const INPUT: &str = r#"{"metadata":{"name":"g"},"versions":[{"version":"v1","resources":[
-        {"resource":"things","verbs":["get","list"]},{"resource":"others","verbs":["get"]}]},{"version":"v1beta1"}]}"#;
+        {"resource":"things","scope":"Cluster","responseKind":{"kind":"Thing"},"verbs":["get","list","patch"],
+         "subresources":[{"subresource":"status","responseKind":{"kind":"Thing"},"verbs":["get"]}]},
+        {"resource":"others","responseKind":{"kind":"Other"},"verbs":["get"]}]},{"version":"v1beta1"}]}"#;
 
     fn judge(document: &str) -> Result<Outcome, String> {
         accept(wit::Outcome::Replace(document.to_owned()), INPUT)
@@ -157,38 +195,100 @@ mod tests {
     #[test]
     fn less_is_fine() {
         judge(INPUT).unwrap();
-        judge(r#"{"metadata":{"name":"g"},"versions":[{"version":"v1","resources":[{"resource":"others","verbs":["get"]}]}]}"#)
+        judge(r#"{"metadata":{"name":"g"},"versions":[{"version":"v1","resources":[{"resource":"others","responseKind":{"kind":"Other","group":null},"verbs":["get"]}]}]}"#)
             .unwrap();
         assert_eq!(group_name(INPUT).as_deref(), Some("g"));
     }
 
+    /// The input, with one place of it changed.
+    fn changed(from: &str, to: &str) -> String {
+        assert_eq!(INPUT.matches(from).count(), 1, "{from}");
+        INPUT.replace(from, to)
+    }
+
     #[test]
-    fn every_broken_rule_is_named() {
-        for (document, says) in [
-            ("{", "no JSON"),
-            ("[]", "cannot be renamed"),
-            (r#"{"metadata":{"name":"h"},"versions":[]}"#, r#"group "g" became "h""#),
-            (r#"{"metadata":{"name":"g"}}"#, "versions is no list"),
-            (r#"{"metadata":{"name":"g"},"versions":[{"version":"v2"}]}"#, "served by nobody"),
-            (r#"{"metadata":{"name":"g"},"versions":[{"version":"v1"},{"version":"v1"}]}"#, "stands twice"),
+    fn transformer_output_is_validated() {
+        let status = r#"{"subresource":"status","responseKind":{"kind":"Thing"},"verbs":["get"]}"#;
+        let others = r#"{"resource":"others","responseKind":{"kind":"Other"},"verbs":["get"]}"#;
+        let mut trusted = Vec::new();
+        for (case, document, says) in [
+            ("invalid JSON", "{".to_owned(), "no JSON"),
+            ("no object", "[]".to_owned(), "cannot be renamed"),
+            ("no versions", r#"{"metadata":{"name":"g"}}"#.to_owned(), "versions is no list"),
+            ("renamed group", changed(r#""name":"g""#, r#""name":"h""#), r#"group "g" became "h""#),
+            ("invented version", changed("v1beta1", "v2"), r#"version "v2" is served by nobody"#),
+            ("a version twice", changed("v1beta1", "v1"), r#"version "v1" stands twice"#),
             (
-                r#"{"metadata":{"name":"g"},"versions":[{"version":"v1","resources":[{"resource":"new","verbs":[]}]}]}"#,
-                "served by nobody",
+                "invented resource",
+                changed(r#":"others""#, r#":"new""#),
+                r#"resource "new" of v1 is served by nobody"#,
             ),
             (
-                r#"{"metadata":{"name":"g"},"versions":[{"version":"v1","resources":[{"resource":"things","verbs":["fly"]}]}]}"#,
-                "a verb that does not exist",
+                "a resource twice",
+                changed(r#":"others""#, r#":"things""#),
+                r#"resource "things" stands twice"#,
             ),
             (
-                r#"{"metadata":{"name":"g"},"versions":[{"version":"v1","resources":[{"resource":"things"}]}]}"#,
+                "invented subresource",
+                changed(r#":"status""#, r#":"scale""#),
+                r#"subresource "scale" of resource "things" of v1 is served by nobody"#,
+            ),
+            (
+                "the subresource of another resource",
+                changed(others, &others.replace("]}", &format!("],\"subresources\":[{status}]}}"))),
+                r#"subresource "status" of resource "others" of v1 is served by nobody"#,
+            ),
+            (
+                "a subresource twice",
+                changed(status, &format!("{status},{status}")),
+                r#""status" stands twice"#,
+            ),
+            (
+                "invented verb",
+                changed(r#""patch""#, r#""delete""#),
+                r#"resource "things" of v1 has verb "delete", which is served by nobody"#,
+            ),
+            (
+                "invented verb of a subresource",
+                changed(status, &status.replace("get", "update")),
+                r#"subresource "status" of resource "things" of v1 has verb "update""#,
+            ),
+            ("a verb that is no text", changed(r#""patch""#, "7"), "has verb 7, which"),
+            (
                 "no verbs",
+                changed(others, &others.replace(r#","verbs":["get"]"#, "")),
+                r#"resource "others" of v1 has no verbs"#,
             ),
+            (
+                "duplicate kind",
+                changed(r#""Other""#, r#""Thing""#),
+                r#"resource "others" of v1 has another scope or kind"#,
+            ),
+            ("another scope", changed("Cluster", "Namespaced"), "another scope or kind"),
         ] {
-            let refused = judge(document).unwrap_err();
-            assert!(refused.contains(says), "{document}: {refused}");
+            match judge(&document) {
+                Err(refused) => assert!(refused.contains(says), "{case}: {refused}"),
+                Ok(_) => trusted.push(case),
+            }
         }
-        let long = format!("{INPUT}{}", " ".repeat(INPUT.len() + GROWTH + 1));
-        assert!(judge(&long).unwrap_err().contains("are the limit"));
+        assert!(trusted.is_empty(), "taken although they break a rule: {trusted:?}");
+    }
+
+    #[test]
+    fn transformer_output_may_not_outgrow_its_input() {
+        let names =
+            (0..1_000).map(|n| format!(r#"{{"resource":"r{n}","verbs":["get"]}}"#)).collect::<Vec<_>>();
+        let input = INPUT.replace(
+            r#"{"version":"v1beta1"}"#,
+            &format!(r#"{{"version":"v2","resources":[{}]}}"#, names.join(",")),
+        );
+        let judge = |size: usize| {
+            let document = format!("{input}{}", " ".repeat(size - input.len()));
+            accept(wit::Outcome::Replace(document), &input)
+        };
+        judge(input.len() * 2).unwrap();
+        assert!(judge(input.len() * 10).unwrap_err().contains("are the limit"));
+        assert!(judge(input.len() * 2 + GROWTH + 1).is_err());
     }
 
     #[test]
