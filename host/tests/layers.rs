@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("pki", &["model"]),
     ("upstream", &["model", "decision", "transport", "observe"]),
     ("listen", &["model", "config", "observe", "transport"]),
-    ("plugin", &["model", "decision", "observe"]),
+    ("plugin", &["model", "decision", "merge", "observe"]),
     ("registry", &["model", "kind", "object", "store", "observe"]),
     (
         "api",
