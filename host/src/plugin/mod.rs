@@ -27,6 +27,7 @@ mod status;
 mod views;
 mod workbench;
 
+pub use component::load::digest;
 pub use host::{Builtins, Host, PluginConfig, StartError};
 pub use status::{Condition, Reason, Status, report};
 pub use workbench::{

@@ -64,7 +64,5 @@ impl Given {
 
 /// SHA-256 as a manifest pins it.
 pub(super) fn pin(component: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    let digest = Sha256::digest(component);
-    format!("sha256:{}", digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    format!("sha256:{}", crate::plugin::digest(component))
 }

@@ -54,11 +54,8 @@ fn compare(input: &str, document: &str) -> Result<(), String> {
         return Err(format!("group {} became {}; a group cannot be renamed", show(old), show(new)));
     }
     let offered = keyed(list(&before, "versions")?, "version")?;
-    let offered: Vec<_> = offered.into_iter().collect();
     for (version, body) in keyed(list(&after, "versions")?, "version")? {
-        let Some((_, original)) = offered.iter().find(|(name, _)| *name == version) else {
-            return Err(format!("version {:?} is served by nobody", tame(version)));
-        };
+        let original = find(&offered, version, &format!("version {:?}", tame(version)))?;
         compare_version(version, original, body)?;
     }
     Ok(())

@@ -221,7 +221,8 @@ async fn try_exports(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Resu
     }
 }
 
-fn digest(bytes: &[u8]) -> String {
+/// SHA-256 in hexadecimal.
+pub fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,7 +1,6 @@
 //! Calls as data: what a plugin is asked, what the world answers to it, and what it answers.
 //!
-//! The same types are the cases of authors' tests (YAML), the calls that a running gateway remembers, and what a
-//! new generation is rehearsed with.
+//! Authors' tests are written in these types, as YAML.
 
 mod answer;
 mod body;

@@ -57,9 +57,9 @@ fn word(answer: &Value, name: &str, digest: &str) -> Word {
         };
     };
     let text = |key: &str| item[key].as_str().unwrap_or_default();
-    let state = if text("state").is_empty() { text("condition") } else { text("state") };
+    let state = text("condition");
     let same = text("digest").trim_start_matches("sha256:") == digest.trim_start_matches("sha256:");
-    if same && matches!(state, "Active" | "Probation") {
+    if same && state == "Active" {
         return Word::Serves(state.to_owned());
     }
     let reason = text("reason");
