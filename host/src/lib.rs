@@ -9,7 +9,7 @@
 //!        ┌─────┴─────┬────────────┤
 //!      store  pki  plugin     listen  upstream      the only folders that touch disk and sockets
 //!        └───────────┴──────┬─────┘        (listen and upstream share `transport`: bulk reads, deferred writes)
-//!     route   decision   merge   object   kind      pure: inputs in, values out
+//!     route   decision   merge   kind → object      pure: inputs in, values out
 //!                           │
 //!                     model   config   observe      words that everybody uses
 //! ```

@@ -1,8 +1,8 @@
 //! The `Available` condition as the control plane writes it (contract §5).
 
 use crate::kind::api_service::AVAILABLE;
-use crate::kind::condition;
 use crate::model::object::Object;
+use crate::object::condition;
 use jiff::Timestamp;
 
 /// `status` of a condition.

@@ -5,12 +5,12 @@ use jiff::Timestamp;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, APIServiceSpec};
 use serde_json::Value;
 
-use super::condition::{self, Condition};
 use super::{ALL_VERBS, Column, Kind, KindRules, Scope, object_meta};
 use crate::model::failure::{FieldError, quoted};
 use crate::model::object::Object;
 use crate::model::schema::{Field, ListSharing, Record, Schema, ZeroValue};
 use crate::object::age::age_cell;
+use crate::object::condition::{self, Condition};
 use crate::object::{metadata_rules, names};
 
 /// The port that an APIService without `spec.service.port` means.

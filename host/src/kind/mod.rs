@@ -5,18 +5,11 @@
 //! is one more file and one more line in [`ALL`].
 
 pub mod api_service;
-pub mod condition;
 pub mod external_name;
 pub mod object_meta;
 pub mod plugin;
 
-use jiff::Timestamp;
-use serde_json::Value;
-
-use crate::model::failure::{Failure, FieldError};
-use crate::model::group_version::GroupVersion;
-use crate::model::object::Object;
-use crate::model::schema::Schema;
+pub use crate::object::kind::{Column, Kind, KindRules, Scope};
 
 /// Every kind that Umbel serves itself.
 pub static ALL: [&Kind; 3] = [&api_service::KIND, &external_name::KIND, &plugin::KIND];
@@ -25,163 +18,16 @@ pub static ALL: [&Kind; 3] = [&api_service::KIND, &external_name::KIND, &plugin:
 pub const ALL_VERBS: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
-/// A kind of objects, for example APIService.
-pub struct Kind {
-    /// API group.
-    pub group: &'static str,
-    /// The one served version.
-    pub version: &'static str,
-    /// The kind's name, for example `APIService`.
-    pub kind: &'static str,
-    /// The name of its lists, for example `APIServiceList`.
-    pub list_kind: &'static str,
-    /// The resource in paths, for example `apiservices`.
-    pub plural: &'static str,
-    /// The resource in the singular, as kubectl accepts it.
-    pub singular: &'static str,
-    /// Whether objects live in namespaces.
-    pub scope: Scope,
-    /// Categories for `kubectl get <category>`.
-    pub categories: &'static [&'static str],
-    /// Short names for kubectl.
-    pub short_names: &'static [&'static str],
-    /// The verbs of the main resource, in alphabetical order.
-    pub verbs: &'static [&'static str],
-    /// Whether there is a `/status` subresource (`get`, `patch`, `update`).
-    pub has_status: bool,
-    /// The condition that tells whether an object works, where the kind has one.
-    pub main_condition: Option<&'static str>,
-    /// The shape of a whole object, metadata included.
-    pub schema: &'static Schema,
-    /// The columns of a table.
-    pub columns: &'static [Column],
-    /// What only this kind does.
-    pub rules: &'static dyn KindRules,
-}
-
-/// Whether objects of a kind live in namespaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// One name for the whole server.
-    Cluster,
-    /// One name per namespace.
-    Namespaced,
-}
-
-/// A column of a table.
-#[derive(Clone, Copy, Debug)]
-pub struct Column {
-    /// Title, for example `Available`.
-    pub name: &'static str,
-    /// OpenAPI type of the cells.
-    pub cell_type: &'static str,
-    /// OpenAPI format; `name` marks the primary column.
-    pub format: &'static str,
-    /// What the column tells.
-    pub description: &'static str,
-    /// 0 is always shown, more only with `-o wide`.
-    pub priority: i32,
-}
-
-/// The rules that only one kind has. Objects given here are complete: decoded against the schema.
-pub trait KindRules: Sync {
-    /// Fills what a client left out, after every decoding.
-    fn set_defaults(&self, _object: &mut Object) {}
-
-    /// Writes what a new object starts with. The client's status has been taken out already.
-    fn prepare_for_create(&self, _object: &mut Object, _now: Timestamp) {}
-
-    /// What is wrong with a name (or a `generateName`, given with another `field`) beyond the generic rules.
-    fn validate_name(&self, _field: &str, _name: &str, _object: &Object) -> Vec<FieldError> {
-        Vec::new()
-    }
-
-    /// What is wrong with the spec; `old` is the stored object of an update.
-    fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<FieldError>;
-
-    /// What is wrong with a status that is written through `/status`.
-    fn validate_status(&self, _object: &Object, _old: &Object) -> Vec<FieldError> {
-        Vec::new()
-    }
-
-    /// What a client should know about an object that it has written, although it was accepted.
-    fn warnings(&self, _object: &Object) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// For a verb that the kind does not have: why, and what to do instead.
-    fn refusal(&self, _verb: &str) -> &'static str {
-        ""
-    }
-
-    /// The cells of a table row, one for each column of the kind.
-    fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value>;
-}
-
-impl Kind {
-    /// Group and version.
-    pub fn group_version(&self) -> GroupVersion {
-        GroupVersion::new(self.group, self.version)
-    }
-
-    /// What stands in `apiVersion`.
-    pub fn api_version(&self) -> String {
-        self.group_version().to_string()
-    }
-
-    /// Whether objects live in namespaces.
-    pub fn is_namespaced(&self) -> bool {
-        self.scope == Scope::Namespaced
-    }
-
-    /// Whether clients may do this with objects of the kind.
-    ///
-    /// # Errors
-    /// 405 in upstream's words, with what to do instead.
-    pub fn check_verb(&self, verb: &str) -> Result<(), Failure> {
-        if self.verbs.contains(&verb) {
-            return Ok(());
-        }
-        let (plural, group) = (self.plural, self.group);
-        let mut message = format!("{verb} is not supported on resources of kind \"{plural}.{group}\"");
-        let instead = self.rules.refusal(verb);
-        if !instead.is_empty() {
-            message = format!("{message}: {instead}");
-        }
-        Err(Failure::new(405, "MethodNotAllowed", message).about("", group, plural))
-    }
-
-    /// The kind that serves `plural` in a group and version.
-    pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Self> {
-        Self::find_in(&ALL, group, version, plural)
-    }
-
-    /// The same among other kinds, for servers that are not Umbel itself.
-    pub fn find_in(
-        kinds: &[&'static Self],
-        group: &str,
-        version: &str,
-        plural: &str,
-    ) -> Option<&'static Self> {
-        kinds.iter().copied().find(|k| k.group == group && k.version == version && k.plural == plural)
-    }
-
-    /// The kind of that name in an `apiVersion`.
-    pub fn find_by_name(api_version: &str, name: &str) -> Option<&'static Self> {
-        ALL.into_iter().find(|k| k.kind == name && k.api_version() == api_version)
-    }
-}
-
-impl std::fmt::Debug for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Kind").field(&self.kind).finish()
-    }
+/// The kind of that name in an `apiVersion`.
+pub fn find_by_name(api_version: &str, name: &str) -> Option<&'static Kind> {
+    ALL.into_iter().find(|kind| kind.kind == name && kind.api_version() == api_version)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::object::shape;
+    use jiff::Timestamp;
 
     #[test]
     fn every_kind_is_described_in_full() {
@@ -194,8 +40,9 @@ mod tests {
             assert_eq!(record.field("status").is_some(), kind.has_status);
             let cells = kind.rules.cells(&shape::empty(kind), Timestamp::UNIX_EPOCH);
             assert_eq!(cells.len(), kind.columns.len());
-            assert!(std::ptr::eq(Kind::find(kind.group, kind.version, kind.plural).unwrap(), kind));
-            assert!(std::ptr::eq(Kind::find_by_name(&kind.api_version(), kind.kind).unwrap(), kind));
+            let served = Kind::find_in(&ALL, kind.group, kind.version, kind.plural);
+            assert!(std::ptr::eq(served.unwrap(), kind));
+            assert!(std::ptr::eq(find_by_name(&kind.api_version(), kind.kind).unwrap(), kind));
         }
     }
 }

@@ -6,12 +6,12 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::condition;
 use super::{Column, Kind, KindRules, Scope, object_meta};
 use crate::model::failure::{FieldError, quoted};
 use crate::model::object::Object;
 use crate::model::schema::{Field, ListSharing, Record, Schema, ZeroValue};
 use crate::object::age::age_cell;
+use crate::object::condition;
 
 /// The condition that tells whether the plugin answers.
 pub const READY: &str = "Ready";

@@ -6,9 +6,9 @@ use super::fit::fit;
 use super::node::Node;
 use super::shape;
 use super::syntax::{explain_json, read_yaml};
-use crate::kind::Kind;
 use crate::model::failure::{Failure, FieldError, quoted};
 use crate::model::object::Object;
+use crate::object::kind::Kind;
 
 /// The encodings of request bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::node::{MOST_PROBLEMS, Node, field_problem};
-use crate::kind::condition::time_text;
 use crate::model::failure::quoted;
 use crate::model::schema::{Record, Schema};
+use crate::object::condition::time_text;
 
 /// What a document became, and what had to be dropped for it.
 pub struct Fitted {

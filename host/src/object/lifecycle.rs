@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use super::{metadata, metadata_rules};
-use crate::kind::Kind;
 use crate::model::failure::{Failure, FieldError};
 use crate::model::object::Object;
+use crate::object::kind::Kind;
 
 /// What a create needs from outside.
 pub struct Birth<'a> {

@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use super::changes::Changes;
 use super::field_set::FieldSet;
 use super::shape;
-use crate::kind::Kind;
-use crate::kind::condition::time_text;
 use crate::model::object::Object;
+use crate::object::condition::time_text;
+use crate::object::kind::Kind;
 
 /// The longest manager name, in bytes.
 const LONGEST_NAME: usize = 128;

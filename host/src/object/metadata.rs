@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::kind::Kind;
-use crate::kind::condition::time_text;
 use crate::model::object::Object;
+use crate::object::condition::time_text;
+use crate::object::kind::Kind;
 
 const GENERATED_LENGTH: usize = 5;
 const GENERATED_BASE: usize = 58;

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::names;
-use crate::kind::Kind;
 use crate::model::failure::{FieldError, FieldErrorKind, quoted};
 use crate::model::object::Object;
+use crate::object::kind::Kind;
 
 /// Bytes of all annotations together.
 const MOST_ANNOTATIONS: usize = 256 * 1024;

@@ -5,9 +5,11 @@
 
 pub mod age;
 pub mod changes;
+pub mod condition;
 pub mod decode;
 pub mod field_set;
 pub mod fit;
+pub mod kind;
 pub mod lifecycle;
 pub mod managed_fields;
 pub mod metadata;

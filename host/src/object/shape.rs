@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::kind::Kind;
 use crate::model::object::Object;
 use crate::model::schema::{Record, Schema, ZeroValue};
+use crate::object::kind::Kind;
 
 /// An object of a kind with nothing but what is always written, as bookmarks carry it.
 pub fn empty(kind: &Kind) -> Object {

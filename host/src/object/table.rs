@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::partial::partial_object;
-use crate::kind::{Column, Kind};
 use crate::model::failure::{Failure, quoted};
 use crate::model::object::Object;
+use crate::object::kind::{Column, Kind};
 
 /// What a row carries beside its cells (`includeObject`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What the text of one file declares.
 
-use crate::kind::{ALL, Kind};
+use crate::kind::{self, ALL, Kind};
 use crate::model::object::Object;
 use crate::object::decode::{Encoding, FieldValidation, decode_object};
 use crate::object::yaml_stream::{self, Place};
@@ -62,7 +62,7 @@ pub(super) fn parse(name: &str, text: &str) -> ManifestFile {
 
 fn declare(object: Object) -> Result<(&'static Kind, ObjectKey, Object), String> {
     let (api_version, name) = (object.text(&["apiVersion"]).to_owned(), object.text(&["kind"]).to_owned());
-    let Some(kind) = Kind::find_by_name(&api_version, &name) else {
+    let Some(kind) = kind::find_by_name(&api_version, &name) else {
         let known = ALL.iter().filter(|kind| kind.verbs.contains(&"create"));
         let known: Vec<_> = known.map(|k| format!("{} {}", k.api_version(), k.kind)).collect();
         let known = known.join(" and ");

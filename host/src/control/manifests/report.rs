@@ -3,8 +3,9 @@
 
 use super::declared::Origin;
 use super::{CONFLICT, CONFLICT_CONDITION, MARK};
-use crate::kind::{Kind, condition};
+use crate::kind::Kind;
 use crate::model::object::Object;
+use crate::object::condition;
 use jiff::Timestamp;
 use serde_json::Value;
 

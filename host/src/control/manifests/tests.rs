@@ -1,8 +1,9 @@
 use super::apply::apply;
 use super::declared::parse;
 use super::*;
-use crate::kind::{Kind, api_service, condition, external_name};
+use crate::kind::{Kind, api_service, external_name};
 use crate::model::object::Object;
+use crate::object::condition;
 use crate::registry::{DeleteOptions, ObjectKey, Part, WriteOptions};
 use crate::store::MemoryStore;
 use std::fs;

@@ -1,9 +1,9 @@
 //! What annotations ask for that has not been done yet. Pure.
 
 use crate::decision::plugins::Deed;
-use crate::kind::condition::time_text;
 use crate::kind::plugin::{ANNOTATION_PREFIX, DISABLED};
 use crate::model::object::Object;
+use crate::object::condition::time_text;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

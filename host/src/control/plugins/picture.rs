@@ -2,9 +2,9 @@
 
 use super::asked::{self, Outcome};
 use crate::decision::plugins::PluginView;
-use crate::kind::condition::{self, Condition, time_text};
 use crate::kind::plugin::{ACCEPTED, KIND, READY};
 use crate::model::object::Object;
+use crate::object::condition::{self, Condition, time_text};
 use crate::object::decode::complete;
 use jiff::Timestamp;
 use serde_json::{Value, json};

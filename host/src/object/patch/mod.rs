@@ -12,9 +12,9 @@ use super::decode::{Decoded, complete};
 use super::fit::fit;
 use super::node::{MOST_PROBLEMS, Node};
 use super::syntax::explain_json;
-use crate::kind::Kind;
 use crate::model::failure::{Failure, FieldError, quoted};
 use crate::model::object::Object;
+use crate::object::kind::Kind;
 
 /// The patch formats. Server-side apply is not one of them: it merges field sets, not documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
