@@ -82,7 +82,7 @@ async fn kubectl_shows_what_serves_and_explains_what_does_not() -> Result<()> {
     bench.drop_plugin("good")?;
     bench.write("bad.wasm", b"no component")?;
     bench.wait("good", "condition=Ready").await?;
-    bench.wait("bad", "condition=Accepted=false").await?;
+    bench.wait("bad", "condition=Loaded=false").await?;
     let table = bench.kubectl.ok(&["get", "plugins"]).await?;
     let header: Vec<&str> = table.lines().next().context("no header")?.split_whitespace().collect();
     assert_eq!(header, ["NAME", "KINDS", "VERSION", "STATE", "GENERATION", "CALLS", "FAULTS", "AGE"]);
@@ -101,11 +101,11 @@ async fn kubectl_shows_what_serves_and_explains_what_does_not() -> Result<()> {
     let explained = bench.kubectl.ok(&["explain", "plugin.status.mend"]).await?;
     assert!(explained.contains("What to do about it"), "{explained}");
     bench.write("good.wasm", b"")?;
-    bench.wait("good", "condition=Accepted=false").await?;
+    bench.wait("good", "condition=Loaded=false").await?;
     let ready = bench.field("good", ".status.conditions[?(@.type==\"Ready\")].reason").await?;
     assert_eq!(ready, "OlderGeneration");
     fs::remove_file(bench.file("bad.wasm"))?;
-    bench.wait("bad", "delete").await
+    bench.wait_field("bad", ".status.state", "Removed").await
 }
 
 #[tokio::test]
@@ -171,6 +171,6 @@ async fn a_watch_sees_a_plugin_come_and_go_and_nothing_when_nothing_happens() ->
     assert_eq!(quiet, "", "longer than counters wait to be written");
     fs::remove_file(bench.file("p.wasm"))?;
     let last = bench.kubectl.ok(&["get", "--raw", &format!("{path}{version}")]).await?;
-    assert!(last.contains(r#""type":"DELETED""#), "{last}");
+    assert!(last.contains(r#""state":"Removed""#), "{last}");
     Ok(())
 }

@@ -1,7 +1,20 @@
 //! The plugins of the process as they are shown to people, and what people may ask of them.
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
+
+/// What became of the newest file of a plugin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Newest {
+    /// That is being found out.
+    UnderWay,
+    /// It has been taken into service.
+    Loaded,
+    /// It cannot serve, or is gone.
+    #[default]
+    Refused,
+}
 
 /// One plugin.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,12 +25,18 @@ pub struct PluginView {
     pub path: String,
     /// What the operator's manifest says, secrets by name only; an empty object without one.
     pub manifest: Value,
-    /// One word for how it is.
+    /// One word for where its newest files are.
     pub state: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// The steps of the newest files that are over, and the milliseconds that they took.
+    pub steps: Vec<(String, u64)>,
     /// Whether it answers when it is asked.
     pub serves: bool,
-    /// Whether the newest file has been taken into service.
-    pub accepted: bool,
+    /// The reason code and the words why what is loaded is not asked, where that is so.
+    pub hold: Option<(String, String)>,
+    /// What became of the newest file.
+    pub newest: Newest,
     /// Whether an operator has switched it off.
     pub disabled: bool,
     /// The reason code, where something is not as it should be; else empty.

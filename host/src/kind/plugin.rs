@@ -13,10 +13,17 @@ use crate::model::schema::{Field, ListSharing, Record, Schema, ZeroValue};
 use crate::object::age::age_cell;
 use crate::object::condition;
 
-/// The condition that tells whether the plugin answers.
+/// The condition that tells whether the plugin answers; the same as [`SERVING`], by the name that `kubectl wait`
+/// is used with most.
 pub const READY: &str = "Ready";
 /// The condition that tells whether the newest file has been taken into service.
-pub const ACCEPTED: &str = "Accepted";
+pub const LOADED: &str = "Loaded";
+/// The condition that tells whether the manifest of the newest file suits the plugin.
+pub const SETTINGS_VALID: &str = "SettingsValid";
+/// The condition that tells whether some generation of the plugin answers.
+pub const SERVING: &str = "Serving";
+/// The condition that tells whether the plugin answers without failing too often.
+pub const HEALTHY: &str = "Healthy";
 /// What all annotations that ask for something begin with.
 pub const ANNOTATION_PREFIX: &str = "plugins.umbel.dev/";
 /// The annotation that switches a plugin off while it is `"true"`.
@@ -88,7 +95,9 @@ static STATUS: Schema = record(
     "dev.umbel.plugins.v1alpha1.PluginStatus",
     "How the plugin is.",
     &[
-        Field::new("state", "How it is in one word.", TEXT),
+        Field::new("state", "Where its newest files are on the way into service, in one word.", TEXT),
+        Field::new("since", "When it came into that state.", &Schema::Time),
+        Field::new("steps", "What the steps of the newest files took that are over.", &STEPS),
         Field::new("reason", "The reason code, where something is not as it should be.", TEXT),
         Field::new("message", "The reason for people.", TEXT),
         Field::new("mend", "What to do about it.", TEXT),
@@ -104,7 +113,12 @@ static STATUS: Schema = record(
             .zero(ZeroValue::Written),
         Field::new("faults", "How many of them it failed.", &Schema::Int64).zero(ZeroValue::Written),
         Field::new("lastFault", "The last of these.", TEXT),
-        Field::new("conditions", "Ready: it answers. Accepted: the newest file serves.", &CONDITIONS),
+        Field::new(
+            "conditions",
+            "Loaded: the newest file serves. SettingsValid: its settings suit it. Serving and Ready: it answers. Healthy: \
+             it does so without failing too often.",
+            &CONDITIONS,
+        ),
         Field::new("observedActions", "What was asked by annotation, and what came of it.", &ACTIONS),
         Field::new("history", "The last changes of its state, the newest last.", &HISTORY),
     ],
@@ -116,11 +130,24 @@ static CONDITION: Schema = record(
     "dev.umbel.plugins.v1alpha1.PluginCondition",
     "One aspect of the state.",
     &[
-        Field::new("type", "Which aspect: Ready or Accepted.", TEXT).required().zero(ZeroValue::Written),
+        Field::new("type", "Which aspect: Loaded, SettingsValid, Serving, Ready or Healthy.", TEXT)
+            .required()
+            .zero(ZeroValue::Written),
         Field::new("status", "True, False or Unknown.", TEXT).required().zero(ZeroValue::Written),
         Field::new("lastTransitionTime", "When the status last changed.", &Schema::Time),
         Field::new("reason", "Why, in one word.", TEXT),
         Field::new("message", "Why, and how to mend it.", TEXT),
+    ],
+);
+
+static STEPS: Schema = Schema::List { items: &STEP, sharing: ListSharing::Atomic };
+
+static STEP: Schema = record(
+    "dev.umbel.plugins.v1alpha1.PluginStep",
+    "One step of the newest files.",
+    &[
+        Field::new("step", "Checking, Compiling, Linking, Validating or Rehearsing.", TEXT),
+        Field::new("milliseconds", "How long it took.", &Schema::Int64).zero(ZeroValue::Written),
     ],
 );
 
@@ -165,7 +192,7 @@ const COLUMNS: &[Column] = &[
     object_meta::NAME_COLUMN,
     column("Kinds", "string", "The decisions that the plugin takes.", 0),
     column("Version", "string", "The version that the plugin states.", 0),
-    column("State", "string", "How the plugin is.", 0),
+    column("State", "string", "Where its newest files are on the way into service.", 0),
     column("Generation", "integer", "The generation that serves; 0 when none does.", 0),
     column("Calls", "integer", "How many calls the plugin got since the gateway started.", 0),
     column("Faults", "integer", "How many of them it failed.", 0),

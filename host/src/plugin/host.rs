@@ -142,13 +142,16 @@ impl Host {
     }
 
     /// All plugins by name, with the reason where one does not serve; names that a binding leads to and that
-    /// have no file are among them.
+    /// have no file are among them, and so is what was removed within the last hour.
     pub fn status(&self) -> Vec<Status> {
         let present = self.crew.roster.all();
         let mut all: BTreeMap<String, Status> =
             present.iter().map(|(name, slot)| (name.clone(), slot.status())).collect();
         for name in self.resolvers.names().into_iter().chain(self.checkers.names()) {
             all.entry(name).or_insert_with_key(|name| self.crew.roster.missing(name));
+        }
+        for status in self.crew.roster.removed() {
+            all.entry(status.name.clone()).or_insert(status);
         }
         all.into_values().collect()
     }

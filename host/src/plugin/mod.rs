@@ -19,7 +19,9 @@ mod component;
 mod cures;
 mod host;
 mod offer;
+mod progress;
 pub mod record;
+mod removed;
 mod roster;
 mod slot;
 mod source;
@@ -29,7 +31,7 @@ mod workbench;
 
 pub use component::load::digest;
 pub use host::{Builtins, Host, PluginConfig, StartError};
-pub use status::{Condition, Reason, Status, report};
+pub use status::{Hold, Reason, State, Status, StepTime, report};
 pub use workbench::{
     Candidate, Compiled, Costs, Description, Metering, Refusal, SettingsProblem, Tried, Workbench,
 };

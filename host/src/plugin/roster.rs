@@ -1,5 +1,6 @@
 //! All plugins of the process, and which one decides for an object.
 
+use super::removed::Removed;
 use super::slot::Slot;
 use super::status::Status;
 use crate::decision::binding::BindingSubject;
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 use tokio::sync::watch;
 
 type Slots = BTreeMap<String, Arc<Slot>>;
@@ -23,6 +25,7 @@ pub(in crate::plugin) struct Roster {
     changes: watch::Sender<u64>,
     /// What an operator has switched off, there or not.
     disabled: Mutex<BTreeSet<String>>,
+    removed: Mutex<Removed>,
     looked: AtomicBool,
 }
 
@@ -33,6 +36,7 @@ impl Roster {
             slots: ArcSwap::default(),
             changes: watch::Sender::new(0),
             disabled: Mutex::default(),
+            removed: Mutex::default(),
             looked: AtomicBool::new(false),
         }
     }
@@ -55,15 +59,23 @@ impl Roster {
         let mut slots = Slots::clone(&self.slots.load());
         slots.insert(name.to_owned(), Arc::clone(&slot));
         self.slots.store(Arc::new(slots));
+        self.removed.lock().forget(name);
         slot
     }
 
     pub(in crate::plugin) fn remove_slot(&self, name: &str) {
         let mut slots = Slots::clone(&self.slots.load());
         if let Some(slot) = slots.remove(name) {
+            let last = slot.status().into_removed();
             slot.withdraw();
+            self.removed.lock().note(last, Instant::now());
         }
         self.slots.store(Arc::new(slots));
+    }
+
+    /// What was removed lately and is not back.
+    pub(in crate::plugin) fn removed(&self) -> Vec<Status> {
+        self.removed.lock().shown(Instant::now())
     }
 
     /// Whether an operator has switched it off.

@@ -1,7 +1,8 @@
 //! One plugin name and what serves under it.
 
 use super::breaker::Verdict;
-use super::status::{Condition, Reason, Status};
+use super::progress::Progress;
+use super::status::{Hold, Reason, State, Status};
 use crate::plugin::adapter::health_memory::HealthMemory;
 use crate::plugin::adapter::last_good::LastGood;
 use crate::plugin::component::budget::Facet;
@@ -27,6 +28,8 @@ pub(in crate::plugin) struct Slot {
     faults: AtomicU64,
     last_fault: Mutex<Option<String>>,
     disabled: AtomicBool,
+    /// Where the newest files are.
+    pub progress: Progress,
     /// What health checks under this name remember.
     pub memory: HealthMemory,
     /// Answers to fall back on.
@@ -46,6 +49,7 @@ impl Slot {
             faults: AtomicU64::new(0),
             last_fault: Mutex::new(None),
             disabled: AtomicBool::new(false),
+            progress: Progress::default(),
             memory: HealthMemory::default(),
             last_good: LastGood::default(),
         }
@@ -65,6 +69,7 @@ impl Slot {
     pub(in crate::plugin) fn publish(&self, generation: Arc<Generation>) {
         self.generations.store(generation.profile.generation, Ordering::Relaxed);
         *self.newest.lock() = None;
+        self.progress.end();
         let before = self.current.swap(Some(generation));
         self.previous.store(before);
     }
@@ -214,31 +219,64 @@ impl Slot {
         true
     }
 
+    /// Why the generation that is loaded is not asked, where that is so.
+    fn hold(&self) -> Option<Hold> {
+        let current = self.current.load_full()?;
+        if current.breaker.is_quarantined() {
+            return Some(Hold { reason: Reason::Quarantined, message: self.quarantine_text() });
+        }
+        let pause = self.suspended_for()?;
+        let message = format!("{}; asked again in {} s", self.suspension_text(), pause.as_secs());
+        Some(Hold { reason: Reason::Suspended, message })
+    }
+
+    /// The state, and what explains it: a step under way, the fate of the newest files, then how what is loaded
+    /// fares.
+    fn state(&self, hold: Option<&Hold>) -> (State, Option<Reason>, String) {
+        if let Some(now) = self.progress.under_way() {
+            let text = |over: Duration| format!("this takes {} s longer than it should", over.as_secs());
+            return (now.step, None, now.overdue.map(text).unwrap_or_default());
+        }
+        let newest = self.newest.lock().clone();
+        if let Some(fault) = newest.as_ref().filter(|fault| fault.reason != Reason::RolledBack) {
+            return (State::Rejected, Some(fault.reason), fault.message.clone());
+        }
+        match (hold, newest) {
+            (Some(hold), _) if hold.reason == Reason::Quarantined => {
+                (State::Quarantined, Some(hold.reason), hold.message.clone())
+            }
+            (Some(hold), _) => (State::Suspended, Some(hold.reason), hold.message.clone()),
+            (None, Some(fault)) => (State::Rejected, Some(fault.reason), fault.message),
+            (None, None) if self.current.load().is_some() => (State::Active, None, String::new()),
+            (None, None) => (State::Checking, None, String::new()),
+        }
+    }
+
+    /// The same, when an operator has switched the plugin off: a rejection stays in sight.
+    fn state_of_disabled(&self, hold: Option<&Hold>) -> (State, Option<Reason>, String) {
+        match self.state(hold) {
+            (_, Some(reason), message) => (State::Disabled, Some(reason), message),
+            _ => (State::Disabled, None, "an operator has switched it off".to_owned()),
+        }
+    }
+
     /// What people are told.
     pub(in crate::plugin) fn status(&self) -> Status {
         let current = self.current.load_full();
-        let quarantine = current.as_ref().filter(|current| current.breaker.is_quarantined());
-        let quarantine = quarantine.map(|_| LoadFault::new(Reason::Quarantined, self.quarantine_text()));
-        let is_quarantined = quarantine.is_some();
-        let suspension = self.suspended_for().filter(|_| !is_quarantined).map(|pause| {
-            let text = format!("{}; asked again in {} s", self.suspension_text(), pause.as_secs());
-            LoadFault::new(Reason::Suspended, text)
-        });
-        let is_suspended = suspension.is_some();
-        let newest = quarantine.or(suspension).or_else(|| self.newest.lock().clone());
-        let condition = match (&current, &newest) {
-            (Some(_), _) if is_quarantined => Condition::Failed,
-            (Some(_), _) if is_suspended => Condition::Suspended,
-            (Some(_), None) => Condition::Active,
-            (Some(_), Some(_)) => Condition::LastGood,
-            (None, _) => Condition::Failed,
+        let hold = self.hold();
+        let (state, reason, message) = match self.is_disabled() {
+            true => self.state_of_disabled(hold.as_ref()),
+            false => self.state(hold.as_ref()),
         };
         Status {
             name: self.name.clone(),
             path: self.path.display().to_string(),
-            condition,
-            reason: newest.as_ref().map(|fault| fault.reason),
-            message: newest.map(|fault| fault.message).unwrap_or_default(),
+            state,
+            since: self.progress.since(state),
+            steps: self.progress.took(),
+            reason,
+            message,
+            hold,
             generation: current.as_ref().map_or(0, |current| current.profile.generation),
             digest: current.as_ref().map(|current| current.digest.clone()),
             manifest: current

@@ -1,20 +1,75 @@
 //! What people are told about a plugin.
 
-use serde::Serialize;
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
-/// Whether a plugin serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Condition {
-    /// The newest file serves.
+/// Where a plugin is on its way from the directory into service. The state is that of its newest files; which
+/// generation serves meanwhile is another matter and shown beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum State {
+    /// Its files are read and judged: name, rights, size, kind, digest, manifest.
+    Checking,
+    /// Native code is made of it, or taken from the cache.
+    Compiling,
+    /// Its imports are connected and its exports found.
+    Linking,
+    /// It is asked what it is and whether its settings suit it.
+    Validating,
+    /// It answers recorded calls before it is trusted with real ones.
+    Rehearsing,
+    /// It serves and is watched closely: when it fails, the generation before it serves again.
+    Probation,
+    /// It serves.
     Active,
-    /// The newest file cannot serve; the generation before it does.
-    LastGood,
-    /// The newest file failed again and again; it is asked again later, and the built-in decides until then.
+    /// Its newest files cannot serve. The generation before does, where there is one, or the built-in.
+    Rejected,
+    /// It failed again and again; it is asked again later, and the built-in decides until then.
     Suspended,
-    /// Nothing serves: bindings go to the built-in.
-    Failed,
+    /// It was suspended again and again, and is not asked any more.
+    Quarantined,
+    /// An operator has switched it off.
+    Disabled,
+    /// There is no file of that name, or no longer.
+    Removed,
+}
+
+impl State {
+    /// How long a step should take at most; `None` for what is no step, and for those that are cut off by limits of
+    /// their own. Nothing is ended at this limit, but people are told that it has passed.
+    pub(in crate::plugin) fn limit(self) -> Option<Duration> {
+        match self {
+            Self::Checking | Self::Linking => Some(Duration::from_secs(10)),
+            Self::Compiling | Self::Validating | Self::Rehearsing => Some(Duration::from_secs(120)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// How long one step took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct StepTime {
+    /// Which one.
+    pub step: State,
+    /// Its duration.
+    pub milliseconds: u64,
+}
+
+/// Why what is loaded is not asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Hold {
+    /// The reason code.
+    pub reason: Reason,
+    /// The reason in words.
+    pub message: String,
 }
 
 /// Why a component is not taken into service. A closed set, so that each has a documented cure.
@@ -75,15 +130,23 @@ pub struct Status {
     pub name: String,
     /// The file.
     pub path: String,
-    /// Whether it serves.
-    pub condition: Condition,
+    /// Where its newest files are.
+    pub state: State,
+    /// Since when.
+    #[serde(serialize_with = "as_text")]
+    pub since: Timestamp,
+    /// What the steps of the newest files took that are over.
+    pub steps: Vec<StepTime>,
     /// Why the newest file does not serve.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// The reason in words, with the cure where there is one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// Counts what was taken into service under this name; 0 before the first.
+    /// Why the generation that is loaded is not asked, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// The generation that serves. Counts what was taken into service under this name; 0 before the first.
     pub generation: u64,
     /// SHA-256 of the component that serves.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,15 +171,22 @@ pub struct Status {
     pub last_fault: Option<String>,
 }
 
+fn as_text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.0}"))
+}
+
 impl Status {
     /// A name that a binding leads to and that has no file.
     pub(in crate::plugin) fn missing(name: &str, path: PathBuf, message: String) -> Self {
         Self {
             name: name.to_owned(),
             path: path.display().to_string(),
-            condition: Condition::Failed,
+            state: State::Removed,
+            since: Timestamp::now(),
+            steps: Vec::new(),
             reason: Some(Reason::Missing),
             message,
+            hold: None,
             generation: 0,
             digest: None,
             interfaces: Vec::new(),

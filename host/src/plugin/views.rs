@@ -1,8 +1,8 @@
 //! Plugins as they are shown to people, and what people may ask of them.
 
 use super::host::Host;
-use super::status::{Condition, Reason, Status, report};
-use crate::decision::plugins::{Deed, PluginView, Plugins};
+use super::status::{State, Status, report};
+use crate::decision::plugins::{Deed, Newest, PluginView, Plugins};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -45,19 +45,36 @@ impl Plugins for Host {
 }
 
 fn view(status: Status, disabled: bool) -> PluginView {
-    let suspended = status.condition == Condition::Suspended || status.reason == Some(Reason::Quarantined);
-    let mend = status.reason.map(Reason::cure).unwrap_or_default().to_owned();
-    let mut view = PluginView {
+    let mend = match (status.reason, status.state) {
+        (Some(reason), _) => reason.cure(),
+        (None, State::Disabled) => "remove the annotation plugins.umbel.dev/disabled",
+        (None, _) => "",
+    };
+    let newest = match status.state {
+        State::Checking | State::Compiling | State::Linking | State::Validating | State::Rehearsing => {
+            Newest::UnderWay
+        }
+        State::Rejected | State::Removed => Newest::Refused,
+        _ if status.generation == 0 => Newest::Refused,
+        State::Disabled if status.reason.is_some() && status.hold.is_none() => Newest::Refused,
+        _ => Newest::Loaded,
+    };
+    let steps = status.steps.iter().map(|took| (took.step.to_string(), took.milliseconds)).collect();
+    let hold = status.hold.map(|hold| (hold.reason.to_string(), hold.message));
+    PluginView {
         name: status.name,
         path: status.path,
         manifest: status.manifest,
-        state: format!("{:?}", status.condition),
-        serves: status.generation > 0 && !suspended && !disabled,
-        accepted: status.generation > 0 && (suspended || status.reason.is_none()),
+        state: status.state.to_string(),
+        since: status.since,
+        steps,
+        serves: status.generation > 0 && hold.is_none() && !disabled,
+        hold,
+        newest,
         disabled,
         reason: status.reason.map(|reason| reason.to_string()).unwrap_or_default(),
         message: status.message,
-        mend,
+        mend: mend.to_owned(),
         generation: status.generation,
         digest: status.digest.unwrap_or_default(),
         interfaces: status.interfaces,
@@ -66,14 +83,5 @@ fn view(status: Status, disabled: bool) -> PluginView {
         calls: status.calls,
         faults: status.faults,
         last_fault: status.last_fault.unwrap_or_default(),
-    };
-    if disabled {
-        view.state = "Disabled".to_owned();
-        if view.reason.is_empty() {
-            view.reason = "Disabled".to_owned();
-            view.message = "an operator has switched it off".to_owned();
-            view.mend = "remove the annotation plugins.umbel.dev/disabled".to_owned();
-        }
     }
-    view
 }

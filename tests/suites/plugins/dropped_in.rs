@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use umbel::decision::binding::{BindingSubject, Decisions};
-use umbel::plugin::{Condition, Reason};
+use umbel::plugin::{Reason, State};
 use umbel_tests::{Guest, wait_for};
 
 fn host_setting(host: &str) -> String {
@@ -28,10 +28,9 @@ async fn a_component_is_added_replaced_and_removed_while_running() -> Result<()>
     assert_ne!(first.digest, second.digest);
     assert_eq!(second.interfaces.len(), 3);
     fs::remove_file(dir.join("p.wasm"))?;
-    wait_for("the plugin to be gone", PATIENCE, || async {
-        if plugins.host.status().is_empty() { Ok(()) } else { Err(anyhow!("{:?}", plugins.host.status())) }
-    })
-    .await
+    let gone = plugins.wait_status("p", "gone", |status| status.state == State::Removed).await?;
+    assert_eq!((gone.generation, gone.reason, gone.digest), (0, None, None), "it is still told of");
+    Ok(())
 }
 
 #[tokio::test]
@@ -112,11 +111,11 @@ async fn a_broken_replacement_leaves_the_generation_before() -> Result<()> {
     .await?;
     fs::write(plugins.dir.path().join("p.wasm"), b"broken")?;
     let status = plugins.wait_status("p", "refused", |status| status.reason.is_some()).await?;
-    assert_eq!((status.condition, status.reason), (Condition::LastGood, Some(Reason::NotAComponent)));
+    assert_eq!((status.state, status.reason), (State::Rejected, Some(Reason::NotAComponent)));
     let found = plugins.resolver("p").resolve(&target(None)).await?;
     assert_eq!(found.endpoints[0].host, "10.0.0.1");
     drop_guest(plugins.dir.path(), Guest::Misbehaving, "p")?;
-    assert_eq!(plugins.wait_generation("p", 2).await?.condition, Condition::Active);
+    assert_eq!(plugins.wait_generation("p", 2).await?.state, State::Active);
     Ok(())
 }
 

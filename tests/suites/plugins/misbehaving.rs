@@ -6,7 +6,7 @@ use std::time::Duration;
 use umbel::decision::binding::Decisions;
 use umbel::decision::discovery::{GroupHead, Outcome};
 use umbel::decision::resolver::ResolveFault;
-use umbel::plugin::{Condition, Reason, Status};
+use umbel::plugin::{Reason, State, Status};
 use umbel_tests::Guest;
 
 async fn start(spec: &str) -> Result<Plugins> {
@@ -54,7 +54,7 @@ async fn a_plugin_that_fails_again_and_again_is_suspended_and_asked_again_later(
     let plugins = start("{settings: {do: loop}}").await?;
     let resolver = plugins.resolver("bad");
     let asked = target(Some("shop.example.com"));
-    let suspended = |status: &Status| status.condition == Condition::Suspended;
+    let suspended = |status: &Status| status.state == State::Suspended;
     while !suspended(&plugins.status("bad")?) {
         let found = resolver.resolve(&asked).await?;
         assert_eq!(found.endpoints[0].host, "shop.example.com");

@@ -4,7 +4,7 @@ use super::{PATIENCE, Plugins, drop_guest, target, write_manifest};
 use anyhow::{Result, anyhow};
 use std::fs;
 use std::path::Path;
-use umbel::plugin::{Condition, Reason};
+use umbel::plugin::{Reason, State};
 use umbel_tests::{Guest, wait_for};
 
 const LIFECYCLE: &str = r#"(export "umbel:lifecycle/lifecycle@0.1.0" (instance $none))"#;
@@ -64,14 +64,14 @@ async fn every_broken_file_has_its_reason_and_leaves_the_others() -> Result<()> 
     .await?;
     for (name, _, reason, says) in cases() {
         let status = plugins.wait_status(name, "refused", |status| status.reason.is_some()).await?;
-        assert_eq!((status.reason, status.condition), (Some(reason), Condition::Failed), "{status:?}");
+        assert_eq!((status.reason, status.state), (Some(reason), State::Rejected), "{status:?}");
         assert!(status.message.contains(says), "{status:?}");
         let found = plugins.resolver(name).resolve(&target(Some("shop.test"))).await?;
         assert_eq!(found.endpoints[0].host, "shop.test", "the built-in serves for {name}");
         let hostless = plugins.resolver(name).resolve(&target(None)).await.unwrap_err().to_string();
         assert!(hostless.contains(&reason.to_string()), "{hostless}");
     }
-    assert_eq!(plugins.wait_generation("good", 1).await?.condition, Condition::Active);
+    assert_eq!(plugins.wait_generation("good", 1).await?.state, State::Active);
     Ok(())
 }
 

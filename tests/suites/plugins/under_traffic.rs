@@ -155,7 +155,7 @@ impl Gateway {
         wait_for(&format!("the object to show it {what}"), PATIENCE, || async {
             let object = self.admin.get(&path).await?.expect(200)?;
             let status = &object["status"];
-            let agrees = status["state"] == found["condition"] && status["generation"] == found["generation"];
+            let agrees = status["state"] == found["state"] && status["generation"] == found["generation"];
             ensure!(agrees, "{status}");
             Ok(())
         })
@@ -166,7 +166,7 @@ impl Gateway {
 
 /// Whether this generation serves and was asked, more often than before.
 fn is_asked(plugin: &Value, generation: u64, calls_before: u64) -> bool {
-    plugin["condition"] == "Active"
+    plugin["state"] == "Active"
         && plugin["generation"] == generation
         && plugin["calls"].as_u64().is_some_and(|calls| calls > calls_before)
 }
@@ -199,7 +199,7 @@ async fn no_request_fails_while_a_plugin_comes_is_replaced_and_goes() -> Result<
     let removed = Instant::now();
     fs::remove_file(gateway.file(&format!("{PLUGIN}.wasm")))?;
     let gone = gateway.wait_shown("gone", removed, |plugin| plugin["reason"] == "Missing").await?;
-    assert_eq!((&gone["condition"], &gone["generation"]), (&json!("Failed"), &json!(0)), "{gone}");
+    assert_eq!((&gone["state"], &gone["generation"]), (&json!("Removed"), &json!(0)), "{gone}");
     traffic.go_on().await?;
 
     let (requests, failures) = traffic.end().await;

@@ -9,6 +9,7 @@
 //! Written only when something changes; counters at most every ten seconds. An object goes when its name does.
 
 mod asked;
+mod aspects;
 mod keeper;
 mod picture;
 

@@ -1,10 +1,11 @@
 //! The object that shows a plugin. Pure.
 
 use super::asked::{self, Outcome};
+use super::aspects;
 use crate::decision::plugins::PluginView;
-use crate::kind::plugin::{ACCEPTED, KIND, READY};
+use crate::kind::plugin::KIND;
 use crate::model::object::Object;
-use crate::object::condition::{self, Condition, time_text};
+use crate::object::condition::{self, time_text};
 use crate::object::decode::complete;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -34,18 +35,22 @@ pub(super) fn picture(
     asked::note(&mut actions, outcomes, now);
     note_transition(&mut history, view, now);
     let kinds: Vec<&str> = view.interfaces.iter().filter_map(|interface| kind_of(interface)).collect();
+    let steps = view.steps.iter().map(|(step, took)| json!({"step": step, "milliseconds": took}));
+    let steps: Vec<Value> = steps.collect();
     object.set(&["spec"], view.manifest.clone());
     object.set(
         &["status"],
         json!({
-            "state": view.state, "reason": view.reason, "message": view.message, "mend": view.mend,
+            "state": view.state, "since": time_text(view.since), "steps": steps, "reason": view.reason, "message": view.message, "mend": view.mend,
             "generation": view.generation, "digest": view.digest, "path": view.path, "kinds": kinds,
             "interfaces": view.interfaces, "version": view.version, "description": view.description,
             "calls": view.calls, "faults": view.faults, "lastFault": view.last_fault,
             "conditions": conditions, "observedActions": actions, "history": history,
         }),
     );
-    set_conditions(&mut object, view, now);
+    for aspect in aspects::of(view) {
+        condition::set(&mut object, aspect.as_condition(), now);
+    }
     complete(&KIND, object.into_value())
 }
 
@@ -53,29 +58,6 @@ pub(super) fn picture(
 fn kind_of(interface: &str) -> Option<&str> {
     let kind = interface.split_once(':')?.1.split_once('/')?.0;
     (kind != "lifecycle").then_some(kind)
-}
-
-fn set_conditions(object: &mut Object, view: &PluginView, now: Timestamp) {
-    let trouble = match (view.message.as_str(), view.mend.as_str()) {
-        (message, "") => message.to_owned(),
-        (message, mend) => format!("{message}; to mend it: {mend}"),
-    };
-    let serving = format!("generation {} answers", view.generation);
-    let older = format!("generation {} answers, the newest file does not: {trouble}", view.generation);
-    let why = if view.reason.is_empty() { view.state.as_str() } else { view.reason.as_str() };
-    let (reason, message) = match (view.serves, view.accepted) {
-        (true, true) => ("Serving", serving.as_str()),
-        (true, false) => ("OlderGeneration", older.as_str()),
-        (false, _) => (why, trouble.as_str()),
-    };
-    let word = |holds: bool| if holds { "True" } else { "False" };
-    condition::set(object, Condition { kind: READY, status: word(view.serves), reason, message }, now);
-    let (reason, message) = if view.accepted {
-        ("Accepted", "the newest file has been taken into service")
-    } else {
-        (why, trouble.as_str())
-    };
-    condition::set(object, Condition { kind: ACCEPTED, status: word(view.accepted), reason, message }, now);
 }
 
 fn note_transition(history: &mut Vec<Value>, view: &PluginView, now: Timestamp) {
@@ -115,6 +97,8 @@ pub(super) fn is_same_but_for_counters(one: &Object, other: &Object) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::plugins::Newest;
+    use crate::kind::plugin::{LOADED, SERVING};
 
     fn view() -> PluginView {
         PluginView {
@@ -122,7 +106,7 @@ mod tests {
             manifest: json!({"settings": {"a": 1}, "unknown": 1}),
             state: "Active".to_owned(),
             serves: true,
-            accepted: true,
+            newest: Newest::Loaded,
             generation: 2,
             interfaces: vec![
                 "umbel:lifecycle/lifecycle@0.1.0".into(),
@@ -150,8 +134,8 @@ mod tests {
     fn a_rejection_tells_its_mend_and_what_serves() {
         let first = picture(&view(), None, &[], at(1));
         let rejected = PluginView {
-            accepted: false,
-            state: "LastGood".to_owned(),
+            newest: Newest::Refused,
+            state: "Rejected".to_owned(),
             reason: "NotAComponent".to_owned(),
             message: "the file is empty".to_owned(),
             mend: "build it".to_owned(),
@@ -159,11 +143,11 @@ mod tests {
         };
         let shown = picture(&rejected, Some(&first), &[], at(5));
         assert!(!is_same_but_for_counters(&first, &shown));
-        let (ready, accepted) =
-            (condition::find(&shown, READY).unwrap(), condition::find(&shown, ACCEPTED).unwrap());
-        assert_eq!((ready.status, ready.reason), ("True", "OlderGeneration"));
-        assert_eq!((accepted.status, accepted.reason), ("False", "NotAComponent"));
-        assert_eq!(accepted.message, "the file is empty; to mend it: build it");
+        let (serving, loaded) =
+            (condition::find(&shown, SERVING).unwrap(), condition::find(&shown, LOADED).unwrap());
+        assert_eq!((serving.status, serving.reason), ("True", "OlderGeneration"));
+        assert_eq!((loaded.status, loaded.reason), ("False", "NotAComponent"));
+        assert_eq!(loaded.message, "the file is empty; to mend it: build it");
         let history = shown.at(&["status", "history"]).and_then(Value::as_array).unwrap();
         assert_eq!(history.len(), 2);
         assert_eq!(history[1]["time"], "1970-01-01T00:00:05Z");

@@ -13,7 +13,8 @@ use crate::plugin::component::runner::Runner;
 use crate::plugin::offer::log_gate::{LogGate, tame};
 use crate::plugin::source::files::Source;
 use crate::plugin::source::manifest::Manifest;
-use crate::plugin::status::Reason;
+use crate::plugin::progress::Progress;
+use crate::plugin::status::{Reason, State};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -26,6 +27,7 @@ const CONCURRENCY_HEALTH: usize = 16;
 
 /// Loads one component on the calling thread, which should be one that nobody waits for: compiling computes for
 /// a while. `siblings` are the generations that serve now; the code of one is taken when its component is the same.
+/// `progress` is told which step begins.
 ///
 /// # Errors
 /// With the reason code of the step that failed.
@@ -35,6 +37,7 @@ pub(in crate::plugin) fn load(
     source: &Source,
     number: u64,
     siblings: &[Arc<Generation>],
+    progress: &Progress,
 ) -> Result<Arc<Generation>, LoadFault> {
     let manifest = source.read_manifest()?;
     let bytes = source.read_component()?;
@@ -44,8 +47,9 @@ pub(in crate::plugin) fn load(
         Some(sibling) => {
             Code { digest, facets: sibling.facets.clone(), interfaces: sibling.interfaces.clone() }
         }
-        None => compile(runner, linker, &bytes)?,
+        None => compile(runner, linker, &bytes, progress)?,
     };
+    progress.enter(State::Validating);
     introduce(runner, assemble(&source.name, manifest, code, number)).map(|(generation, _)| generation)
 }
 
@@ -65,8 +69,9 @@ pub(in crate::plugin) fn compile(
     runner: &Runner,
     linker: &Linker<CallState>,
     bytes: &[u8],
+    progress: &Progress,
 ) -> Result<Code, LoadFault> {
-    let (facets, interfaces) = build_facets(runner, linker, bytes)?;
+    let (facets, interfaces) = build_facets(runner, linker, bytes, progress)?;
     Ok(Code { digest: digest(bytes), facets, interfaces })
 }
 
@@ -129,13 +134,16 @@ fn build_facets(
     runner: &Runner,
     linker: &Linker<CallState>,
     bytes: &[u8],
+    progress: &Progress,
 ) -> Result<(Facets, Vec<String>), LoadFault> {
+    progress.enter(State::Compiling);
     let component = Component::from_binary(&runner.engine, bytes).map_err(|error| {
         LoadFault::new(
             Reason::InvalidWasm,
             format!("the component is damaged or uses a feature that is off: {error:#}"),
         )
     })?;
+    progress.enter(State::Linking);
     let found = interfaces::inspect(&component, &runner.engine)?;
     let pre = linker.instantiate_pre(&component).map_err(|error| mismatch(&error))?;
     Ok((open_facets(&pre, &found).map_err(|error| mismatch(&error))?, found.names))

@@ -195,11 +195,12 @@ impl Caretaker {
         let source = Source::new(&self.directory, name);
         let slot = self.roster.open_slot(name, source.wasm.clone());
         let began = Instant::now();
+        slot.progress.begin();
         let loaded = Source::check_name(name).and_then(|()| match &self.machine {
             Ok((runner, linker)) => {
                 let all = self.roster.all();
                 let siblings: Vec<_> = all.values().filter_map(|slot| slot.current()).collect();
-                load(runner, linker, &source, slot.next_number(), &siblings)
+                load(runner, linker, &source, slot.next_number(), &siblings, &slot.progress)
             }
             Err(cause) => Err(LoadFault::new(Reason::EngineUnavailable, cause.clone())),
         });
@@ -226,6 +227,7 @@ impl Caretaker {
                     fault.message
                 );
                 slot.refuse(fault);
+                slot.progress.end();
                 false
             }
         }

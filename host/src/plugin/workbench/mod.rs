@@ -20,6 +20,7 @@ use crate::plugin::component::ticker::Ticker;
 use crate::plugin::offer::dns::Dns;
 use crate::plugin::offer::host_functions::add_to_linker;
 use crate::plugin::offer::http_client::HttpClient;
+use crate::plugin::progress::Progress;
 use crate::plugin::source::files::Source;
 use crate::plugin::source::manifest::Manifest;
 use crate::plugin::status::Reason;
@@ -108,7 +109,7 @@ impl Workbench {
     pub fn compile(&self, name: &str, component: &[u8]) -> Result<Compiled<'_>, Refusal> {
         Source::check_name(name)?;
         Source::judge(component)?;
-        let code = compile(&self.runner, &self.linker, component)?;
+        let code = compile(&self.runner, &self.linker, component, &Progress::default())?;
         Ok(Compiled { bench: self, name: name.to_owned(), code })
     }
 }

@@ -57,9 +57,9 @@ fn word(answer: &Value, name: &str, digest: &str) -> Word {
         };
     };
     let text = |key: &str| item[key].as_str().unwrap_or_default();
-    let state = text("condition");
+    let state = text("state");
     let same = text("digest").trim_start_matches("sha256:") == digest.trim_start_matches("sha256:");
-    if same && state == "Active" {
+    if same && ["Probation", "Active"].contains(&state) {
         return Word::Serves(state.to_owned());
     }
     let reason = text("reason");
@@ -77,12 +77,12 @@ mod tests {
 
     #[test]
     fn only_the_new_component_counts_as_serving() {
-        let answer = |digest: &str, state: &str, reason: Value| json!({"items": [{"name": "other"}, {"name": "a", "digest": digest, "condition": state, "reason": reason, "message": "m"}]});
+        let answer = |digest: &str, state: &str, reason: Value| json!({"items": [{"name": "other"}, {"name": "a", "digest": digest, "state": state, "reason": reason, "message": "m"}]});
         let pinned = "sha256:11";
         assert_eq!(word(&answer("11", "Active", Value::Null), "a", pinned), Word::Serves("Active".into()));
         let old = word(&answer("22", "Active", Value::Null), "a", pinned);
         assert!(matches!(&old, Word::Not { refused: false, .. }), "{old:?}");
-        let refused = word(&answer("22", "LastGood", json!("InvalidWasm")), "a", pinned);
+        let refused = word(&answer("22", "Rejected", json!("InvalidWasm")), "a", pinned);
         assert_eq!(refused, Word::Not { refused: true, why: "InvalidWasm: m".into() });
         let unseen = word(&json!({"items": []}), "a", pinned);
         assert!(matches!(&unseen, Word::Not { why, .. } if why.contains("has not seen it")), "{unseen:?}");
