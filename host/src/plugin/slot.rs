@@ -6,10 +6,11 @@ use super::status::{Hold, Reason, State, Status};
 use crate::plugin::adapter::health_memory::HealthMemory;
 use crate::plugin::adapter::last_good::LastGood;
 use crate::plugin::component::budget::Facet;
-use crate::plugin::component::fault::{CallFault, LoadFault};
+use crate::plugin::component::fault::{CallFault, FaultClass, FaultCounts, LoadFault};
 use crate::plugin::component::generation::Generation;
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,7 +26,8 @@ pub(in crate::plugin) struct Slot {
     newest: Mutex<Option<LoadFault>>,
     generations: AtomicU64,
     calls: AtomicU64,
-    faults: AtomicU64,
+    /// Faults by kind of decision and class.
+    pub faults: FaultCounts,
     last_fault: Mutex<Option<String>>,
     disabled: AtomicBool,
     /// Where the newest files are.
@@ -46,7 +48,7 @@ impl Slot {
             newest: Mutex::new(None),
             generations: AtomicU64::new(0),
             calls: AtomicU64::new(0),
-            faults: AtomicU64::new(0),
+            faults: FaultCounts::default(),
             last_fault: Mutex::new(None),
             disabled: AtomicBool::new(false),
             progress: Progress::default(),
@@ -155,14 +157,29 @@ impl Slot {
         generation.breaker.note_answer();
     }
 
+    /// Counts that the plugin said itself that it cannot tell now; that is an answer besides.
+    pub(in crate::plugin) fn note_declared(&self, facet: Facet) {
+        self.faults.count(facet, FaultClass::PluginFault);
+    }
+
+    /// Counts a call that found no place, which says nothing about the plugin.
+    pub(in crate::plugin) fn note_busy(&self, facet: Facet) {
+        self.faults.count(facet, FaultClass::QueueFull);
+    }
+
     /// Counts a fault and logs it. When there are too many in a row it goes back to the generation before, or
     /// suspends the plugin where there is none. Says whether it went back.
-    pub(in crate::plugin) fn note_fault(&self, generation: &Arc<Generation>, fault: &CallFault) -> bool {
+    pub(in crate::plugin) fn note_fault(
+        &self,
+        generation: &Arc<Generation>,
+        facet: Facet,
+        fault: &CallFault,
+    ) -> bool {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        self.faults.fetch_add(1, Ordering::Relaxed);
+        self.faults.count(facet, fault.class());
         *self.last_fault.lock() = Some(format!("generation {} {fault}", generation.profile.generation));
         tracing::warn!(plugin = self.name, generation = generation.profile.generation, "the plugin {fault}");
-        if !fault.blames_plugin() {
+        if !fault.class().is_breaker_event() {
             return false;
         }
         if !generation.breaker.note_fault(Instant::now()) {
@@ -217,6 +234,14 @@ impl Slot {
         tracing::error!(plugin = self.name, "rolled back: {text}");
         self.refuse(LoadFault::new(Reason::RolledBack, text));
         true
+    }
+
+    fn faults_by_class(&self) -> BTreeMap<&'static str, BTreeMap<&'static str, u64>> {
+        let mut by_class: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        for (facet, class, count) in self.faults.all() {
+            by_class.entry(facet.word()).or_default().insert(class.word(), count);
+        }
+        by_class
     }
 
     /// Why the generation that is loaded is not asked, where that is so.
@@ -287,7 +312,8 @@ impl Slot {
             interfaces: current.as_ref().map(|current| current.interfaces.clone()).unwrap_or_default(),
             description: current.map(|current| current.description.clone()),
             calls: self.calls.load(Ordering::Relaxed),
-            faults: self.faults.load(Ordering::Relaxed),
+            faults: self.faults.blamed(),
+            faults_by_class: self.faults_by_class(),
             last_fault: self.last_fault.lock().clone(),
         }
     }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -166,6 +167,9 @@ pub struct Status {
     pub calls: u64,
     /// How many of them it failed (trap, time, memory, nonsense; "not found" is an answer).
     pub faults: u64,
+    /// Every fault, of the load and those that the plugin declares included, by kind of decision and class.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub faults_by_class: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// The last of these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_fault: Option<String>,
@@ -195,6 +199,7 @@ impl Status {
             description: None,
             calls: 0,
             faults: 0,
+            faults_by_class: BTreeMap::new(),
             last_fault: None,
         }
     }

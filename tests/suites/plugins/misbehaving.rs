@@ -64,6 +64,7 @@ async fn a_plugin_that_fails_again_and_again_is_suspended_and_asked_again_later(
     let status = plugins.status("bad")?;
     assert_eq!((status.calls, status.reason), (5, Some(Reason::Suspended)), "{status:?}");
     assert!(status.message.contains("CPU budget of 100 ms"), "{status:?}");
+    assert_eq!(status.faults_by_class["resolver"]["timeout-cpu"], 5, "{status:?}");
     // A suspension ends, so one call more may have been let through; every call would be ten.
     for _ in 0..10 {
         assert_eq!(resolver.resolve(&asked).await?.endpoints[0].host, "shop.example.com");
@@ -119,7 +120,9 @@ async fn a_declared_fault_is_an_answer() -> Result<()> {
     let plugins = start("{settings: {do: unavailable}}").await?;
     let fault = plugins.resolver("bad").resolve(&target(Some("a.test"))).await;
     assert_eq!(fault, Err(ResolveFault::Unavailable("later".to_owned())));
-    assert_eq!(plugins.status("bad")?.faults, 0);
+    let status = plugins.status("bad")?;
+    assert_eq!(status.faults, 0);
+    assert_eq!(status.faults_by_class["resolver"]["plugin-fault"], 1, "{status:?}");
     let plugins = start("{settings: {do: not-mine}}").await?;
     let found = plugins.resolver("bad").resolve(&target(Some("a.test"))).await?;
     assert_eq!(found.endpoints[0].host, "a.test", "not mine passes on to the built-in");

@@ -50,10 +50,11 @@ impl ComponentChecker {
                 Ok(judged) => judged,
                 // The verdict before stands: a moment's load says nothing about the backend.
                 Err(fault) if fault.is_busy() => {
+                    slot.note_busy(Facet::Health);
                     return Err(HealthFault::Inconclusive(format!("plugin {:?} {fault}", self.plugin)));
                 }
                 Err(fault) => {
-                    if slot.note_fault(&generation, &fault) {
+                    if slot.note_fault(&generation, Facet::Health, &fault) {
                         self.crew.roster.announce();
                     }
                     trouble.get_or_insert_with(|| format!("plugin {:?} {fault}", self.plugin));
@@ -67,7 +68,10 @@ impl ComponentChecker {
                     Ok(verdict)
                 }
                 Err(HealthFault::NotMine) => self.crew.builtins.health_checker.check(subject, prober).await,
-                Err(inconclusive) => Err(inconclusive),
+                Err(inconclusive) => {
+                    slot.note_declared(Facet::Health);
+                    Err(inconclusive)
+                }
             };
         }
         slot.memory.keep(&subject.api_service, Vec::new());

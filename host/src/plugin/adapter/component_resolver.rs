@@ -54,11 +54,12 @@ impl ComponentResolver {
                 Ok(answer) => answer,
                 // Another answer than the plugin's own would send traffic elsewhere because of a moment's load.
                 Err(fault) if fault.is_busy() => {
+                    slot.note_busy(Facet::Resolver);
                     let cause = format!("plugin {:?} {fault}", self.plugin);
                     return last_good(&slot, target).ok_or(ResolveFault::Unavailable(cause));
                 }
                 Err(fault) => {
-                    if slot.note_fault(&generation, &fault) {
+                    if slot.note_fault(&generation, Facet::Resolver, &fault) {
                         self.crew.roster.announce();
                     }
                     trouble.get_or_insert_with(|| format!("plugin {:?} {fault}", self.plugin));
@@ -73,6 +74,7 @@ impl ComponentResolver {
                 }
                 Err(ResolveFault::NotMine) => self.crew.builtins.resolver.resolve(target).await,
                 Err(ResolveFault::Unavailable(cause)) => {
+                    slot.note_declared(Facet::Resolver);
                     last_good(&slot, target).ok_or(ResolveFault::Unavailable(cause))
                 }
                 Err(fault) => Err(fault),

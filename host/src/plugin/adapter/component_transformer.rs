@@ -42,8 +42,9 @@ impl ComponentTransformer {
             match self.ask(&generation, group).await {
                 Ok(outcome) => {
                     slot.note_answer(&generation);
-                    if let Ok(outcome) = &outcome {
-                        slot.last_good.keep_outcome(&name, group, outcome);
+                    match &outcome {
+                        Ok(outcome) => slot.last_good.keep_outcome(&name, group, outcome),
+                        Err(_) => slot.note_declared(Facet::Discovery),
                     }
                     return outcome;
                 }
@@ -83,11 +84,12 @@ impl ComponentTransformer {
         trouble: &mut Option<String>,
     ) {
         if fault.is_busy() {
+            slot.note_busy(Facet::Discovery);
             trouble.get_or_insert_with(|| format!("plugin {:?} {fault}", self.plugin));
             return;
         }
         // Whoever asks is building documents from the present set; a rollback takes part in the next ones.
-        if slot.note_fault(generation, fault) {
+        if slot.note_fault(generation, Facet::Discovery, fault) {
             self.crew.roster.announce();
         }
         trouble.get_or_insert_with(|| format!("plugin {:?} {fault}", self.plugin));

@@ -32,6 +32,20 @@ pub(in crate::plugin) struct Budget {
 const MIB: usize = 1 << 20;
 
 impl Facet {
+    /// All of them, in the order of their discriminants.
+    pub(in crate::plugin) const ALL: [Self; 4] =
+        [Self::Lifecycle, Self::Resolver, Self::Health, Self::Discovery];
+
+    /// The word in metrics and status.
+    pub(in crate::plugin) fn word(self) -> &'static str {
+        match self {
+            Self::Lifecycle => "lifecycle",
+            Self::Resolver => "resolver",
+            Self::Health => "health",
+            Self::Discovery => "discovery",
+        }
+    }
+
     /// What a plugin of this kind is called.
     pub(in crate::plugin) fn noun(self) -> &'static str {
         match self {
