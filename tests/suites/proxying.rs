@@ -2,6 +2,7 @@
 
 pub(crate) mod backend;
 mod bodies;
+mod endpoints;
 mod faults;
 mod identity;
 mod lifetime;

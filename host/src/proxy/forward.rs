@@ -3,7 +3,8 @@
 use super::answer::refuse_fault;
 use super::body::AnswerBody;
 use super::connection::Client;
-use super::pool::{Host, Lease, choose_endpoint};
+use super::pool::{Host, Lease};
+use super::reach::reach;
 use super::request_headers::Context;
 use super::send::{Lost, Unsent, send_http1, send_http2};
 use crate::model::failure::Failure;
@@ -116,18 +117,17 @@ async fn deliver(
 /// Which endpoint is next, and whether there is a next at all.
 struct Choice<'a> {
     backend: &'a Arc<Backend>,
-    unreachable: Vec<usize>,
     retries: u32,
 }
 
 impl<'a> Choice<'a> {
     fn new(backend: &'a Arc<Backend>) -> Self {
-        Self { backend, unreachable: Vec::new(), retries: 0 }
+        Self { backend, retries: 0 }
     }
 
     /// A connection to some endpoint; endpoints that cannot be reached are passed over.
     async fn lease(&mut self, client: &Rc<Client>) -> Result<(Rc<Host>, Lease), Box<Failure>> {
-        let first = choose_endpoint(self.backend, &[]).unwrap_or_default();
+        let first = client.worker.pool.choose(self.backend, &[]).unwrap_or_default();
         // The last try goes over a new connection, so that stale ones cannot use up all tries.
         if self.retries < RETRIES
             && let Some(host) = client.worker.pool.host(self.backend, first)
@@ -138,25 +138,15 @@ impl<'a> Choice<'a> {
         Box::pin(self.dial(client, first)).await
     }
 
-    async fn dial(&mut self, client: &Rc<Client>, first: usize) -> Result<(Rc<Host>, Lease), Box<Failure>> {
-        let mut index = first;
-        loop {
-            let Some(host) = client.worker.pool.host(self.backend, index) else {
-                let text = format!("service {} has no usable address", self.backend.service);
-                return Err(Box::new(Failure::unavailable(text)));
-            };
-            let fault = match host.connect().await {
-                Ok(lease) => return Ok((host, lease)),
-                Err(fault) => fault,
-            };
-            tracing::warn!(service = %self.backend.service, %fault, "cannot reach a backend");
-            host.report(SignalKind::Undeliverable);
-            self.unreachable.push(index);
-            match choose_endpoint(self.backend, &self.unreachable) {
-                Some(next) => index = next,
-                None => return Err(refuse_fault(&fault)),
-            }
-        }
+    async fn dial(&self, client: &Rc<Client>, first: usize) -> Result<(Rc<Host>, Lease), Box<Failure>> {
+        reach(client, self.backend, first, async |index| {
+            let host = client.worker.pool.host(self.backend, index);
+            let no_host = || UpstreamFault::Protocol("no usable address".to_owned());
+            let host = host.ok_or_else(no_host)?;
+            let lease = host.connect().await?;
+            Ok((host, lease))
+        })
+        .await
     }
 
     /// Decides about another try after a request was lost.

@@ -16,6 +16,7 @@ mod forward;
 mod negotiate;
 mod path;
 mod pool;
+mod reach;
 mod request_headers;
 mod response_headers;
 mod send;

@@ -4,7 +4,7 @@ use super::answer::refuse_fault;
 use super::body::AnswerBody;
 use super::connection::Client;
 use super::forward::Journey;
-use super::pool::choose_endpoint;
+use super::reach::reach;
 use super::request_headers::{Context, outgoing};
 use super::response_headers::clean;
 use super::send::fault_of_http1;
@@ -21,6 +21,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 
@@ -85,23 +86,16 @@ pub async fn upgrade(
     }
 }
 
-async fn open(client: &Rc<Client>, backend: &Backend) -> Result<(Stream, HeaderValue), Box<Failure>> {
-    let mut unreachable = Vec::new();
-    let mut last = UpstreamFault::Protocol(format!("service {} has no address", backend.service));
-    while let Some(index) = choose_endpoint(backend, &unreachable) {
-        let (Some(endpoint), Some(host)) = (backend.endpoints.get(index), backend.authorities.get(index))
-        else {
-            break;
-        };
-        match connect(endpoint, &backend.server_name, &backend.tls_http1).await {
-            Ok(connection) => return Ok((connection.stream, host.clone())),
-            Err(fault) => last = fault,
-        }
-        tracing::warn!(service = %backend.service, fault = %last, "cannot reach a backend for an upgrade");
-        client.worker.inputs.signals.report(backend.id, SignalKind::Undeliverable);
-        unreachable.push(index);
-    }
-    Err(refuse_fault(&last))
+async fn open(client: &Rc<Client>, backend: &Arc<Backend>) -> Result<(Stream, HeaderValue), Box<Failure>> {
+    let first = client.worker.pool.choose(backend, &[]).unwrap_or_default();
+    reach(client, backend, first, async |index| {
+        let place = backend.endpoints.get(index).zip(backend.authorities.get(index));
+        let no_place = || UpstreamFault::Protocol("no usable address".to_owned());
+        let (endpoint, host) = place.ok_or_else(no_place)?;
+        let connection = connect(endpoint, &backend.server_name, &backend.tls_http1).await?;
+        Ok((connection.stream, host.clone()))
+    })
+    .await
 }
 
 async fn exchange(

@@ -190,26 +190,6 @@ async fn a_write_is_never_sent_twice() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_endpoint_is_tried_when_one_is_dead() -> Result<()> {
-    let ca = Authority::new("backends")?;
-    let backend = Backend::start(&ca, &["h2"], echo()).await?;
-    let dead = {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        listener.local_addr()?.port()
-    };
-    let plane = Plane::start()?;
-    plane.route(
-        &Trust { ports: &[dead, backend.port, dead], ca: &ca, server_name: NAME },
-        Availability::Open,
-    )?;
-    for _ in 0..20 {
-        assert_eq!(plane.ask("h2", Request::post(PATH).body(whole("x"))?).await?.status, 200);
-    }
-    assert_eq!(backend.requests(), 20);
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_closed_connection_is_reported_and_replaced() -> Result<()> {
     let ca = Authority::new("backends")?;
     for alpn in ["h2", "http/1.1"] {

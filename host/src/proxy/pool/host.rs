@@ -103,6 +103,14 @@ impl Host {
         Err(UpstreamFault::Protocol("the backend opens connections and takes no requests on them".to_owned()))
     }
 
+    /// Opens a connection before a request needs it.
+    ///
+    /// # Errors
+    /// Why the endpoint cannot be reached.
+    pub(super) async fn dial_ahead(self: &Rc<Self>) -> Result<(), UpstreamFault> {
+        self.join_dial().await
+    }
+
     fn join_dial(self: &Rc<Self>) -> SharedDial {
         let mut dial = self.dial.borrow_mut();
         match dial.as_ref().and_then(SharedDial::join) {

@@ -1,14 +1,17 @@
 //! The connections of one worker to backends, kept and shared between requests.
 
 mod dial;
+mod down;
 mod host;
 mod http1;
 mod http2;
 
 use crate::route::{Backend, BackendId, Signals, Snapshot};
+use down::DownMarks;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 pub use host::{Host, Lease};
 pub use http1::Http1Lease;
@@ -19,6 +22,7 @@ pub struct Pool {
     hosts: RefCell<HashMap<(BackendId, usize), Rc<Host>>>,
     /// Hosts that no route uses any more and that still carry requests.
     leaving: RefCell<Vec<Rc<Host>>>,
+    down: Rc<DownMarks>,
     now: Cell<u64>,
     signals: Signals,
 }
@@ -26,7 +30,13 @@ pub struct Pool {
 impl Pool {
     /// An empty pool that reports what it sees to `signals`.
     pub fn new(signals: Signals) -> Self {
-        Self { hosts: RefCell::default(), leaving: RefCell::default(), now: Cell::new(0), signals }
+        Self {
+            hosts: RefCell::default(),
+            leaving: RefCell::default(),
+            down: Rc::default(),
+            now: Cell::new(0),
+            signals,
+        }
     }
 
     /// The connections to one endpoint of a backend. `None` when the index names none or its authority is no
@@ -41,6 +51,34 @@ impl Pool {
         Some(host)
     }
 
+    /// Chooses an endpoint by weight: one that is neither in `tried` nor known to be away, or else one that is
+    /// not in `tried`.
+    pub fn choose(&self, backend: &Backend, tried: &[usize]) -> Option<usize> {
+        if backend.endpoints.len() == 1 {
+            return tried.is_empty().then_some(0);
+        }
+        let is_new = |index: usize| !tried.contains(&index);
+        if !self.down.is_empty() {
+            let well = choose_by_weight(backend, |index| is_new(index) && !self.down.has(backend.id, index));
+            if well.is_some() {
+                return well;
+            }
+        }
+        choose_by_weight(backend, is_new)
+    }
+
+    /// An endpoint could not be reached: others come first until it can.
+    pub fn note_away(&self, backend: &Arc<Backend>, endpoint: usize) {
+        self.down.set(backend, endpoint, self.now.get());
+    }
+
+    /// An endpoint was reached.
+    pub fn note_reached(&self, backend: &Backend, endpoint: usize) {
+        if !self.down.is_empty() {
+            self.down.clear(backend.id, endpoint);
+        }
+    }
+
     /// Pings, and closes what has been idle for too long; once a second, `now` in seconds.
     pub fn tick(&self, now: u64) {
         self.now.set(now);
@@ -51,11 +89,29 @@ impl Pool {
             host.tick(now);
             !host.is_empty()
         });
+        for (backend, endpoint) in self.down.take_due(now) {
+            self.dial_again(&backend, endpoint);
+        }
+    }
+
+    /// Finds out, at no request's cost, whether an endpoint is back. The connection is kept for requests.
+    fn dial_again(&self, backend: &Backend, endpoint: usize) {
+        let Some(host) = self.host(backend, endpoint) else { return };
+        let (down, id) = (Rc::clone(&self.down), backend.id);
+        let _detached = tokio::task::spawn_local(async move {
+            match host.dial_ahead().await {
+                Ok(()) => down.clear(id, endpoint),
+                Err(fault) => {
+                    tracing::debug!(endpoint = %host.authority, %fault, "an endpoint is still away")
+                }
+            }
+        });
     }
 
     /// Leaves connections behind that no route of `snapshot` uses: requests on them end in peace.
     pub fn keep_only(&self, snapshot: &Snapshot) {
         let used: HashSet<BackendId> = snapshot.backends().map(|backend| backend.id).collect();
+        self.down.keep_only(&used);
         self.hosts.borrow_mut().retain(|(id, _), host| {
             let is_used = used.contains(id);
             if !is_used {
@@ -67,27 +123,18 @@ impl Pool {
     }
 }
 
-/// Chooses an endpoint by weight, `avoid` only when there is no other.
-pub fn choose_endpoint(backend: &Backend, avoid: &[usize]) -> Option<usize> {
-    if backend.endpoints.len() == 1 {
-        return avoid.is_empty().then_some(0);
-    }
-    let open = |index: &usize| !avoid.contains(index);
-    let total: u32 = (0..backend.endpoints.len())
-        .filter(open)
-        .map(|index| u32::from(backend.endpoints[index].weight))
-        .sum();
+fn choose_by_weight(backend: &Backend, is_open: impl Fn(usize) -> bool) -> Option<usize> {
+    let open = || (0..backend.endpoints.len()).filter(|index| is_open(*index));
+    let weight = |index: usize| u32::from(backend.endpoints[index].weight);
+    let total: u32 = open().map(weight).sum();
     if total == 0 {
         // All that is left carries weight 0: better one of those than no answer, but only as a last resort.
-        return (0..backend.endpoints.len()).find(open);
+        return open().next();
     }
     let mut ticket = fastrand::u32(..total);
-    for index in (0..backend.endpoints.len()).filter(open) {
-        let weight = u32::from(backend.endpoints[index].weight);
-        if ticket < weight {
-            return Some(index);
-        }
-        ticket -= weight;
-    }
-    None
+    open().find(|index| {
+        let is_drawn = ticket < weight(*index);
+        ticket = ticket.saturating_sub(weight(*index));
+        is_drawn
+    })
 }

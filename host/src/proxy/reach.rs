@@ -1,0 +1,53 @@
+//! Which endpoint of a backend takes a request.
+
+use super::answer::refuse_fault;
+use super::connection::Client;
+use crate::model::failure::Failure;
+use crate::route::{Backend, SignalKind};
+use crate::upstream::UpstreamFault;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Limit for reaching one endpoint while another one is left: one that swallows packets must not use up the time
+/// of the request.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Dials endpoints, `first` to begin with, until one can be reached.
+///
+/// # Errors
+/// What the client is to read when none can.
+pub async fn reach<T>(
+    client: &Client,
+    backend: &Arc<Backend>,
+    first: usize,
+    mut dial: impl AsyncFnMut(usize) -> Result<T, UpstreamFault>,
+) -> Result<T, Box<Failure>> {
+    let pool = &client.worker.pool;
+    let mut tried = Vec::new();
+    let mut index = first;
+    loop {
+        tried.push(index);
+        let next = pool.choose(backend, &tried);
+        let dialling = dial(index);
+        let outcome = if next.is_none() {
+            dialling.await
+        } else {
+            let late = |_| Err(UpstreamFault::TimedOut { during: format!("dial {}", backend.service) });
+            tokio::time::timeout(PATIENCE, dialling).await.unwrap_or_else(late)
+        };
+        let fault = match outcome {
+            Ok(reached) => {
+                pool.note_reached(backend, index);
+                return Ok(reached);
+            }
+            Err(fault) => fault,
+        };
+        tracing::warn!(service = %backend.service, %fault, "cannot reach a backend");
+        pool.note_away(backend, index);
+        client.worker.inputs.signals.report(backend.id, SignalKind::Undeliverable);
+        match next {
+            Some(next) => index = next,
+            None => return Err(refuse_fault(&fault)),
+        }
+    }
+}
