@@ -116,11 +116,17 @@ pub(super) fn control_runtime() -> Result<Runtime, CommandError> {
 
 /// Loads what lies in the plugin directory; the built-in decisions stand behind.
 #[cfg(feature = "plugins")]
-pub(super) fn start_plugins(config: &ServeConfig) -> Result<Arc<crate::plugin::Host>, CommandError> {
+pub(super) fn start_plugins(
+    config: &ServeConfig,
+    listener: &TcpListener,
+) -> Result<Arc<crate::plugin::Host>, CommandError> {
     use crate::decision::builtin::{DiscoveryProbe, ExternalNameResolver};
     use crate::plugin::{Builtins, Host, PluginConfig};
-    let plugins =
-        PluginConfig { dir: config.plugin_dir.clone(), dns_servers: config.plugin_dns_servers.clone() };
+    let plugins = PluginConfig {
+        dir: config.plugin_dir.clone(),
+        dns_servers: config.plugin_dns_servers.clone(),
+        listeners: vec![listener.local_addr().map_err(CommandError::failed)?],
+    };
     let builtins =
         Builtins { resolver: Arc::new(ExternalNameResolver), health_checker: Arc::new(DiscoveryProbe) };
     Host::start(plugins, builtins).map_err(CommandError::failed)
@@ -130,6 +136,7 @@ pub(super) fn start_plugins(config: &ServeConfig) -> Result<Arc<crate::plugin::H
 #[cfg(not(feature = "plugins"))]
 pub(super) fn start_plugins(
     config: &ServeConfig,
+    _listener: &TcpListener,
 ) -> Result<Arc<crate::decision::builtins_only::BuiltinsOnly>, CommandError> {
     let files = std::fs::read_dir(&config.plugin_dir).into_iter().flatten().flatten();
     if files.into_iter().any(|file| file.path().extension().is_some_and(|extension| extension == "wasm")) {

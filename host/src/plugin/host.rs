@@ -16,6 +16,7 @@ use crate::plugin::component::engine;
 use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::runner::Runner;
 use crate::plugin::component::ticker::Ticker;
+use crate::plugin::offer::address::OwnListeners;
 use crate::plugin::offer::dns::Dns;
 use crate::plugin::offer::host_functions::add_to_linker;
 use crate::plugin::offer::http_client::HttpClient;
@@ -40,6 +41,8 @@ pub struct PluginConfig {
     pub dir: PathBuf,
     /// The DNS servers that plugins ask; empty means those of `/etc/resolv.conf`.
     pub dns_servers: Vec<SocketAddr>,
+    /// Where this process listens: plugins may lead there only where their manifest names the very address.
+    pub listeners: Vec<SocketAddr>,
 }
 
 /// The decisions that need no plugin. They stand behind every plugin.
@@ -175,7 +178,11 @@ fn build_machine(config: &PluginConfig, runtime: Handle) -> Result<(Arc<Runner>,
     let mut linker = Linker::new(&engine);
     add_to_linker(&mut linker).map_err(|error| format!("{error:#}"))?;
     let ticker = Ticker::start(&engine).map_err(|error| error.to_string())?;
-    let outside = Arc::new(Outside { dns: Dns::new(&config.dns_servers), http: HttpClient::default() });
+    let outside = Arc::new(Outside {
+        dns: Dns::new(&config.dns_servers),
+        http: HttpClient::default(),
+        own: OwnListeners(config.listeners.clone()),
+    });
     Ok((Arc::new(Runner::new(engine, ticker, outside, runtime)), linker))
 }
 

@@ -33,7 +33,7 @@ async fn a_bad_answer_goes_to_the_built_in_and_the_reason_is_shown() -> Result<(
         ("{host: 'https://a.test'}", "neither a DNS name nor an IP address"),
         ("{host: 169.254.169.254}", "link-local"),
         ("{host: '::ffff:169.254.169.254'}", "link-local"),
-        ("{host: 127.0.0.1}", "add 127.0.0.1 to spec.grants.addresses"),
+        ("{host: 127.0.0.1}", "add 127.0.0.1/32 to spec.grants.addresses"),
         ("{host: localhost}", "loopback"),
     ] {
         let plugins = start(&format!("{{settings: {settings}}}")).await?;

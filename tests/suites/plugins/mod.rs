@@ -43,7 +43,7 @@ impl Plugins {
     ) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         fill(dir.path())?;
-        let config = PluginConfig { dir: dir.path().to_owned(), dns_servers };
+        let config = PluginConfig { dir: dir.path().to_owned(), dns_servers, listeners: Vec::new() };
         let builtins =
             Builtins { resolver: Arc::new(ExternalNameResolver), health_checker: Arc::new(DiscoveryProbe) };
         Ok(Self { host: Host::start(config, builtins)?, dir })

@@ -139,8 +139,8 @@ impl ComponentResolver {
             Err(fault) => return Ok(Err(declared(fault))),
             Ok(resolution) => resolution,
         };
-        let granted = &generation.profile.manifest.spec.grants.addresses;
-        let resolution = accept(resolution, target, granted).map_err(CallFault::Answer)?;
+        let policy = generation.profile.address_policy(&runner.outside.own);
+        let resolution = accept(resolution, target, policy).map_err(CallFault::Answer)?;
         let found = match look_behind(&resolution, target).await {
             Ok(found) => found,
             Err(cause) => {
@@ -148,9 +148,10 @@ impl ComponentResolver {
                 return Ok(Err(ResolveFault::Unavailable(text)));
             }
         };
-        for (host, addresses) in &found {
-            for address in addresses {
-                refuse_address(host, *address, granted).map_err(CallFault::Answer)?;
+        for endpoint in &resolution.endpoints {
+            for address in found.get(&endpoint.host).into_iter().flatten() {
+                let place = (*address, endpoint.port);
+                refuse_address(&endpoint.host, place, policy).map_err(CallFault::Answer)?;
             }
         }
         pin(resolution, &found).map(Ok).map_err(CallFault::Answer)

@@ -2,9 +2,8 @@
 
 use crate::decision::resolver::{Endpoint, Resolution, ResolveFault, Target};
 use crate::plugin::component::bindings::resolver::exports::umbel::resolver::resolver as wit;
-use crate::plugin::offer::address::{self, Use};
+use crate::plugin::offer::address::{AddressPolicy, Use};
 use crate::plugin::offer::log_gate::tame;
-use ipnet::IpNet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ const FRESH_MIN: Duration = Duration::from_secs(1);
 pub(in crate::plugin) fn accept(
     answer: wit::Resolution,
     target: &Target,
-    granted: &[IpNet],
+    policy: AddressPolicy<'_>,
 ) -> Result<Resolution, String> {
     let wit::Resolution { mut endpoints, fresh_ms, stale_ms, extra: _ } = answer;
     if endpoints.is_empty() {
@@ -32,7 +31,7 @@ pub(in crate::plugin) fn accept(
     for endpoint in &endpoints {
         check_endpoint(endpoint, &own_name)?;
         if !is_own_host(&endpoint.host, target) {
-            refuse_literal(&endpoint.host, granted)?;
+            refuse_literal(endpoint, policy)?;
         }
     }
     endpoints.sort_by_key(|endpoint| endpoint.priority);
@@ -80,9 +79,9 @@ pub(in crate::plugin) fn is_own_host(host: &str, target: &Target) -> bool {
     target.external_name.as_deref() == Some(host)
 }
 
-fn refuse_literal(host: &str, granted: &[IpNet]) -> Result<(), String> {
-    match host.parse::<IpAddr>() {
-        Ok(address) => refuse_address(host, address, granted),
+fn refuse_literal(endpoint: &wit::Endpoint, policy: AddressPolicy<'_>) -> Result<(), String> {
+    match endpoint.host.parse::<IpAddr>() {
+        Ok(address) => refuse_address(&endpoint.host, (address, endpoint.port), policy),
         Err(_) => Ok(()),
     }
 }
@@ -93,16 +92,12 @@ fn refuse_literal(host: &str, granted: &[IpNet]) -> Result<(), String> {
 /// The reason, with the grant that would open it where one can.
 pub(in crate::plugin) fn refuse_address(
     host: &str,
-    address: IpAddr,
-    granted: &[IpNet],
+    (address, port): (IpAddr, u16),
+    policy: AddressPolicy<'_>,
 ) -> Result<(), String> {
-    match address::refusal(address, Use::Backend, granted) {
-        None => Ok(()),
-        Some(why) if address.to_canonical().is_loopback() => Err(format!(
-            "{host:?} is {why}; add {address} to spec.grants.addresses of the manifest if that is meant"
-        )),
-        Some(why) => Err(format!("{host:?} is {why} ({address}), which no plugin may lead to")),
-    }
+    policy
+        .judge(address, Some(port), Use::Backend)
+        .map_err(|refusal| format!("{host:?} is {refusal} ({address}); {}", refusal.mend()))
 }
 
 fn is_dns_name(name: &str) -> bool {
@@ -136,6 +131,7 @@ fn millis(ms: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::offer::address::OwnListeners;
 
     fn endpoint(host: &str, priority: u16, weight: u16) -> wit::Endpoint {
         wit::Endpoint {
@@ -156,19 +152,22 @@ mod tests {
         Target { namespace: "prod".into(), name: "shop".into(), port: 443, ..Target::default() }
     }
 
+    fn judge(answer: wit::Resolution, target: &Target) -> Result<Resolution, String> {
+        accept(answer, target, AddressPolicy { granted: &[], own: &OwnListeners::default() })
+    }
+
     fn refused(endpoints: Vec<wit::Endpoint>) -> String {
-        accept(answer(endpoints), &target(), &[]).unwrap_err()
+        judge(answer(endpoints), &target()).unwrap_err()
     }
 
     #[test]
     fn priorities_become_stand_by_weights() {
         let endpoints = vec![endpoint("b", 20, 5), endpoint("a", 10, 7), endpoint("c", 10, 0)];
-        let accepted = accept(answer(endpoints), &target(), &[]).unwrap();
+        let accepted = judge(answer(endpoints), &target()).unwrap();
         let weights: Vec<_> = accepted.endpoints.iter().map(|e| (e.host.as_str(), e.weight)).collect();
         assert_eq!(weights, [("a", 7), ("c", 0), ("b", 0)]);
         assert_eq!((accepted.fresh, accepted.stale), (FRESH_MIN, Duration::from_millis(1)));
-        let accepted =
-            accept(answer(vec![endpoint("a", 1, 0), endpoint("b", 1, 0)]), &target(), &[]).unwrap();
+        let accepted = judge(answer(vec![endpoint("a", 1, 0), endpoint("b", 1, 0)]), &target()).unwrap();
         assert!(accepted.endpoints.iter().all(|e| e.weight == 1));
     }
 
@@ -191,8 +190,8 @@ mod tests {
     #[test]
     fn the_hosts_own_words_are_no_threat() {
         let target = Target { external_name: Some("127.0.0.1".into()), ..target() };
-        accept(answer(vec![endpoint("127.0.0.1", 0, 1)]), &target, &[]).unwrap();
+        judge(answer(vec![endpoint("127.0.0.1", 0, 1)]), &target).unwrap();
         let own = wit::Endpoint { server_name: Some("shop.prod.svc".into()), ..endpoint("a", 0, 1) };
-        accept(answer(vec![own]), &target, &[]).unwrap();
+        judge(answer(vec![own]), &target).unwrap();
     }
 }

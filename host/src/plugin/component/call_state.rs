@@ -3,6 +3,7 @@
 use crate::plugin::component::budget::Budget;
 use crate::plugin::component::engine;
 use crate::plugin::component::ticker::TICK;
+use crate::plugin::offer::address::{AddressPolicy, OwnListeners};
 use crate::plugin::offer::dns::Dns;
 use crate::plugin::offer::http_client::HttpClient;
 use crate::plugin::offer::log_gate::LogGate;
@@ -26,6 +27,13 @@ pub(in crate::plugin) struct Profile {
     pub log: LogGate,
 }
 
+impl Profile {
+    /// Which addresses the plugin may lead to.
+    pub(in crate::plugin) fn address_policy<'a>(&'a self, own: &'a OwnListeners) -> AddressPolicy<'a> {
+        AddressPolicy { granted: &self.manifest.spec.grants.addresses, own }
+    }
+}
+
 /// What host functions reach the world with: one for all plugins.
 #[derive(Debug)]
 pub(in crate::plugin) struct Outside {
@@ -33,6 +41,8 @@ pub(in crate::plugin) struct Outside {
     pub dns: Dns,
     /// HTTP.
     pub http: HttpClient,
+    /// Where this gateway listens, which plugins may not lead to.
+    pub own: OwnListeners,
 }
 
 /// The state of one call.
@@ -63,6 +73,11 @@ impl CallState {
         let (started, wall) = (Instant::now(), budget.wall);
         let (script, lines, lookups, requests) = (None, 0, 0, 0);
         Self { profile, outside, script, probes, meter, started, wall, lines, lookups, requests }
+    }
+
+    /// Which addresses the plugin may lead to.
+    pub(in crate::plugin) fn address_policy(&self) -> AddressPolicy<'_> {
+        self.profile.address_policy(&self.outside.own)
     }
 
     /// How much of the call's time is left.

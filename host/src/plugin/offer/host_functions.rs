@@ -3,12 +3,13 @@
 use crate::decision::health::{ProbeFault, ProbeRequest};
 use crate::plugin::component::bindings::offered::umbel::host::{clock, dns, http, log, probe};
 use crate::plugin::component::call_state::CallState;
-use crate::plugin::offer::address::{self, Use};
+use crate::plugin::offer::address::{AddressPolicy, Use};
 use crate::plugin::offer::dns::DnsFault;
 use crate::plugin::offer::http_client::{HttpFault, Outgoing, is_reserved};
 use crate::plugin::offer::log_gate::{Admission, line};
 use crate::plugin::offer::probe_rules::check_target;
 use hickory_resolver::proto::rr::RecordType;
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::component::{HasSelf, Linker};
 
@@ -127,21 +128,11 @@ impl dns::Host for CallState {
         };
         let limit = self.time_limit(LOOKUP_LIMIT, None);
         let found = self.find_addresses(&name, kinds, limit).await;
-        let granted = &self.profile.manifest.spec.grants.addresses;
-        Ok(found.map_err(dns_fault).and_then(|found| {
-            let all = found.len();
-            let allowed: Vec<_> = found
-                .into_iter()
-                .filter(|(ip, _)| address::refusal(*ip, Use::Backend, granted).is_none())
-                .map(|(ip, ttl)| dns::Address { ip: ip.to_string(), ttl_ms: millis(ttl) })
-                .collect();
-            if allowed.is_empty() && all > 0 {
-                return Err(dns::Fault::Denied(format!(
-                    "{name:?} has only addresses that the address policy refuses; see spec.grants.addresses"
-                )));
-            }
-            Ok(allowed)
-        }))
+        let found = found.map_err(dns_fault);
+        let allowed = found.and_then(|found| allowed(&name, found, self.address_policy()));
+        let address =
+            |(ip, ttl): (IpAddr, Duration)| dns::Address { ip: ip.to_string(), ttl_ms: millis(ttl) };
+        Ok(allowed.map(|allowed| allowed.into_iter().map(address).collect()))
     }
 
     async fn services(&mut self, name: String) -> wasmtime::Result<Result<Vec<dns::Service>, dns::Fault>> {
@@ -160,6 +151,28 @@ impl dns::Host for CallState {
             };
             found.into_iter().map(service).collect()
         }))
+    }
+}
+
+/// The addresses that the policy allows.
+pub(in crate::plugin) fn allowed(
+    name: &str,
+    found: Vec<(IpAddr, Duration)>,
+    policy: AddressPolicy<'_>,
+) -> Result<Vec<(IpAddr, Duration)>, dns::Fault> {
+    let mut refused = None;
+    let mut allowed = Vec::with_capacity(found.len());
+    for (ip, ttl) in found {
+        match policy.judge(ip, None, Use::Backend) {
+            Ok(()) => allowed.push((ip, ttl)),
+            Err(refusal) => refused = Some((ip, refusal)),
+        }
+    }
+    match refused.filter(|_| allowed.is_empty()) {
+        None => Ok(allowed),
+        Some((ip, refusal)) => {
+            Err(dns::Fault::Denied(format!("{name:?} leads to {ip}, {refusal}: {}", refusal.mend())))
+        }
     }
 }
 
@@ -200,7 +213,12 @@ impl http::Host for CallState {
         let answer = if self.script.is_some() {
             self.send_recorded(outgoing).await
         } else {
-            let sent = self.outside.http.send(outgoing, secret, &spec.grants, &self.outside.dns);
+            let sent = self.outside.http.send(
+                outgoing,
+                secret,
+                &spec.grants,
+                (&self.outside.dns, &self.outside.own),
+            );
             let late = |_| HttpFault::TimedOut(format!("no answer within {} ms", limit.as_millis()));
             tokio::time::timeout(limit, sent).await.map_err(late).flatten()
         };

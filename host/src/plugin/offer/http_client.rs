@@ -1,6 +1,6 @@
 //! HTTP for plugins: only where the manifest allows it, pinned to an address that the policy allows.
 
-use crate::plugin::offer::address::{self, Use};
+use crate::plugin::offer::address::{AddressPolicy, OwnListeners, Use};
 use crate::plugin::offer::dns::{Dns, DnsFault};
 use crate::plugin::source::manifest::{Grants, Secret};
 use bytes::{Bytes, BytesMut};
@@ -67,11 +67,11 @@ impl HttpClient {
         outgoing: Outgoing,
         secret: Option<&Secret>,
         grants: &Grants,
-        dns: &Dns,
+        (dns, own): (&Dns, &OwnListeners),
     ) -> Result<Incoming, HttpFault> {
         let url = granted(&outgoing.url, &grants.http)?;
         let request = build(&url, outgoing, secret).await?;
-        let socket = TcpStream::connect(pick_address(&url, grants, dns).await?)
+        let socket = TcpStream::connect(pick_address(&url, policy(grants, own), dns).await?)
             .await
             .map_err(|error| HttpFault::Connect(error.to_string()))?;
         if url.scheme() == "http" {
@@ -125,9 +125,20 @@ fn client_config(roots: RootCertStore) -> Result<Arc<rustls::ClientConfig>, Http
 ///
 /// # Errors
 /// What the manifest or the form of requests forbids.
-pub(in crate::plugin) async fn judge(outgoing: Outgoing, grants: &Grants) -> Result<(), HttpFault> {
+pub(in crate::plugin) async fn judge(
+    outgoing: Outgoing,
+    grants: &Grants,
+    own: &OwnListeners,
+) -> Result<(), HttpFault> {
     let url = granted(&outgoing.url, &grants.http)?;
+    if let Some(literal) = literal(&url) {
+        choose(&url, vec![literal], policy(grants, own))?;
+    }
     build(&url, outgoing, None).await.map(drop)
+}
+
+fn policy<'a>(grants: &'a Grants, own: &'a OwnListeners) -> AddressPolicy<'a> {
+    AddressPolicy { granted: &grants.addresses, own }
 }
 
 /// The URL, when a grant covers it.
@@ -161,29 +172,43 @@ fn covers(grant: &Url, url: &Url) -> bool {
 }
 
 /// The address to connect to: resolved once and checked, so that the name cannot lead elsewhere afterwards.
-async fn pick_address(url: &Url, grants: &Grants, dns: &Dns) -> Result<SocketAddr, HttpFault> {
-    let port = url.port_or_known_default().unwrap_or(443);
-    let addresses: Vec<IpAddr> = match url.host() {
-        Some(Host::Ipv4(v4)) => vec![IpAddr::V4(v4)],
-        Some(Host::Ipv6(v6)) => vec![IpAddr::V6(v6)],
-        Some(Host::Domain(name)) => {
+async fn pick_address(url: &Url, policy: AddressPolicy<'_>, dns: &Dns) -> Result<SocketAddr, HttpFault> {
+    let addresses = match (literal(url), url.host()) {
+        (Some(literal), _) => vec![literal],
+        (None, Some(Host::Domain(name))) => {
             let kinds = [RecordType::A, RecordType::AAAA];
             let found = dns.addresses(name, &kinds, std::time::Duration::from_secs(5)).await;
             found.map_err(|fault| lookup_fault(name, &fault))?.into_iter().map(|(ip, _)| ip).collect()
         }
-        None => return Err(HttpFault::Denied(format!("{url} names no host"))),
+        _ => return Err(HttpFault::Denied(format!("{url} names no host"))),
     };
+    choose(url, addresses, policy)
+}
+
+fn literal(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(v4) => Some(IpAddr::V4(v4)),
+        Host::Ipv6(v6) => Some(IpAddr::V6(v6)),
+        Host::Domain(_) => None,
+    }
+}
+
+/// The first address that the policy allows.
+pub(in crate::plugin) fn choose(
+    url: &Url,
+    addresses: Vec<IpAddr>,
+    policy: AddressPolicy<'_>,
+) -> Result<SocketAddr, HttpFault> {
+    let port = url.port_or_known_default().unwrap_or(443);
     let mut refused = None;
     for ip in addresses {
-        match address::refusal(ip, Use::Http, &grants.addresses) {
-            None => return Ok(SocketAddr::new(ip, port)),
-            Some(why) => refused = Some((ip, why)),
+        match policy.judge(ip, Some(port), Use::Http) {
+            Ok(()) => return Ok(SocketAddr::new(ip, port)),
+            Err(refusal) => refused = Some((ip, refusal)),
         }
     }
-    let (ip, why) = refused.ok_or_else(|| HttpFault::Connect(format!("{url} has no address")))?;
-    Err(HttpFault::Denied(format!(
-        "{ip} is {why}; loopback and private ranges can be opened with spec.grants.addresses of the manifest"
-    )))
+    let (ip, refusal) = refused.ok_or_else(|| HttpFault::Connect(format!("{url} has no address")))?;
+    Err(HttpFault::Denied(format!("{ip} is {refusal}; {}", refusal.mend())))
 }
 
 fn lookup_fault(name: &str, fault: &DnsFault) -> HttpFault {

@@ -234,7 +234,7 @@ impl CallState {
 
     /// The recorded answer to a request, if its form is in order and it is granted.
     pub(in crate::plugin) async fn send_recorded(&self, outgoing: Outgoing) -> Result<Incoming, HttpFault> {
-        judge(outgoing.clone(), &self.profile.manifest.spec.grants).await?;
+        judge(outgoing.clone(), &self.profile.manifest.spec.grants, &self.outside.own).await?;
         match &self.script {
             Some(script) => script.lock().http(&outgoing),
             None => Err(HttpFault::Connect("there is no recorded world".to_owned())),

@@ -125,9 +125,9 @@ impl Candidate<'_> {
             })
             .await?;
         let said = translate::resolution(&answer);
-        let granted = &self.generation.profile.manifest.spec.grants.addresses;
+        let policy = self.generation.profile.address_policy(&runner.outside.own);
         let judged = answer.map_or(Ok(()), |resolution| {
-            resolver_answer::accept(resolution, &translate::target(asked), granted).map(drop)
+            resolver_answer::accept(resolution, &translate::target(asked), policy).map(drop)
         });
         Ok((said, judged))
     }

@@ -17,6 +17,7 @@ use crate::plugin::component::generation::Generation;
 use crate::plugin::component::load::{Code, Described, assemble, check_pin, compile, introduce};
 use crate::plugin::component::runner::Runner;
 use crate::plugin::component::ticker::Ticker;
+use crate::plugin::offer::address::OwnListeners;
 use crate::plugin::offer::dns::Dns;
 use crate::plugin::offer::host_functions::add_to_linker;
 use crate::plugin::offer::http_client::HttpClient;
@@ -97,7 +98,11 @@ impl Workbench {
             .build()
             .map_err(|error| unavailable(error.to_string()))?;
         let ticker = Ticker::start(&engine).map_err(|error| unavailable(error.to_string()))?;
-        let outside = Arc::new(Outside { dns: Dns::new(&[]), http: HttpClient::default() });
+        let outside = Arc::new(Outside {
+            dns: Dns::new(&[]),
+            http: HttpClient::default(),
+            own: OwnListeners::default(),
+        });
         let runner = Arc::new(Runner::new(engine, ticker, outside, runtime.handle().clone()));
         Ok(Self { runner, linker, runtime })
     }
