@@ -10,8 +10,10 @@ use crate::plugin::adapter::adapters::Adapters;
 use crate::plugin::adapter::component_checker::ComponentChecker;
 use crate::plugin::adapter::component_resolver::ComponentResolver;
 use crate::plugin::adapter::component_transformer::ComponentTransformer;
+use crate::plugin::code::foundry::Foundry;
+use crate::plugin::code::workshop::Workshop;
 use crate::plugin::component::budget::Facet;
-use crate::plugin::component::call_state::{CallState, Outside};
+use crate::plugin::component::call_state::Outside;
 use crate::plugin::component::engine;
 use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::runner::Runner;
@@ -21,6 +23,7 @@ use crate::plugin::offer::dns::Dns;
 use crate::plugin::offer::host_functions::add_to_linker;
 use crate::plugin::offer::http_client::HttpClient;
 use crate::plugin::source::caretaker::{Caretaker, Waker};
+use crate::plugin::source::intake::Machine;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
@@ -114,14 +117,15 @@ impl Host {
             .build()
             .map_err(StartError::Threads)?;
         let roster = Arc::new(Roster::new(config.dir.clone()));
-        let machine = build_machine(&config, runtime.handle().clone());
+        let (waker, wakes) = Waker::new();
+        let machine = build_machine(&config, runtime.handle().clone(), &waker);
         if let Err(cause) = &machine {
             tracing::error!(cause, "plugins cannot run on this machine; the built-ins decide");
         }
-        let runner = machine.as_ref().ok().map(|(runner, _)| Arc::clone(runner));
+        let runner = machine.as_ref().ok().map(|machine| Arc::clone(&machine.runner));
         let (ready, first_look) = sync_channel(1);
         let caretaker = Caretaker { directory: config.dir, roster: Arc::clone(&roster), machine };
-        let waker = caretaker.start(ready).map_err(StartError::Threads)?;
+        caretaker.start(waker.clone(), wakes, ready).map_err(StartError::Threads)?;
         if first_look.recv_timeout(START_LIMIT).is_err() {
             tracing::warn!("the first look at the plugin directory takes long; plugins will follow");
         }
@@ -173,17 +177,20 @@ impl Drop for Host {
     }
 }
 
-fn build_machine(config: &PluginConfig, runtime: Handle) -> Result<(Arc<Runner>, Linker<CallState>), String> {
+fn build_machine(config: &PluginConfig, runtime: Handle, waker: &Waker) -> Result<Machine, String> {
     let engine = engine::build().map_err(|error| format!("{error:#}"))?;
     let mut linker = Linker::new(&engine);
     add_to_linker(&mut linker).map_err(|error| format!("{error:#}"))?;
     let ticker = Ticker::start(&engine).map_err(|error| error.to_string())?;
+    let waker = waker.clone();
+    let workshop = Workshop::open(Foundry::new(engine.clone()), move || waker.wake());
+    let workshop = workshop.map_err(|error| error.to_string())?;
     let outside = Arc::new(Outside {
         dns: Dns::new(&config.dns_servers),
         http: HttpClient::default(),
         own: OwnListeners(config.listeners.clone()),
     });
-    Ok((Arc::new(Runner::new(engine, ticker, outside, runtime)), linker))
+    Ok(Machine { runner: Arc::new(Runner::new(engine, ticker, outside, runtime)), linker, workshop })
 }
 
 impl Decisions for Host {

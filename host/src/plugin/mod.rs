@@ -15,6 +15,7 @@
 
 mod adapter;
 mod breaker;
+mod code;
 mod component;
 mod cures;
 mod host;

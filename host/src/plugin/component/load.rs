@@ -13,44 +13,39 @@ use crate::plugin::component::runner::Runner;
 use crate::plugin::offer::log_gate::{LogGate, tame};
 use crate::plugin::source::files::Source;
 use crate::plugin::source::manifest::Manifest;
-use crate::plugin::progress::Progress;
-use crate::plugin::status::{Reason, State};
+use crate::plugin::status::Reason;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use tokio::sync::Semaphore;
+use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
 
 /// Calls at once where the manifest says nothing. Health checks mostly wait, so many may run.
 const CONCURRENCY: usize = 8;
 const CONCURRENCY_HEALTH: usize = 16;
 
-/// Loads one component on the calling thread, which should be one that nobody waits for: compiling computes for
-/// a while. `siblings` are the generations that serve now; the code of one is taken when its component is the same.
-/// `progress` is told which step begins.
+/// The files of a plugin that have passed the gate.
+pub(in crate::plugin) struct Gated {
+    /// What the manifest says.
+    pub manifest: Manifest,
+    /// Its text, where there is one.
+    pub manifest_text: Option<String>,
+    /// SHA-256 of the component, in hexadecimal.
+    pub digest: String,
+}
+
+/// Reads and judges the files of a plugin: everything that can be told without compiling.
 ///
 /// # Errors
-/// With the reason code of the step that failed.
-pub(in crate::plugin) fn load(
-    runner: &Arc<Runner>,
-    linker: &Linker<CallState>,
-    source: &Source,
-    number: u64,
-    siblings: &[Arc<Generation>],
-    progress: &Progress,
-) -> Result<Arc<Generation>, LoadFault> {
-    let manifest = source.read_manifest()?;
-    let bytes = source.read_component()?;
-    let digest = digest(&bytes);
+/// With the reason code of what is wrong.
+pub(in crate::plugin) fn gate(source: &Source) -> Result<Gated, LoadFault> {
+    Source::check_name(&source.name)?;
+    let manifest_text = source.read_manifest_text()?;
+    let manifest = source.parse_manifest(manifest_text.as_deref())?;
+    let digest = digest(&source.read_component()?);
     check_pin(&manifest, &digest)?;
-    let code = match siblings.iter().find(|sibling| sibling.digest == digest) {
-        Some(sibling) => {
-            Code { digest, facets: sibling.facets.clone(), interfaces: sibling.interfaces.clone() }
-        }
-        None => compile(runner, linker, &bytes, progress)?,
-    };
-    progress.enter(State::Validating);
-    introduce(runner, assemble(&source.name, manifest, code, number)).map(|(generation, _)| generation)
+    Ok(Gated { manifest, manifest_text, digest })
 }
 
 /// A component that is compiled and linked, whatever its manifest.
@@ -61,18 +56,33 @@ pub(in crate::plugin) struct Code {
     pub interfaces: Vec<String>,
 }
 
-/// Compiles and links what has passed the gate.
+/// Compiles on the calling thread, which should be one that nobody waits for: it computes for a while.
 ///
 /// # Errors
-/// With the reason code of the step that failed.
-pub(in crate::plugin) fn compile(
+/// `InvalidWasm`.
+pub(in crate::plugin) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadFault> {
+    Component::from_binary(engine, bytes).map_err(|error| {
+        LoadFault::new(
+            Reason::InvalidWasm,
+            format!("the component is damaged or uses a feature that is off: {error:#}"),
+        )
+    })
+}
+
+/// Links what was compiled.
+///
+/// # Errors
+/// With the reason code of the interface that does not fit.
+pub(in crate::plugin) fn link(
     runner: &Runner,
     linker: &Linker<CallState>,
-    bytes: &[u8],
-    progress: &Progress,
+    component: &Component,
+    digest: String,
 ) -> Result<Code, LoadFault> {
-    let (facets, interfaces) = build_facets(runner, linker, bytes, progress)?;
-    Ok(Code { digest: digest(bytes), facets, interfaces })
+    let found = interfaces::inspect(component, &runner.engine)?;
+    let pre = linker.instantiate_pre(component).map_err(|error| mismatch(&error))?;
+    let facets = open_facets(&pre, &found).map_err(|error| mismatch(&error))?;
+    Ok(Code { digest, facets, interfaces: found.names })
 }
 
 /// Whether the manifest means this component.
@@ -128,25 +138,6 @@ pub(in crate::plugin) fn introduce(
     generation.description = tame(&format!("{name} {version}: {summary}"));
     generation.version = tame(version);
     Ok((Arc::new(generation), described))
-}
-
-fn build_facets(
-    runner: &Runner,
-    linker: &Linker<CallState>,
-    bytes: &[u8],
-    progress: &Progress,
-) -> Result<(Facets, Vec<String>), LoadFault> {
-    progress.enter(State::Compiling);
-    let component = Component::from_binary(&runner.engine, bytes).map_err(|error| {
-        LoadFault::new(
-            Reason::InvalidWasm,
-            format!("the component is damaged or uses a feature that is off: {error:#}"),
-        )
-    })?;
-    progress.enter(State::Linking);
-    let found = interfaces::inspect(&component, &runner.engine)?;
-    let pre = linker.instantiate_pre(&component).map_err(|error| mismatch(&error))?;
-    Ok((open_facets(&pre, &found).map_err(|error| mismatch(&error))?, found.names))
 }
 
 fn open_facets(pre: &InstancePre<CallState>, found: &Found) -> wasmtime::Result<Facets> {
@@ -235,9 +226,9 @@ pub fn digest(bytes: &[u8]) -> String {
 }
 
 impl Source {
-    fn read_manifest(&self) -> Result<Manifest, LoadFault> {
-        let Some(text) = self.read_manifest_text()? else { return Ok(Manifest::absent()) };
-        Manifest::parse(&self.name, &text).map_err(|cause| {
+    fn parse_manifest(&self, text: Option<&str>) -> Result<Manifest, LoadFault> {
+        let Some(text) = text else { return Ok(Manifest::absent()) };
+        Manifest::parse(&self.name, text).map_err(|cause| {
             LoadFault::new(Reason::ManifestInvalid, format!("{}: {cause}", self.yaml.display()))
         })
     }

@@ -1,18 +1,12 @@
-//! The thread that looks after the directory: it watches, compiles and swaps, at the lowest priority.
+//! The thread that looks after the directory: it watches, loads and swaps, and never compiles itself.
 
-use crate::plugin::component::call_state::CallState;
-use crate::plugin::component::fault::LoadFault;
-use crate::plugin::component::load::load;
-use crate::plugin::component::runner::Runner;
 use crate::plugin::roster::Roster;
 use crate::plugin::source::directory::{self, Change, Hint, Tracker};
-use crate::plugin::source::files::Source;
-use crate::plugin::status::Reason;
+use crate::plugin::source::intake::{Intake, Machine};
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{RecursiveMode, Watcher};
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +17,6 @@ use thread_priority::unix::{
     NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
 };
 use thread_priority::{ThreadPriority, ThreadPriorityValue};
-use wasmtime::component::Linker;
 
 /// Events that may wait. When there are more, they are lost, and a look finds what they told.
 const HINTS_MAX: usize = 1024;
@@ -41,8 +34,15 @@ pub(in crate::plugin) struct Waker {
 }
 
 impl Waker {
+    /// The other end is for the thread.
+    pub(in crate::plugin) fn new() -> (Self, Receiver<()>) {
+        let (queue, wakes) = sync_channel(1);
+        let waker = Self { queue, stopped: Arc::default(), hints: Arc::default(), again: Arc::default() };
+        (waker, wakes)
+    }
+
     /// Something happened in the directory. A full queue means that the thread is awake already.
-    fn wake(&self) {
+    pub(in crate::plugin) fn wake(&self) {
         match self.queue.try_send(()) {
             Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
         }
@@ -72,53 +72,51 @@ impl Waker {
     }
 }
 
-/// Digest of the component, and the manifest where there is one.
-type Input = ([u8; 32], Option<String>);
-
-/// What the plugins that serve were loaded from.
-type Inputs = BTreeMap<String, Input>;
-
 /// Looks after one directory.
 pub(in crate::plugin) struct Caretaker {
     pub directory: PathBuf,
     pub roster: Arc<Roster>,
     /// What loads and calls components, or why there is nothing that can.
-    pub machine: Result<(Arc<Runner>, Linker<CallState>), String>,
+    pub machine: Result<Machine, String>,
 }
 
 impl Caretaker {
     /// Starts the thread. `ready` hears when the first look is over.
-    pub(in crate::plugin) fn start(self, ready: SyncSender<()>) -> std::io::Result<Waker> {
-        let (queue, wakes) = sync_channel(1);
-        let waker = Waker { queue, stopped: Arc::default(), hints: Arc::default(), again: Arc::default() };
-        let own_waker = waker.clone();
+    pub(in crate::plugin) fn start(
+        self,
+        waker: Waker,
+        wakes: Receiver<()>,
+        ready: SyncSender<()>,
+    ) -> std::io::Result<()> {
         std::thread::Builder::new().name("plugin-loader".to_owned()).spawn(move || {
-            self.run(&own_waker, &wakes, &ready);
+            self.run(&waker, &wakes, &ready);
         })?;
-        Ok(waker)
+        Ok(())
     }
 
-    fn run(&self, waker: &Waker, wakes: &Receiver<()>, ready: &SyncSender<()>) {
-        let mut watched = self.watch(waker);
-        let (mut tracker, mut inputs) = (Tracker::default(), Inputs::default());
+    fn run(self, waker: &Waker, wakes: &Receiver<()>, ready: &SyncSender<()>) {
+        let Self { directory, roster, machine } = self;
+        let mut watched = watch_or_warn(&directory, waker);
+        let mut tracker = Tracker::default();
+        let mut intake = Intake::new(directory.clone(), Arc::clone(&roster), machine);
         let mut starting = true;
         while !waker.stopped.load(Ordering::Relaxed) {
-            let place = place(&self.directory);
+            let place = place(&directory);
             if place.is_some() && place != watched.1 {
                 // The directory itself was replaced, and events tell of the old one.
-                watched = self.watch(waker);
+                watched = watch_or_warn(&directory, waker);
             }
             let now = Instant::now();
             for hint in std::mem::take(&mut *waker.hints.lock()) {
                 tracker.hear(hint, now);
             }
             let again = std::mem::take(&mut *waker.again.lock());
-            inputs.retain(|name, _| !again.contains(name));
+            intake.forget(&again);
             tracker.forget(&again);
-            self.look(&mut tracker, &mut inputs);
-            if starting && !tracker.is_unsettled() {
+            look(&directory, &roster, &mut tracker, &mut intake);
+            if starting && !tracker.is_unsettled() && intake.is_idle() {
                 starting = false;
-                self.roster.note_look();
+                roster.note_look();
                 lower_priority();
                 // Whoever started the host may have stopped waiting.
                 match ready.try_send(()) {
@@ -132,105 +130,48 @@ impl Caretaker {
             }
         }
     }
+}
 
-    /// What watches the directory, if that can be, and which directory that is.
-    fn watch(&self, waker: &Waker) -> (Option<impl Watcher + use<>>, Option<(u64, u64)>) {
-        let place = place(&self.directory);
-        let watcher = watch(&self.directory, waker.clone());
-        if let Err(cause) = &watcher {
-            tracing::warn!(
-                directory = %self.directory.display(),
-                cause,
-                "the plugin directory cannot be watched; it is looked at twice a second instead"
-            );
-        }
-        (watcher.ok(), place)
+/// What watches the directory, if that can be, and which directory that is.
+fn watch_or_warn(directory: &Path, waker: &Waker) -> (Option<impl Watcher + use<>>, Option<(u64, u64)>) {
+    let place = place(directory);
+    let watcher = watch(directory, waker.clone());
+    if let Err(cause) = &watcher {
+        tracing::warn!(
+            directory = %directory.display(),
+            cause,
+            "the plugin directory cannot be watched; it is looked at twice a second instead"
+        );
     }
+    (watcher.ok(), place)
+}
 
-    fn look(&self, tracker: &mut Tracker, inputs: &mut Inputs) {
-        let look = match directory::look(&self.directory) {
-            Ok(look) => look,
-            Err(cause) => {
-                // Nothing is unloaded because a disk is away for a moment.
-                tracing::warn!(directory = %self.directory.display(), %cause, "the plugin directory cannot be read");
-                return;
-            }
-        };
-        let clock = SystemTime::now();
-        let arriving = |name: &str| directory::is_arriving(&self.directory, name, clock);
-        for change in tracker.observe(&look, Instant::now(), clock, arriving) {
-            match change {
-                Change::Load(name) => {
-                    let input = self.read_input(&name);
-                    if input.is_some() && inputs.get(&name) == input.as_ref() {
-                        tracing::debug!(plugin = name, "the plugin's files are what they were");
-                        continue;
-                    }
-                    let served = self.take(&name);
-                    match input.filter(|_| served) {
-                        Some(input) => inputs.insert(name, input),
-                        None => inputs.remove(&name),
-                    };
-                }
-                Change::Remove(name) => {
-                    inputs.remove(&name);
-                    tracing::info!(plugin = name, "the plugin is gone from the directory");
-                    self.roster.remove_slot(&name);
+fn look(directory: &Path, roster: &Roster, tracker: &mut Tracker, intake: &mut Intake) {
+    let look = match directory::look(directory) {
+        Ok(look) => look,
+        Err(cause) => {
+            // Nothing is unloaded because a disk is away for a moment.
+            tracing::warn!(directory = %directory.display(), %cause, "the plugin directory cannot be read");
+            return;
+        }
+    };
+    let clock = SystemTime::now();
+    let arriving = |name: &str| directory::is_arriving(directory, name, clock);
+    for change in tracker.observe(&look, Instant::now(), clock, arriving) {
+        match change {
+            Change::Load(name) => {
+                if let Some(pair) = look.get(&name) {
+                    intake.take(&name, *pair);
                 }
             }
-            self.roster.announce();
+            Change::Remove(name) => intake.remove(&name),
         }
+        roster.announce();
     }
-
-    /// What is in the files of a plugin, where they can be read.
-    fn read_input(&self, name: &str) -> Option<Input> {
-        let source = Source::new(&self.directory, name);
-        let manifest = source.read_manifest_text().ok()?;
-        let component = source.read_component().ok()?;
-        Some((Sha256::digest(&component).into(), manifest))
-    }
-
-    /// Loads a plugin and says whether it serves now.
-    fn take(&self, name: &str) -> bool {
-        let source = Source::new(&self.directory, name);
-        let slot = self.roster.open_slot(name, source.wasm.clone());
-        let began = Instant::now();
-        slot.progress.begin();
-        let loaded = Source::check_name(name).and_then(|()| match &self.machine {
-            Ok((runner, linker)) => {
-                let all = self.roster.all();
-                let siblings: Vec<_> = all.values().filter_map(|slot| slot.current()).collect();
-                load(runner, linker, &source, slot.next_number(), &siblings, &slot.progress)
-            }
-            Err(cause) => Err(LoadFault::new(Reason::EngineUnavailable, cause.clone())),
-        });
-        match loaded {
-            Ok(generation) => {
-                tracing::info!(
-                    plugin = name,
-                    generation = generation.profile.generation,
-                    interfaces = generation.interfaces.join(", "),
-                    description = generation.description,
-                    milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-                    "the plugin serves"
-                );
-                slot.publish(generation);
-                true
-            }
-            Err(fault) => {
-                let serves =
-                    if slot.current().is_some() { "the generation before it" } else { "the built-in" };
-                tracing::error!(
-                    plugin = name,
-                    reason = %fault.reason,
-                    "the plugin cannot be loaded, {serves} serves: {}",
-                    fault.message
-                );
-                slot.refuse(fault);
-                slot.progress.end();
-                false
-            }
-        }
+    let collected = intake.collect(&look);
+    tracker.forget(&collected.again);
+    if collected.has_changed {
+        roster.announce();
     }
 }
 
@@ -278,7 +219,7 @@ fn place(directory: &Path) -> Option<(u64, u64)> {
     directory.metadata().ok().map(|found| (found.dev(), found.ino()))
 }
 
-/// Compiling must not take time from requests, so once there may be some it steps back to a niceness of 10. At 19
+/// Loading must not take time from requests, so once there may be some it steps back to a niceness of 10. At 19
 /// a busy machine would keep a new plugin waiting for minutes. Not being allowed to is no reason to stop.
 fn lower_priority() {
     let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);

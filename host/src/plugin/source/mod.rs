@@ -3,6 +3,7 @@
 pub(super) mod caretaker;
 pub(super) mod directory;
 pub(super) mod files;
+pub(super) mod intake;
 pub(super) mod manifest;
 pub(super) mod pattern;
 mod sections;

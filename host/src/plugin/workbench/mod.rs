@@ -14,14 +14,15 @@ use crate::plugin::component::call_state::{CallState, Outside};
 use crate::plugin::component::engine;
 use crate::plugin::component::fault::LoadFault;
 use crate::plugin::component::generation::Generation;
-use crate::plugin::component::load::{Code, Described, assemble, check_pin, compile, introduce};
+use crate::plugin::component::load::{
+    Code, Described, assemble, check_pin, compile, digest, introduce, link,
+};
 use crate::plugin::component::runner::Runner;
 use crate::plugin::component::ticker::Ticker;
 use crate::plugin::offer::address::OwnListeners;
 use crate::plugin::offer::dns::Dns;
 use crate::plugin::offer::host_functions::add_to_linker;
 use crate::plugin::offer::http_client::HttpClient;
-use crate::plugin::progress::Progress;
 use crate::plugin::source::files::Source;
 use crate::plugin::source::manifest::Manifest;
 use crate::plugin::status::Reason;
@@ -114,7 +115,8 @@ impl Workbench {
     pub fn compile(&self, name: &str, component: &[u8]) -> Result<Compiled<'_>, Refusal> {
         Source::check_name(name)?;
         Source::judge(component)?;
-        let code = compile(&self.runner, &self.linker, component, &Progress::default())?;
+        let compiled = compile(&self.runner.engine, component)?;
+        let code = link(&self.runner, &self.linker, &compiled, digest(component))?;
         Ok(Compiled { bench: self, name: name.to_owned(), code })
     }
 }
