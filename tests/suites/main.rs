@@ -10,6 +10,7 @@ mod demo;
 mod discovery;
 mod first_start;
 mod golden;
+mod golden_plugins;
 mod language_matrix;
 mod manifests;
 mod old_and_new_kubectl;
