@@ -160,14 +160,13 @@ async fn plain(
             };
         }
         "/metrics" if is_read => return metrics(api),
-        "/plugins" if is_read => {
-            let report = api.plugins.as_ref().ok_or_else(Failure::no_such_resource)?;
-            let accepted = negotiate(&parts.headers, query, Offer::Documents).unwrap_or_default();
-            return Ok(reply::value(StatusCode::OK, accepted, &report()));
-        }
         _ => {}
     }
     let segments: Vec<&str> = path.trim_end_matches('/').split('/').skip(1).collect();
+    if let Some(document) = plugin_document(api, &segments).filter(|_| is_read) {
+        let accepted = negotiate(&parts.headers, query, Offer::Documents).unwrap_or_default();
+        return Ok(reply::value(StatusCode::OK, accepted, &document));
+    }
     let ["apis", group, rest @ ..] = segments.as_slice() else { return Err(Failure::no_such_resource()) };
     let document = match rest {
         [] => index::group(api.kinds, group),
@@ -180,6 +179,16 @@ async fn plain(
     }
     let accepted = negotiate(&parts.headers, query, Offer::Documents)?;
     Ok(reply::value(StatusCode::OK, accepted, &document))
+}
+
+/// What lies at and below `/plugins`.
+fn plugin_document(api: &Api, segments: &[&str]) -> Option<serde_json::Value> {
+    let plugins = api.plugins.as_ref()?;
+    match segments {
+        ["plugins"] => Some(plugins.report()),
+        ["plugins", name, "calls"] => plugins.calls(name),
+        _ => None,
+    }
 }
 
 fn metrics(api: &Arc<Api>) -> Result<Reply, Failure> {

@@ -24,4 +24,4 @@ mod writing;
 mod tests;
 
 pub use readiness::Readiness;
-pub use service::{Api, ApiConfig, PluginReport};
+pub use service::{Api, ApiConfig};

@@ -6,6 +6,7 @@ use super::negotiation::error_format;
 use super::query::{Query, parse_duration};
 use super::readiness::Readiness;
 use super::reply::{self, Reply};
+use crate::decision::plugins::Plugins;
 use crate::kind::Kind;
 use crate::model::failure::Failure;
 use crate::model::identity::Caller;
@@ -23,9 +24,6 @@ use std::time::{Duration, Instant};
 const REQUEST_MAX: Duration = Duration::from_secs(60);
 static AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
-/// Tells how the plugins are, as the document of `/plugins`.
-pub type PluginReport = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
-
 /// What the API works with.
 pub struct ApiConfig {
     /// What is served; Umbel serves [`crate::kind::ALL`].
@@ -39,7 +37,7 @@ pub struct ApiConfig {
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
     /// What `/plugins` shows; without it that path does not exist.
-    pub plugins: Option<PluginReport>,
+    pub plugins: Option<Arc<dyn Plugins>>,
     /// The control runtime, on which all work is done.
     pub runtime: tokio::runtime::Handle,
 }
@@ -51,7 +49,7 @@ pub struct Api {
     pub(super) shared: Arc<Shared>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) plugins: Option<PluginReport>,
+    pub(super) plugins: Option<Arc<dyn Plugins>>,
     runtime: tokio::runtime::Handle,
     this: std::sync::Weak<Self>,
 }

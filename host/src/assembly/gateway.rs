@@ -12,7 +12,6 @@ use crate::control::manifests::{self, Manifests};
 use crate::control::openapi::{self, OpenApi};
 use crate::control::plugins::{self as plugin_objects, PluginObjects};
 use crate::control::{ControlConfig, ControlPlane, Running};
-use crate::decision::plugins::Plugins;
 use crate::observe::Metrics;
 use crate::proxy::{DataPlane, DataPlaneConfig};
 use crate::registry::Registry;
@@ -86,7 +85,7 @@ impl Gateway {
             shared: Arc::clone(&shared),
             readiness: Arc::clone(&readiness),
             metrics,
-            plugins: Some(Arc::new(move || plugins.report())),
+            plugins: Some(plugins),
             runtime: runtime.handle().clone(),
         });
         let data_plane = DataPlane::start(DataPlaneConfig {

@@ -59,4 +59,8 @@ impl Plugins for BuiltinsOnly {
     fn report(&self) -> Value {
         json!({"apiVersion": "plugins.umbel.dev/v1alpha1", "kind": "PluginStatusList", "items": []})
     }
+
+    fn calls(&self, _plugin: &str) -> Option<Value> {
+        None
+    }
 }

@@ -103,4 +103,6 @@ pub trait Plugins: Send + Sync {
     fn set_disabled(&self, plugin: &str, disabled: bool);
     /// All of them as the document of `/plugins`.
     fn report(&self) -> Value;
+    /// The last calls of a plugin as the document of `/plugins/<name>/calls`; `None` when there is no such plugin.
+    fn calls(&self, plugin: &str) -> Option<Value>;
 }

@@ -8,6 +8,7 @@ use crate::plugin::adapter::last_good::LastGood;
 use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::{CallFault, FaultClass, FaultCounts, LoadFault};
 use crate::plugin::component::generation::Generation;
+use crate::plugin::record::ring::CallRing;
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ pub(in crate::plugin) struct Slot {
     pub memory: HealthMemory,
     /// Answers to fall back on.
     pub last_good: LastGood,
+    /// Its last calls.
+    pub calls_kept: CallRing,
 }
 
 impl Slot {
@@ -54,6 +57,7 @@ impl Slot {
             progress: Progress::default(),
             memory: HealthMemory::default(),
             last_good: LastGood::default(),
+            calls_kept: CallRing::default(),
         }
     }
 

@@ -42,6 +42,10 @@ impl Plugins for Host {
     fn report(&self) -> Value {
         report(&self.status())
     }
+
+    fn calls(&self, plugin: &str) -> Option<Value> {
+        self.roster().slot(plugin).map(|slot| slot.calls_kept.report(plugin))
+    }
 }
 
 fn view(status: Status, disabled: bool) -> PluginView {

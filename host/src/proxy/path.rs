@@ -21,7 +21,7 @@ pub enum Place<'a> {
     },
     /// `/openapi/…`.
     OpenApi,
-    /// `/`, `/version`, `/metrics`, `/plugins` and the health paths.
+    /// `/`, `/version`, `/metrics`, `/plugins` and what lies below it, and the health paths.
     Own,
     /// Nowhere.
     Unknown,
@@ -39,8 +39,8 @@ pub fn locate(path: &str) -> Place<'_> {
     };
     match (first, has_more) {
         ("openapi", true) => Place::OpenApi,
-        ("healthz" | "livez" | "readyz", _)
-        | ("" | "index.html" | "version" | "metrics" | "plugins", false) => Place::Own,
+        ("healthz" | "livez" | "readyz" | "plugins", _)
+        | ("" | "index.html" | "version" | "metrics", false) => Place::Own,
         _ => Place::Unknown,
     }
 }
@@ -114,9 +114,17 @@ mod tests {
         for (path, rest) in [("/apis/g/v1", ""), ("/apis/g/v1/", "/"), ("/apis/g/v1/a/b//c", "/a/b//c")] {
             assert_eq!(locate(path), Place::Version { group: "g", version: "v1", rest });
         }
-        for path in
-            ["/", "/index.html", "/version", "/version/", "/metrics", "/plugins", "/healthz", "/livez/ping"]
-        {
+        for path in [
+            "/",
+            "/index.html",
+            "/version",
+            "/version/",
+            "/metrics",
+            "/plugins",
+            "/plugins/a/calls",
+            "/healthz",
+            "/livez/ping",
+        ] {
             assert_eq!(locate(path), Place::Own, "{path}");
         }
         assert_eq!(locate("/openapi/v2"), Place::OpenApi);

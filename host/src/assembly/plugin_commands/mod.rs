@@ -9,6 +9,7 @@ mod given;
 mod inspect;
 mod install;
 mod new;
+mod recordings;
 mod report;
 mod watch;
 
@@ -33,6 +34,8 @@ pub(super) enum PluginCommand {
     Bench(bench::BenchFlags),
     /// Run the cases of a plugin, again whenever a file changes
     Run(watch::RunFlags),
+    /// Write recent calls of a running gateway as cases
+    Record(recordings::RecordFlags),
     /// Check a plugin and put it, whole, into the plugin directory of a gateway
     Install(install::InstallFlags),
     /// Build a plugin in Rust, Go, JavaScript or Python and turn it into a component
@@ -48,6 +51,7 @@ pub(super) fn run(command: &PluginCommand) -> Result<(), CommandError> {
         PluginCommand::Test(flags) => cases::run(flags),
         PluginCommand::Bench(flags) => bench::run(flags),
         PluginCommand::Run(flags) => watch::run(flags),
+        PluginCommand::Record(flags) => recordings::run(flags),
         PluginCommand::Install(flags) => install::run(flags),
         PluginCommand::Build(args) => {
             let written = build_plugin(args).map_err(CommandError::failed)?;

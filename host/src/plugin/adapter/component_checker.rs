@@ -7,8 +7,11 @@ use crate::plugin::component::bindings::health::exports::umbel::health::checker 
 use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::generation::Generation;
+use crate::plugin::component::runner::Surroundings;
 use crate::plugin::host::Crew;
 use crate::plugin::offer::probe_gate;
+use crate::plugin::record::exchange::{Asked, Said};
+use crate::plugin::record::ring::Hearing;
 use crate::plugin::slot::Slot;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -101,7 +104,6 @@ impl ComponentChecker {
         prober: &dyn Prober,
     ) -> Result<Judged, CallFault> {
         let (gate, desk) = probe_gate::channel(subject);
-        let question = describe(subject);
         let context = wit::Context {
             settings: generation.settings(),
             round: subject.round,
@@ -109,19 +111,28 @@ impl ComponentChecker {
             memory: slot.memory.recall(&subject.api_service),
             extra: Vec::new(),
         };
+        let question = Arc::new((context, describe(subject)));
+        let hearing =
+            Hearing::open(&slot.calls_kept, &generation.profile, Asked::Check(Arc::clone(&question)));
+        let surroundings = Surroundings { probes: Some(gate), ..hearing.surroundings() };
         let runner = self.crew.runner()?;
-        let call = runner.call(generation, Facet::Health, Some(gate), move |generation, store| {
+        let call = runner.call_within(generation, Facet::Health, surroundings, move |generation, store| {
             Box::pin(async move {
                 let Some(part) = &generation.facets.health else {
                     wasmtime::bail!("exports no health checker")
                 };
                 let instance = part.instantiate_async(&mut *store).await?;
-                instance.umbel_health_checker().call_check(store, &context, &question).await
+                instance.umbel_health_checker().call_check(store, &question.0, &question.1).await
             })
         });
-        match desk.serve(prober, call).await? {
-            Err(fault) => Ok(Err(declared(fault))),
-            Ok(verdict) => accept(verdict, subject).map(Ok).map_err(CallFault::Answer),
-        }
+        let judged = desk.serve(prober, call).await.and_then(|answer| {
+            let said = Said::Verdict(answer.clone());
+            let judged = match answer {
+                Err(fault) => Err(declared(fault)),
+                Ok(verdict) => Ok(accept(verdict, subject).map_err(CallFault::Answer)?),
+            };
+            Ok((said, judged))
+        });
+        hearing.close(judged)
     }
 }

@@ -10,6 +10,8 @@ use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::generation::Generation;
 use crate::plugin::host::Crew;
+use crate::plugin::record::exchange::{Asked, Said};
+use crate::plugin::record::ring::Hearing;
 use crate::plugin::slot::Slot;
 use arc_swap::ArcSwapOption;
 use futures_util::future::{BoxFuture, try_join_all};
@@ -50,7 +52,7 @@ impl ComponentResolver {
         self.last_slot.store(Some(Arc::clone(&slot)));
         let mut trouble = None;
         for generation in slot.candidates(Facet::Resolver) {
-            let answer = match self.ask(&generation, target).await {
+            let answer = match self.ask(&slot, &generation, target).await {
                 Ok(answer) => answer,
                 // Another answer than the plugin's own would send traffic elsewhere because of a moment's load.
                 Err(fault) if fault.is_busy() => {
@@ -111,20 +113,23 @@ impl ComponentResolver {
 
     async fn ask(
         &self,
+        slot: &Slot,
         generation: &Arc<Generation>,
         target: &Target,
     ) -> Result<Result<Resolution, ResolveFault>, CallFault> {
-        let question = wit::Target {
+        let question = Arc::new(wit::Target {
             namespace: target.namespace.clone(),
             name: target.name.clone(),
             port: target.port,
             external_name: target.external_name.clone(),
             annotations: target.annotations.clone(),
             extra: Vec::new(),
-        };
+        });
+        let hearing =
+            Hearing::open(&slot.calls_kept, &generation.profile, Asked::Resolve(Arc::clone(&question)));
         let runner = self.crew.runner()?;
         let answer = runner
-            .call(generation, Facet::Resolver, None, move |generation, store| {
+            .call_within(generation, Facet::Resolver, hearing.surroundings(), move |generation, store| {
                 Box::pin(async move {
                     let Some(part) = &generation.facets.resolver else {
                         wasmtime::bail!("exports no resolver")
@@ -134,13 +139,20 @@ impl ComponentResolver {
                     instance.umbel_resolver_resolver().call_resolve(store, &context, &question).await
                 })
             })
-            .await?;
-        let resolution = match answer {
-            Err(fault) => return Ok(Err(declared(fault))),
+            .await;
+        let policy = generation.profile.address_policy(&runner.outside.own);
+        let judged = answer.and_then(|answer| {
+            let said = Said::Resolution(answer.clone());
+            let judged = match answer {
+                Err(fault) => Err(declared(fault)),
+                Ok(resolution) => Ok(accept(resolution, target, policy).map_err(CallFault::Answer)?),
+            };
+            Ok((said, judged))
+        });
+        let resolution = match hearing.close(judged)? {
+            Err(fault) => return Ok(Err(fault)),
             Ok(resolution) => resolution,
         };
-        let policy = generation.profile.address_policy(&runner.outside.own);
-        let resolution = accept(resolution, target, policy).map_err(CallFault::Answer)?;
         let found = match look_behind(&resolution, target).await {
             Ok(found) => found,
             Err(cause) => {

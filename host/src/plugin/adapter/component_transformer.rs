@@ -7,6 +7,9 @@ use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::generation::Generation;
 use crate::plugin::host::Crew;
+use crate::plugin::offer::log_gate::tame;
+use crate::plugin::record::exchange::{Asked, Said};
+use crate::plugin::record::ring::Hearing;
 use crate::plugin::slot::Slot;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -39,7 +42,7 @@ impl ComponentTransformer {
             if !filter.is_empty() && !filter.iter().any(|pattern| pattern.matches(&name)) {
                 return Ok(Outcome::Keep);
             }
-            match self.ask(&generation, group).await {
+            match self.ask(&slot, &generation, group).await {
                 Ok(outcome) => {
                     slot.note_answer(&generation);
                     match &outcome {
@@ -65,7 +68,7 @@ impl ComponentTransformer {
         let Some(slot) = self.crew.roster.slot(&self.plugin) else { return Ok(None) };
         let mut trouble = None;
         for generation in slot.candidates(Facet::Discovery) {
-            match self.ask_order(&generation, groups).await {
+            match self.ask_order(&slot, &generation, groups).await {
                 Ok(order) => {
                     slot.note_answer(&generation);
                     return order;
@@ -97,14 +100,17 @@ impl ComponentTransformer {
 
     async fn ask(
         &self,
+        slot: &Slot,
         generation: &Arc<Generation>,
         group: &str,
     ) -> Result<Result<Outcome, String>, CallFault> {
-        let document = group.to_owned();
+        let document: Arc<str> = group.into();
+        let hearing =
+            Hearing::open(&slot.calls_kept, &generation.profile, Asked::Transform(Arc::clone(&document)));
         let answer = self
             .crew
             .runner()?
-            .call(generation, Facet::Discovery, None, move |generation, store| {
+            .call_within(generation, Facet::Discovery, hearing.surroundings(), move |generation, store| {
                 Box::pin(async move {
                     let Some(part) = &generation.facets.discovery else {
                         wasmtime::bail!("exports no discovery transformer")
@@ -114,26 +120,33 @@ impl ComponentTransformer {
                     instance.umbel_discovery_transformer().call_transform(store, &context, &document).await
                 })
             })
-            .await?;
-        match answer {
-            Err(cause) => Ok(Err(crate::plugin::offer::log_gate::tame(&cause))),
-            Ok(outcome) => accept(outcome, group).map(Ok).map_err(CallFault::Answer),
-        }
+            .await;
+        let judged = answer.and_then(|answer| {
+            let said = Said::Outcome(answer.clone());
+            let judged = match answer {
+                Err(cause) => Err(tame(&cause)),
+                Ok(outcome) => Ok(accept(outcome, group).map_err(CallFault::Answer)?),
+            };
+            Ok((said, judged))
+        });
+        hearing.close(judged)
     }
 
     async fn ask_order(
         &self,
+        slot: &Slot,
         generation: &Arc<Generation>,
         groups: &[GroupHead],
     ) -> Result<Result<Option<Vec<String>>, String>, CallFault> {
-        let heads: Vec<wit::Head> = groups
+        let heads: Arc<[wit::Head]> = groups
             .iter()
             .map(|group| wit::Head { name: group.name.clone(), versions: group.versions.clone() })
             .collect();
+        let hearing = Hearing::open(&slot.calls_kept, &generation.profile, Asked::Order(Arc::clone(&heads)));
         let answer = self
             .crew
             .runner()?
-            .call(generation, Facet::Discovery, None, move |generation, store| {
+            .call_within(generation, Facet::Discovery, hearing.surroundings(), move |generation, store| {
                 Box::pin(async move {
                     let Some(part) = &generation.facets.discovery else {
                         wasmtime::bail!("exports no discovery transformer")
@@ -143,14 +156,17 @@ impl ComponentTransformer {
                     instance.umbel_discovery_transformer().call_order(store, &context, &heads).await
                 })
             })
-            .await?;
+            .await;
         let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
-        match answer {
-            Err(cause) => Ok(Err(crate::plugin::offer::log_gate::tame(&cause))),
-            Ok(None) => Ok(Ok(None)),
-            Ok(Some(order)) => {
-                accept_order(order, &names).map(|order| Ok(Some(order))).map_err(CallFault::Answer)
-            }
-        }
+        let judged = answer.and_then(|answer| {
+            let said = Said::Order(answer.clone());
+            let judged = match answer {
+                Err(cause) => Err(tame(&cause)),
+                Ok(None) => Ok(None),
+                Ok(Some(order)) => Ok(Some(accept_order(order, &names).map_err(CallFault::Answer)?)),
+            };
+            Ok((said, judged))
+        });
+        hearing.close(judged)
     }
 }

@@ -10,4 +10,5 @@ pub(super) mod health_answer;
 pub(super) mod health_memory;
 pub(super) mod last_good;
 pub(super) mod pinning;
+pub(super) mod replay;
 pub(super) mod resolver_answer;

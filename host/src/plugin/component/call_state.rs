@@ -9,6 +9,7 @@ use crate::plugin::offer::http_client::HttpClient;
 use crate::plugin::offer::log_gate::LogGate;
 use crate::plugin::offer::probe_gate::ProbeGate;
 use crate::plugin::offer::script::SharedScript;
+use crate::plugin::offer::witness::SharedWitness;
 use crate::plugin::source::manifest::Manifest;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,6 +53,8 @@ pub(in crate::plugin) struct CallState {
     pub outside: Arc<Outside>,
     /// Answers instead of the world, where somebody tries the plugin out.
     pub script: Option<SharedScript>,
+    /// Notes what the world answers, where the call is kept.
+    pub witness: Option<SharedWitness>,
     /// Leads probes to whoever asked for the judgement; only in calls of a health checker.
     pub probes: Option<ProbeGate>,
     pub meter: Meter,
@@ -71,8 +74,8 @@ impl CallState {
     ) -> Self {
         let meter = Meter::new(budget);
         let (started, wall) = (Instant::now(), budget.wall);
-        let (script, lines, lookups, requests) = (None, 0, 0, 0);
-        Self { profile, outside, script, probes, meter, started, wall, lines, lookups, requests }
+        let (script, witness, lines, lookups, requests) = (None, None, 0, 0, 0);
+        Self { profile, outside, script, witness, probes, meter, started, wall, lines, lookups, requests }
     }
 
     /// Which addresses the plugin may lead to.

@@ -8,6 +8,7 @@ use crate::plugin::component::ticker::Ticker;
 use crate::plugin::offer::log_gate::tame;
 use crate::plugin::offer::probe_gate::ProbeGate;
 use crate::plugin::offer::script::SharedScript;
+use crate::plugin::offer::witness::SharedWitness;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -60,7 +61,7 @@ impl Runner {
         W: for<'s> FnOnce(&'s Generation, &'s mut Store<CallState>) -> BoxFuture<'s, wasmtime::Result<R>>,
         W: Send + 'static,
     {
-        self.call_within(generation, facet, Surroundings { probes, script: None }, work).await
+        self.call_within(generation, facet, Surroundings { probes, ..Surroundings::default() }, work).await
     }
 
     /// Makes one call. `work` gets a store of its own, which is gone afterwards whatever happened: an instance
@@ -103,7 +104,7 @@ impl Runner {
     ) -> Store<CallState> {
         let (profile, outside) = (Arc::clone(&generation.profile), Arc::clone(&self.outside));
         let mut state = CallState::new(profile, outside, surroundings.probes, budget);
-        state.script = surroundings.script;
+        (state.script, state.witness) = (surroundings.script, surroundings.witness);
         let mut store = Store::new(&self.engine, state);
         // Only an engine that counts takes fuel; none runs out of it.
         store.set_fuel(u64::MAX).ok();
@@ -140,6 +141,8 @@ pub(in crate::plugin) struct Surroundings {
     pub probes: Option<ProbeGate>,
     /// Answers instead of the world.
     pub script: Option<SharedScript>,
+    /// Notes what the world answers.
+    pub witness: Option<SharedWitness>,
 }
 
 fn note_costs(store: &mut Store<CallState>) {

@@ -8,6 +8,7 @@ use crate::plugin::offer::dns::DnsFault;
 use crate::plugin::offer::http_client::{HttpFault, Outgoing, is_reserved};
 use crate::plugin::offer::log_gate::{Admission, line};
 use crate::plugin::offer::probe_rules::check_target;
+use crate::plugin::offer::witness::{http_sent, probe_sent};
 use hickory_resolver::proto::rr::RecordType;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -81,21 +82,27 @@ impl clock::Host for CallState {
             return Ok(recorded);
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        let reading = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        self.noted(|witness| witness.wall_ms(reading));
+        Ok(reading)
     }
 
     async fn monotonic_us(&mut self) -> wasmtime::Result<u64> {
         if let Some(recorded) = self.recorded_monotonic_us() {
             return Ok(recorded);
         }
-        Ok(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
+        let reading = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.noted(|witness| witness.monotonic_us(reading));
+        Ok(reading)
     }
 
     async fn remaining_ms(&mut self) -> wasmtime::Result<u32> {
         if let Some(recorded) = self.recorded_remaining_ms() {
             return Ok(recorded);
         }
-        Ok(u32::try_from(self.remaining().as_millis()).unwrap_or(u32::MAX))
+        let reading = u32::try_from(self.remaining().as_millis()).unwrap_or(u32::MAX);
+        self.noted(|witness| witness.remaining_ms(reading));
+        Ok(reading)
     }
 }
 
@@ -213,6 +220,7 @@ impl http::Host for CallState {
         let answer = if self.script.is_some() {
             self.send_recorded(outgoing).await
         } else {
+            let noted = self.witness.is_some().then(|| http_sent(&outgoing));
             let sent = self.outside.http.send(
                 outgoing,
                 secret,
@@ -220,7 +228,11 @@ impl http::Host for CallState {
                 (&self.outside.dns, &self.outside.own),
             );
             let late = |_| HttpFault::TimedOut(format!("no answer within {} ms", limit.as_millis()));
-            tokio::time::timeout(limit, sent).await.map_err(late).flatten()
+            let answer = tokio::time::timeout(limit, sent).await.map_err(late).flatten();
+            if let Some(request) = noted {
+                self.noted(|witness| witness.http(request, &answer));
+            }
+            answer
         };
         Ok(answer.map_err(http_fault).map(|answer| http::Response {
             status: answer.status,
@@ -263,7 +275,12 @@ impl probe::Host for CallState {
             Ok(request) => request,
             Err(text) => return Ok(Err(probe::Fault::Denied(text))),
         };
-        Ok(match gate.send(request).await {
+        let noted = self.witness.is_some().then(|| probe_sent(&request));
+        let answer = gate.send(request).await;
+        if let (Some(request), Some(answer)) = (noted, &answer) {
+            self.noted(|witness| witness.probe(request, answer));
+        }
+        Ok(match answer {
             None => Err(probe::Fault::Other("nobody waits for this judgement any more".to_owned())),
             Some(Err(fault)) => Err(probe_fault(fault)),
             Some(Ok(response)) => Ok(probe::Response {

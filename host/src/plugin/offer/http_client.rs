@@ -52,6 +52,25 @@ pub(in crate::plugin) struct Incoming {
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
     pub truncated: bool,
+    /// Whether the secret that was sent stands in it.
+    pub repeats_secret: bool,
+}
+
+impl Incoming {
+    fn held_against(mut self, secret: Option<String>) -> Self {
+        let Some(secret) = secret else { return self };
+        let in_headers = self.headers.iter().any(|(_, value)| value.contains(&secret));
+        let in_body = self.body.windows(secret.len()).any(|part| part == secret.as_bytes());
+        self.repeats_secret = in_headers || in_body;
+        self
+    }
+}
+
+/// The secret that a request carries, without what stands before it.
+fn secret_of(request: &Request<Full<Bytes>>, secret: &Secret) -> Option<String> {
+    let value = request.headers().get_all(&secret.header).into_iter().next_back()?.to_str().ok()?;
+    let told = value.strip_prefix(&secret.prefix).unwrap_or(value);
+    (!told.is_empty()).then(|| told.to_owned())
 }
 
 /// Sends requests of plugins. Keeps no connections: plugins ask rarely.
@@ -71,17 +90,18 @@ impl HttpClient {
     ) -> Result<Incoming, HttpFault> {
         let url = granted(&outgoing.url, &grants.http)?;
         let request = build(&url, outgoing, secret).await?;
+        let told = secret.and_then(|secret| secret_of(&request, secret));
         let socket = TcpStream::connect(pick_address(&url, policy(grants, own), dns).await?)
             .await
             .map_err(|error| HttpFault::Connect(error.to_string()))?;
         if url.scheme() == "http" {
-            return exchange(socket, request).await;
+            return exchange(socket, request).await.map(|answer| answer.held_against(told));
         }
         let name = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(name).map_err(|error| HttpFault::Tls(error.to_string()))?;
         let tls = tokio_rustls::TlsConnector::from(self.tls(grants.ca_file.as_deref()).await?);
         let stream = tls.connect(name, socket).await.map_err(|error| HttpFault::Tls(error.to_string()))?;
-        exchange(stream, request).await
+        exchange(stream, request).await.map(|answer| answer.held_against(told))
     }
 
     async fn tls(&self, ca_file: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, HttpFault> {
@@ -255,7 +275,7 @@ async fn build(
     if let Some(secret) = secret {
         let text = tokio::fs::read_to_string(&secret.file)
             .await
-            .map_err(|error| denied(format!("secret {}: {error}", secret.file.display())))?;
+            .map_err(|error| denied(format!("the file of the secret cannot be read: {error}")))?;
         insert(&mut request, &secret.header, &format!("{}{}", secret.prefix, text.trim_end()))?;
     }
     Ok(request)
@@ -328,7 +348,8 @@ async fn receive(response: Response<hyper::body::Incoming>) -> Result<Incoming, 
             break;
         }
     }
-    Ok(Incoming { status: parts.status.as_u16(), headers, body: kept.freeze(), truncated })
+    let (status, body) = (parts.status.as_u16(), kept.freeze());
+    Ok(Incoming { status, headers, body, truncated, repeats_secret: false })
 }
 
 #[cfg(test)]
@@ -350,6 +371,30 @@ mod tests {
             assert_eq!(granted(url, &[grant.to_owned()]).is_ok(), wanted, "{grant} {url}");
         }
         assert!(granted("https://u:p@c.internal/", &["https://c.internal/".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn an_answer_that_repeats_the_secret_is_marked() {
+        let secret = Secret { file: "x".into(), header: "authorization".into(), prefix: "Bearer ".into() };
+        let mut request = Request::new(Full::new(Bytes::new()));
+        insert(&mut request, "Authorization", "Bearer hunter2").unwrap();
+        let told = secret_of(&request, &secret);
+        assert_eq!(told.as_deref(), Some("hunter2"));
+        let answer = |value: &str, body: &'static str| Incoming {
+            status: 200,
+            headers: vec![("x".into(), value.into())],
+            body: body.into(),
+            truncated: false,
+            repeats_secret: false,
+        };
+        for (answer, wanted) in [
+            (answer("", "you sent Bearer hunter2!"), true),
+            (answer("<hunter2>", ""), true),
+            (answer("hunter", "2"), false),
+        ] {
+            assert_eq!(answer.held_against(told.clone()).repeats_secret, wanted);
+        }
+        assert!(!answer("", "hunter2").held_against(None).repeats_secret);
     }
 
     #[test]

@@ -9,3 +9,4 @@ pub(super) mod log_gate;
 pub(super) mod probe_gate;
 pub(super) mod probe_rules;
 pub(super) mod script;
+pub(super) mod witness;

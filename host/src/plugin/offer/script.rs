@@ -8,7 +8,7 @@ use crate::plugin::record::{Body, Family, HttpRecord, ProbeRecord, Response, Tap
 use futures_util::future::BoxFuture;
 use hickory_resolver::proto::rr::RecordType;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +17,14 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(in crate::plugin) struct Script {
     tape: Tape,
-    /// How often each request was made.
-    asked: HashMap<String, usize>,
+    /// The records that have answered; of equal ones each takes its turn.
+    used: HashSet<(Store, usize)>,
     /// Readings of each clock.
     readings: [usize; 3],
     /// Requests that the record has no answer to, in words.
     pub missed: Vec<String>,
+    /// Whether the plugin read a clock that the record has no reading of.
+    pub read_real_clock: bool,
     /// Lines that the plugin logged: level and text.
     pub lines: Vec<(&'static str, String)>,
     /// How many host calls the plugin made, log and clock apart.
@@ -33,17 +35,26 @@ pub(in crate::plugin) struct Script {
     pub memory: usize,
 }
 
+/// Which list of the tape a record is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Store {
+    Dns,
+    Http,
+    Probe,
+}
+
 /// A script that both ends of a call hold.
 pub(in crate::plugin) type SharedScript = Arc<Mutex<Script>>;
 
 impl Script {
     pub(in crate::plugin) fn shared(tape: Tape) -> SharedScript {
-        let (asked, missed, lines) = (HashMap::new(), Vec::new(), Vec::new());
+        let (used, missed, lines) = (HashSet::new(), Vec::new(), Vec::new());
         Arc::new(Mutex::new(Self {
             tape,
-            asked,
+            used,
             readings: [0; 3],
             missed,
+            read_real_clock: false,
             lines,
             host_calls: 0,
             fuel: None,
@@ -52,43 +63,47 @@ impl Script {
     }
 
     /// Which of `found` records answers this time: one after the other, and the last one stays.
-    fn turn(&mut self, request: String, found: &[usize]) -> Option<usize> {
+    fn turn(&mut self, store: Store, request: String, found: &[usize]) -> Option<usize> {
         self.host_calls += 1;
-        let asked = self.asked.entry(request.clone()).or_default();
-        let turn = *asked;
-        *asked += 1;
-        let index = found.get(turn).or(found.last()).copied();
-        if index.is_none() {
-            self.missed.push(request);
+        let fresh = found.iter().find(|index| !self.used.contains(&(store, **index)));
+        let index = fresh.or(found.last()).copied();
+        match index {
+            Some(index) => _ = self.used.insert((store, index)),
+            None => self.missed.push(request),
         }
         index
     }
 
-    fn addresses(&mut self, name: &str, family: Family) -> Result<Vec<(IpAddr, Duration)>, DnsFault> {
+    pub(super) fn addresses(
+        &mut self,
+        name: &str,
+        family: Family,
+    ) -> Result<Vec<(IpAddr, Duration)>, DnsFault> {
         let fits = |record: &crate::plugin::record::DnsRecord| {
             let kind = record.addresses.is_some() || record.fault.is_some();
             kind && same_name(&record.name, name)
                 && record.family.is_none_or(|own| own == family || own == Family::Any)
         };
         let found = indices(&self.tape.dns, fits);
-        let Some(index) = self.turn(format!("dns addresses of {name}"), &found) else {
+        let Some(index) = self.turn(Store::Dns, format!("dns addresses of {name}"), &found) else {
             return Err(DnsFault::Failed("the recorded world has no answer".to_owned()));
         };
         let record = &self.tape.dns[index];
         if let Some(fault) = record.fault {
             return Err(dns_fault(fault, &record.message));
         }
-        let good = Duration::from_millis(u64::from(record.ttl_ms));
-        let all = record.addresses.iter().flatten().filter(|address| family.holds(**address));
-        let all: Vec<_> = all.map(|address| (*address, good)).collect();
+        let ttls = record.ttls_ms.iter().copied().chain(std::iter::repeat(record.ttl_ms));
+        let all = record.addresses.iter().flatten().zip(ttls).filter(|(address, _)| family.holds(**address));
+        let all: Vec<_> =
+            all.map(|(address, ttl)| (*address, Duration::from_millis(u64::from(ttl)))).collect();
         if all.is_empty() { Err(DnsFault::NoData) } else { Ok(all) }
     }
 
-    fn services(&mut self, name: &str) -> Result<Vec<ServiceRecord>, DnsFault> {
+    pub(super) fn services(&mut self, name: &str) -> Result<Vec<ServiceRecord>, DnsFault> {
         let found = indices(&self.tape.dns, |record| {
             (record.services.is_some() || record.fault.is_some()) && same_name(&record.name, name)
         });
-        let Some(index) = self.turn(format!("dns services of {name}"), &found) else {
+        let Some(index) = self.turn(Store::Dns, format!("dns services of {name}"), &found) else {
             return Err(DnsFault::Failed("the recorded world has no answer".to_owned()));
         };
         let record = &self.tape.dns[index];
@@ -106,13 +121,15 @@ impl Script {
         Ok(record.services.iter().flatten().map(service).collect())
     }
 
-    fn http(&mut self, outgoing: &Outgoing) -> Result<Incoming, HttpFault> {
+    pub(super) fn http(&mut self, outgoing: &Outgoing) -> Result<Incoming, HttpFault> {
         let found = indices(&self.tape.http, |HttpRecord { request, .. }| {
             request.method.eq_ignore_ascii_case(&outgoing.method)
                 && request.url == outgoing.url
                 && request.body.as_ref().is_none_or(|Body(body)| *body == outgoing.body)
         });
-        let Some(index) = self.turn(format!("http {} {}", outgoing.method, outgoing.url), &found) else {
+        let Some(index) =
+            self.turn(Store::Http, format!("http {} {}", outgoing.method, outgoing.url), &found)
+        else {
             return Err(HttpFault::Connect("the recorded world has no answer".to_owned()));
         };
         let HttpRecord { response, fault, message, .. } = &self.tape.http[index];
@@ -120,8 +137,9 @@ impl Script {
             (Some(response), _) => Ok(Incoming {
                 status: response.status,
                 headers: response.headers.clone(),
-                body: response.body.0.clone().into(),
+                body: response.body.0.clone(),
                 truncated: response.truncated,
+                repeats_secret: false,
             }),
             (None, fault) => Err(match fault {
                 Some(WorldFault::Denied) => HttpFault::Denied(message.clone()),
@@ -140,7 +158,7 @@ impl Script {
                 && sent.path == request.path
         });
         let words = format!("probe of endpoint {}: {} {}", request.endpoint, request.method, request.path);
-        let Some(index) = self.turn(words, &found) else {
+        let Some(index) = self.turn(Store::Probe, words, &found) else {
             return Err(ProbeFault::Connect("the recorded world has no answer".to_owned()));
         };
         let ProbeRecord { response, fault, message, .. } = &self.tape.probe[index];
@@ -157,9 +175,11 @@ impl Script {
     }
 
     /// The next reading of a clock; `None` where the record has none and the real one is read.
-    fn reading<T: Copy>(position: &mut usize, readings: &[T]) -> Option<T> {
-        let reading = readings.get(*position).or(readings.last()).copied();
-        *position += 1;
+    fn reading<T: Copy>(&mut self, clock: usize, readings: impl Fn(&Tape) -> &[T]) -> Option<T> {
+        let readings = readings(&self.tape);
+        let reading = readings.get(self.readings[clock]).or(readings.last()).copied();
+        self.readings[clock] += 1;
+        self.read_real_clock |= reading.is_none();
         reading
     }
 }
@@ -188,7 +208,7 @@ fn probe_response(response: &Response, body_max: usize) -> ProbeResponse {
     ProbeResponse {
         status: response.status,
         headers: response.headers.clone(),
-        body: body.into(),
+        body,
         truncated,
         first_byte: Duration::from_micros(u64::from(response.first_byte_us.unwrap_or(0))),
     }
@@ -212,13 +232,17 @@ impl CallState {
         kinds: &[RecordType],
         limit: Duration,
     ) -> Result<Vec<(IpAddr, Duration)>, DnsFault> {
-        let Some(script) = &self.script else { return self.outside.dns.addresses(name, kinds, limit).await };
         let family = match kinds {
             [RecordType::A] => Family::V4,
             [RecordType::AAAA] => Family::V6,
             _ => Family::Any,
         };
-        script.lock().addresses(name, family)
+        if let Some(script) = &self.script {
+            return script.lock().addresses(name, family);
+        }
+        let found = self.outside.dns.addresses(name, kinds, limit).await;
+        self.noted(|witness| witness.addresses(name, family, &found));
+        found
     }
 
     pub(in crate::plugin) async fn find_services(
@@ -226,10 +250,12 @@ impl CallState {
         name: &str,
         limit: Duration,
     ) -> Result<Vec<ServiceRecord>, DnsFault> {
-        match &self.script {
-            Some(script) => script.lock().services(name),
-            None => self.outside.dns.services(name, limit).await,
+        if let Some(script) = &self.script {
+            return script.lock().services(name);
         }
+        let found = self.outside.dns.services(name, limit).await;
+        self.noted(|witness| witness.services(name, &found));
+        found
     }
 
     /// The recorded answer to a request, if its form is in order and it is granted.
@@ -249,18 +275,15 @@ impl CallState {
     }
 
     pub(in crate::plugin) fn recorded_wall_ms(&self) -> Option<u64> {
-        let script = &mut *self.script.as_ref()?.lock();
-        Script::reading(&mut script.readings[0], &script.tape.clock.wall_ms)
+        self.script.as_ref()?.lock().reading(0, |tape| &tape.clock.wall_ms)
     }
 
     pub(in crate::plugin) fn recorded_monotonic_us(&self) -> Option<u64> {
-        let script = &mut *self.script.as_ref()?.lock();
-        Script::reading(&mut script.readings[1], &script.tape.clock.monotonic_us)
+        self.script.as_ref()?.lock().reading(1, |tape| &tape.clock.monotonic_us)
     }
 
     pub(in crate::plugin) fn recorded_remaining_ms(&self) -> Option<u32> {
-        let script = &mut *self.script.as_ref()?.lock();
-        Script::reading(&mut script.readings[2], &script.tape.clock.remaining_ms)
+        self.script.as_ref()?.lock().reading(2, |tape| &tape.clock.remaining_ms)
     }
 }
 
@@ -282,6 +305,19 @@ mod tests {
         assert_eq!(script.addresses("a", Family::V4), Err(DnsFault::TimedOut));
         assert_eq!(script.addresses("a", Family::V4), Err(DnsFault::TimedOut));
         assert_eq!((script.host_calls, script.missed.len()), (3, 0));
+    }
+
+    #[test]
+    fn other_requests_of_a_name_take_no_turn() {
+        let mut script = script(
+            "dns: [{name: a, family: v4, addresses: [10.0.0.1]}, {name: a, family: v6, addresses: ['fd00::1']}, \
+             {name: a, family: v6, addresses: ['fd00::2'], ttlsMs: [7]}]",
+        );
+        script.addresses("a", Family::V4).unwrap();
+        let six = script.addresses("a", Family::V6).unwrap();
+        assert_eq!(six[0].0, "fd00::1".parse::<IpAddr>().unwrap());
+        let six = script.addresses("a", Family::V6).unwrap();
+        assert_eq!(six, [("fd00::2".parse().unwrap(), Duration::from_millis(7))]);
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// Bytes that are mostly text: written as a string where they are UTF-8, else as `{base64: …}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Body(pub Vec<u8>);
+pub struct Body(pub Bytes);
 
 impl Body {
     /// Whether there is none.
@@ -18,7 +19,13 @@ impl Body {
 
 impl From<&str> for Body {
     fn from(text: &str) -> Self {
-        Self(text.as_bytes().to_vec())
+        Self(Bytes::copy_from_slice(text.as_bytes()))
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
     }
 }
 
@@ -40,8 +47,10 @@ impl<'de> Deserialize<'de> for Body {
             Encoded { base64: String },
         }
         match Form::deserialize(input)? {
-            Form::Text(text) => Ok(Self(text.into_bytes())),
-            Form::Encoded { base64 } => STANDARD.decode(base64).map(Self).map_err(serde::de::Error::custom),
+            Form::Text(text) => Ok(text.into_bytes().into()),
+            Form::Encoded { base64 } => {
+                STANDARD.decode(base64).map(Self::from).map_err(serde::de::Error::custom)
+            }
         }
     }
 }

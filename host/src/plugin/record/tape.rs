@@ -43,6 +43,10 @@ impl Tape {
             one_of(&said).map_err(|why| {
                 format!("dns[{index}] ({}): {why} of addresses, services and fault", record.name)
             })?;
+            let addresses = record.addresses.as_ref().map_or(0, Vec::len);
+            if !record.ttls_ms.is_empty() && record.ttls_ms.len() != addresses {
+                return Err(format!("dns[{index}] ({}): ttlsMs needs one for each address", record.name));
+            }
         }
         for (index, HttpRecord { request, response, fault, .. }) in self.http.iter().enumerate() {
             one_of(&[response.is_some(), fault.is_some()])
@@ -82,6 +86,9 @@ pub struct DnsRecord {
     /// For how long the answer is good, in milliseconds.
     #[serde(default = "ttl")]
     pub ttl_ms: u32,
+    /// The same for each address, where that differs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ttls_ms: Vec<u32>,
     /// Why there is no answer; serves lookups of addresses and of services.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<WorldFault>,
@@ -303,7 +310,7 @@ state: {seen: '3'}
         tape.check().unwrap();
         assert_eq!(tape.dns[0].ttl_ms, 30_000);
         assert_eq!(tape.http[0].response.as_ref().unwrap().headers, [("x-index".into(), "7".into())]);
-        assert_eq!(tape.http[1].request.body, Some(Body(vec![255])));
+        assert_eq!(tape.http[1].request.body, Some(Body::from(vec![255])));
         assert_eq!(tape.probe[0].request.method, "GET");
         let again: Tape = serde_yaml_ng::from_str(&serde_yaml_ng::to_string(&tape).unwrap()).unwrap();
         assert_eq!(again, tape);
@@ -342,6 +349,7 @@ state: {seen: '3'}
             ("{dns: [{name: a}]}", "dns[0] (a): needs one of addresses"),
             ("{dns: [{name: a, addresses: [], fault: noData}]}", "takes only one"),
             ("{http: [{request: {url: 'http://a/'}}]}", "http[0] (http://a/): needs one"),
+            ("{dns: [{name: a, addresses: [10.0.0.1], ttlsMs: [1, 2]}]}", "needs one for each address"),
             ("{probe: [{request: {path: /a}}]}", "probe[0] (/a): needs one"),
         ] {
             let tape: Tape = serde_yaml_ng::from_str(text).unwrap();

@@ -4,7 +4,6 @@
 
 mod ask;
 mod measure;
-mod translate;
 mod warm;
 
 pub use ask::{SettingsProblem, Tried};

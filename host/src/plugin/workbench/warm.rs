@@ -1,6 +1,6 @@
 //! Calls of one instance that stays, beside those of a fresh one each.
 
-use super::{Candidate, ask, translate};
+use super::{Candidate, ask};
 use crate::plugin::adapter::health_answer;
 use crate::plugin::component::bindings::{discovery, health, resolver};
 use crate::plugin::component::budget::Facet;
@@ -9,7 +9,7 @@ use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::runner::Surroundings;
 use crate::plugin::offer::probe_gate;
 use crate::plugin::offer::script::{Script, ScriptedProber, SharedScript};
-use crate::plugin::record::{Question, Tape};
+use crate::plugin::record::{Question, Tape, translate};
 use discovery::exports::umbel::discovery::transformer as wit_discovery;
 use health::exports::umbel::health::checker as wit_health;
 use resolver::exports::umbel::resolver::resolver as wit_resolver;
@@ -95,7 +95,7 @@ impl Candidate<'_> {
             settings: self.generation.settings(),
             round: *round,
             was: health_answer::state_for_plugin(subject.was),
-            memory: memory.0.clone(),
+            memory: memory.0.to_vec(),
             extra: Vec::new(),
         };
         let surroundings = Surroundings { probes: Some(gate), ..ask::within(script) };

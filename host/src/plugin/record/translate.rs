@@ -6,10 +6,11 @@ use crate::plugin::component::bindings::discovery::exports::umbel::discovery::tr
 use crate::plugin::component::bindings::health::exports::umbel::health::checker as health;
 use crate::plugin::component::bindings::resolver::exports::umbel::resolver::resolver;
 use crate::plugin::record::{
-    Answer, Body, DeclaredFault, EndpointAnswer, Evidence, Finding, HealthState, HealthSubject, ResolveTarget,
+    Answer, DeclaredFault, EndpointAnswer, EndpointSubject, Evidence, Finding, HealthState, HealthSubject,
+    Question, ResolveTarget, VersionedGroup,
 };
 
-pub(super) fn target(target: &ResolveTarget) -> Target {
+pub(in crate::plugin) fn target(target: &ResolveTarget) -> Target {
     Target {
         namespace: target.namespace.clone(),
         name: target.name.clone(),
@@ -19,7 +20,7 @@ pub(super) fn target(target: &ResolveTarget) -> Target {
     }
 }
 
-pub(super) fn wit_target(target: &ResolveTarget) -> resolver::Target {
+pub(in crate::plugin) fn wit_target(target: &ResolveTarget) -> resolver::Target {
     resolver::Target {
         namespace: target.namespace.clone(),
         name: target.name.clone(),
@@ -30,7 +31,53 @@ pub(super) fn wit_target(target: &ResolveTarget) -> resolver::Target {
     }
 }
 
-pub(super) fn resolution(answer: &Result<resolver::Resolution, resolver::Fault>) -> Answer {
+pub(in crate::plugin) fn asked_resolve(target: &resolver::Target) -> Question {
+    Question::Resolve {
+        target: ResolveTarget {
+            namespace: target.namespace.clone(),
+            name: target.name.clone(),
+            port: target.port,
+            external_name: target.external_name.clone(),
+            annotations: target.annotations.clone(),
+        },
+    }
+}
+
+pub(in crate::plugin) fn asked_check(context: &health::Context, subject: &health::Subject) -> Question {
+    let endpoint = |one: &health::Endpoint| EndpointSubject { host: one.host.clone(), port: one.port };
+    Question::Check {
+        subject: HealthSubject {
+            api_service: subject.api_service.clone(),
+            group: subject.group.clone(),
+            version: subject.version.clone(),
+            endpoints: subject.endpoints.iter().map(endpoint).collect(),
+            evidence: match subject.evidence {
+                health::Evidence::None => Evidence::None,
+                health::Evidence::Listed => Evidence::Listed,
+                health::Evidence::NotListed => Evidence::NotListed,
+            },
+        },
+        round: context.round,
+        was: state(context.was),
+        memory: context.memory.clone().into(),
+    }
+}
+
+pub(in crate::plugin) fn asked_order(heads: &[discovery::Head]) -> Question {
+    let group =
+        |head: &discovery::Head| VersionedGroup { name: head.name.clone(), versions: head.versions.clone() };
+    Question::Order { groups: heads.iter().map(group).collect() }
+}
+
+pub(in crate::plugin) fn heads(groups: &[VersionedGroup]) -> Vec<discovery::Head> {
+    let head = |group: &VersionedGroup| discovery::Head {
+        name: group.name.clone(),
+        versions: group.versions.clone(),
+    };
+    groups.iter().map(head).collect()
+}
+
+pub(in crate::plugin) fn resolution(answer: &Result<resolver::Resolution, resolver::Fault>) -> Answer {
     let resolution = match answer {
         Ok(resolution) => resolution,
         Err(resolver::Fault::NotMine) => return fault(DeclaredFault::NotMine, ""),
@@ -53,12 +100,9 @@ pub(super) fn resolution(answer: &Result<resolver::Resolution, resolver::Fault>)
     }
 }
 
-pub(super) fn subject(subject: &HealthSubject, round: u32, was: HealthState) -> Subject {
-    let endpoint = |endpoint: &crate::plugin::record::EndpointSubject| Endpoint {
-        host: endpoint.host.clone(),
-        port: endpoint.port,
-        weight: 1,
-    };
+pub(in crate::plugin) fn subject(subject: &HealthSubject, round: u32, was: HealthState) -> Subject {
+    let endpoint =
+        |endpoint: &EndpointSubject| Endpoint { host: endpoint.host.clone(), port: endpoint.port, weight: 1 };
     Subject {
         api_service: subject.api_service.clone(),
         group: subject.group.clone(),
@@ -79,7 +123,7 @@ pub(super) fn subject(subject: &HealthSubject, round: u32, was: HealthState) -> 
     }
 }
 
-pub(super) fn verdict(answer: &Result<health::Verdict, health::Fault>) -> Answer {
+pub(in crate::plugin) fn verdict(answer: &Result<health::Verdict, health::Fault>) -> Answer {
     let verdict = match answer {
         Ok(verdict) => verdict,
         Err(health::Fault::NotMine) => return fault(DeclaredFault::NotMine, ""),
@@ -96,7 +140,7 @@ pub(super) fn verdict(answer: &Result<health::Verdict, health::Fault>) -> Answer
         message: verdict.message.clone(),
         findings: verdict.findings.iter().map(finding).collect(),
         next_ms: verdict.next_ms,
-        memory: Body(verdict.memory.clone()),
+        memory: verdict.memory.clone().into(),
     }
 }
 
@@ -109,7 +153,7 @@ fn state(state: health::State) -> HealthState {
     }
 }
 
-pub(super) fn outcome(answer: &Result<discovery::Outcome, String>) -> Answer {
+pub(in crate::plugin) fn outcome(answer: &Result<discovery::Outcome, String>) -> Answer {
     match answer {
         Ok(discovery::Outcome::Keep) => Answer::Keep,
         Ok(discovery::Outcome::Replace(group)) => Answer::Replace { group: group.clone() },
@@ -118,7 +162,7 @@ pub(super) fn outcome(answer: &Result<discovery::Outcome, String>) -> Answer {
     }
 }
 
-pub(super) fn order(answer: &Result<Option<Vec<String>>, String>) -> Answer {
+pub(in crate::plugin) fn order(answer: &Result<Option<Vec<String>>, String>) -> Answer {
     match answer {
         Ok(groups) => Answer::Order { groups: groups.clone() },
         Err(text) => fault(DeclaredFault::Other, text),

@@ -1,0 +1,149 @@
+//! One question to a generation in a recorded world.
+
+use crate::plugin::adapter::{discovery_answer, health_answer, resolver_answer};
+use crate::plugin::component::bindings::{discovery, health, resolver};
+use crate::plugin::component::budget::Facet;
+use crate::plugin::component::fault::CallFault;
+use crate::plugin::component::generation::Generation;
+use crate::plugin::component::runner::{Runner, Surroundings};
+use crate::plugin::offer::probe_gate;
+use crate::plugin::offer::script::{ScriptedProber, SharedScript};
+use crate::plugin::record::{
+    Answer, Body, HealthState, HealthSubject, Question, ResolveTarget, VersionedGroup, translate,
+};
+use discovery::exports::umbel::discovery::transformer as wit_discovery;
+use health::exports::umbel::health::checker as wit_health;
+use resolver::exports::umbel::resolver::resolver as wit_resolver;
+use std::sync::Arc;
+
+/// The answer of a plugin, with what the host thinks of it.
+pub(in crate::plugin) type Judged = Result<(Answer, Result<(), String>), CallFault>;
+
+/// Who is asked, and what answers its host calls.
+pub(in crate::plugin) struct Replay<'a> {
+    pub runner: &'a Arc<Runner>,
+    pub generation: &'a Arc<Generation>,
+    pub script: &'a SharedScript,
+}
+
+impl Replay<'_> {
+    /// Asks for a decision. Grants, limits and the judgement of the answer are those of a gateway; nothing outside
+    /// is reached.
+    ///
+    /// # Errors
+    /// Why there is no answer. One that the host refuses is no error: the second part says so.
+    pub(in crate::plugin) async fn ask(&self, question: &Question) -> Judged {
+        match question {
+            Question::Resolve { target } => self.resolve(target).await,
+            Question::Check { subject, round, was, memory } => {
+                self.check(subject, (*round, *was, memory)).await
+            }
+            Question::Transform { group } => self.transform(group).await,
+            Question::Order { groups } => self.order(groups).await,
+        }
+    }
+
+    async fn resolve(&self, asked: &ResolveTarget) -> Judged {
+        let (runner, question) = (self.runner, translate::wit_target(asked));
+        let answer = runner
+            .call_within(self.generation, Facet::Resolver, self.within(), move |generation, store| {
+                Box::pin(async move {
+                    let Some(part) = &generation.facets.resolver else {
+                        wasmtime::bail!("exports no resolver")
+                    };
+                    let instance = part.instantiate_async(&mut *store).await?;
+                    let context =
+                        wit_resolver::Context { settings: generation.settings(), extra: Vec::new() };
+                    instance.umbel_resolver_resolver().call_resolve(store, &context, &question).await
+                })
+            })
+            .await?;
+        let said = translate::resolution(&answer);
+        let policy = self.generation.profile.address_policy(&runner.outside.own);
+        let judged = answer.map_or(Ok(()), |resolution| {
+            resolver_answer::accept(resolution, &translate::target(asked), policy).map(drop)
+        });
+        Ok((said, judged))
+    }
+
+    async fn check(&self, asked: &HealthSubject, (round, was, memory): (u32, HealthState, &Body)) -> Judged {
+        let subject = translate::subject(asked, round, was);
+        let (gate, desk) = probe_gate::channel(&subject);
+        let question = health_answer::describe(&subject);
+        let context = wit_health::Context {
+            settings: self.generation.settings(),
+            round,
+            was: health_answer::state_for_plugin(subject.was),
+            memory: memory.0.to_vec(),
+            extra: Vec::new(),
+        };
+        let surroundings = Surroundings { probes: Some(gate), ..self.within() };
+        let call = self.runner.call_within(
+            self.generation,
+            Facet::Health,
+            surroundings,
+            move |generation, store| {
+                Box::pin(async move {
+                    let Some(part) = &generation.facets.health else {
+                        wasmtime::bail!("exports no health checker")
+                    };
+                    let instance = part.instantiate_async(&mut *store).await?;
+                    instance.umbel_health_checker().call_check(store, &context, &question).await
+                })
+            },
+        );
+        let answer = desk.serve(&ScriptedProber(SharedScript::clone(self.script)), call).await?;
+        let said = translate::verdict(&answer);
+        let judged = answer.map_or(Ok(()), |verdict| health_answer::accept(verdict, &subject).map(drop));
+        Ok((said, judged))
+    }
+
+    async fn transform(&self, asked: &str) -> Judged {
+        let document = asked.to_owned();
+        let answer = self
+            .runner
+            .call_within(self.generation, Facet::Discovery, self.within(), move |generation, store| {
+                Box::pin(async move {
+                    let Some(part) = &generation.facets.discovery else {
+                        wasmtime::bail!("exports no discovery transformer")
+                    };
+                    let instance = part.instantiate_async(&mut *store).await?;
+                    let context =
+                        wit_discovery::Context { settings: generation.settings(), extra: Vec::new() };
+                    instance.umbel_discovery_transformer().call_transform(store, &context, &document).await
+                })
+            })
+            .await?;
+        let said = translate::outcome(&answer);
+        Ok((said, answer.map_or(Ok(()), |outcome| discovery_answer::accept(outcome, asked).map(drop))))
+    }
+
+    async fn order(&self, asked: &[VersionedGroup]) -> Judged {
+        let heads = translate::heads(asked);
+        let answer = self
+            .runner
+            .call_within(self.generation, Facet::Discovery, self.within(), move |generation, store| {
+                Box::pin(async move {
+                    let Some(part) = &generation.facets.discovery else {
+                        wasmtime::bail!("exports no discovery transformer")
+                    };
+                    let instance = part.instantiate_async(&mut *store).await?;
+                    let context =
+                        wit_discovery::Context { settings: generation.settings(), extra: Vec::new() };
+                    instance.umbel_discovery_transformer().call_order(store, &context, &heads).await
+                })
+            })
+            .await?;
+        let said = translate::order(&answer);
+        let names: Vec<&str> = asked.iter().map(|group| group.name.as_str()).collect();
+        let judged = match answer {
+            Ok(Some(order)) => discovery_answer::accept_order(order, &names).map(drop),
+            Ok(None) | Err(_) => Ok(()),
+        };
+        Ok((said, judged))
+    }
+
+    fn within(&self) -> Surroundings {
+        Surroundings { script: Some(SharedScript::clone(self.script)), ..Surroundings::default() }
+    }
+}
