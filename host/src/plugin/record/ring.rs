@@ -139,7 +139,7 @@ impl<'a> Hearing<'a> {
     /// # Errors
     /// The fault that it was given.
     pub(in crate::plugin) fn close<T>(self, outcome: Result<(Said, T), CallFault>) -> Result<T, CallFault> {
-        if matches!(&outcome, Err(fault) if !fault.blames_plugin()) {
+        if matches!(&outcome, Err(CallFault::Busy(_) | CallFault::Host(_))) {
             return outcome.map(|(_, judged)| judged);
         }
         let witness = std::mem::take(&mut *self.witness.lock());
