@@ -121,11 +121,13 @@ pub(super) fn start_plugins(
     listener: &TcpListener,
 ) -> Result<Arc<crate::plugin::Host>, CommandError> {
     use crate::decision::builtin::{DiscoveryProbe, ExternalNameResolver};
-    use crate::plugin::{Builtins, Host, PluginConfig};
+    use crate::plugin::{Builtins, Host, PluginConfig, Trust};
+    let insecure = config.plugins_insecure_permissions;
     let plugins = PluginConfig {
         dir: config.plugin_dir.clone(),
         dns_servers: config.plugin_dns_servers.clone(),
         listeners: vec![listener.local_addr().map_err(CommandError::failed)?],
+        trust: if insecure { Trust::Everybody } else { Trust::OwnersOnly },
     };
     let builtins =
         Builtins { resolver: Arc::new(ExternalNameResolver), health_checker: Arc::new(DiscoveryProbe) };

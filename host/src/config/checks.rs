@@ -41,6 +41,9 @@ impl Checker<'_> {
             listen: self.checked("listen", parse_listen).unwrap_or(DEFAULT_LISTEN),
             advertise_hosts: self.advertise_hosts(),
             plugin_dns_servers: self.plugin_dns_servers(),
+            plugins_insecure_permissions: self
+                .checked("plugins-insecure-permissions", parse_switch)
+                .unwrap_or(false),
             tls_files: self.tls_files(),
             client_ca_file: self.client_ca(),
             token_auth_file: self.token_file(),
@@ -223,6 +226,10 @@ fn parse_dns_server(value: &str) -> Option<SocketAddr> {
         Err(_) => value.parse().ok()?,
     };
     (server.port() != 0).then_some(server)
+}
+
+fn parse_switch(value: &str) -> Result<bool, String> {
+    value.parse().map_err(|_| "is neither true nor false".to_owned())
 }
 
 fn parse_workers(value: &str) -> Result<usize, String> {

@@ -26,6 +26,9 @@ pub struct ServeFlags {
     /// DNS server that plugins ask, in place of those of the system; may be repeated
     #[arg(long = "plugin-dns-servers", value_name = "IP[:PORT]")]
     pub plugin_dns_servers: Vec<String>,
+    /// Load plugins that others than root and Umbel's own user may write (in the file: `true`)
+    #[arg(long)]
+    pub plugins_insecure_permissions: bool,
     /// YAML objects to apply and keep applied [default: DATA-DIR/manifests]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub manifest_dir: Option<String>,
@@ -86,6 +89,10 @@ impl ServeFlags {
             if !values.is_empty() {
                 settings.insert(key, Given { values: values.clone(), origin: Origin::Flag });
             }
+        }
+        if self.plugins_insecure_permissions {
+            let values = vec!["true".to_owned()];
+            settings.insert("plugins-insecure-permissions", Given { values, origin: Origin::Flag });
         }
         if self.verbose > 0 {
             let values = vec![self.verbose.to_string()];

@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 
 /// Every setting's name, on the command line (with `--`) and in the file.
-pub(super) const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 15] = [
     "advertise-host",
     "client-ca-file",
     "data-dir",
@@ -20,6 +20,7 @@ pub(super) const KEYS: [&str; 14] = [
     "manifest-dir",
     "plugin-dir",
     "plugin-dns-servers",
+    "plugins-insecure-permissions",
     "tls-cert-file",
     "tls-private-key-file",
     "token-auth-file",
@@ -208,6 +209,27 @@ mod tests {
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(told[0].starts_with("--plugin-dns-servers \"dns.example.com\": is no address"), "{told:?}");
         assert!(told[1].starts_with("--plugin-dns-servers \"1.2.3.4:0\": is no address"), "{told:?}");
+    }
+
+    #[test]
+    fn insecure_permissions_are_asked_for_in_clear_words() {
+        let flags = |given| ServeFlags {
+            config: Some("u.yaml".into()),
+            plugins_insecure_permissions: given,
+            ..ServeFlags::default()
+        };
+        for (given, file, wanted) in [
+            (false, "verbose: 1", false),
+            (true, "verbose: 1", true),
+            (false, "plugins-insecure-permissions: true", true),
+            (false, "plugins-insecure-permissions: false", false),
+            (true, "plugins-insecure-permissions: false", true),
+        ] {
+            let config = load(&flags(given), &table(&[("u.yaml", file)]), 1).unwrap();
+            assert_eq!(config.plugins_insecure_permissions, wanted, "{given} {file}");
+        }
+        let told = told(&flags(false), &[("u.yaml", "plugins-insecure-permissions: maybe")]);
+        assert!(told[0].contains("\"maybe\": is neither true nor false"), "{told:?}");
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct ServeConfig {
     pub plugin_dir: PathBuf,
     /// `--plugin-dns-servers`; none means those of the system.
     pub plugin_dns_servers: Vec<SocketAddr>,
+    /// `--plugins-insecure-permissions`: components are loaded that others may write.
+    pub plugins_insecure_permissions: bool,
     /// `--manifest-dir`.
     pub manifest_dir: PathBuf,
     /// `--tls-cert-file` and `--tls-private-key-file`.

@@ -26,8 +26,8 @@ explain! {
         => "rename the file: lower-case letters, digits and `-`, at most 63, then `.wasm`";
     Unreadable: "the file cannot be read, is no regular file, or is a link that leads out of the plugin directory"
         => "mend its rights, or put the file itself there: `umbel plugin install`";
-    PermissionsTooOpen: "somebody else may write the file"
-        => "take that right away, `chmod o-w`; `umbel plugin install` sets it right";
+    PermissionsTooOpen: "others than root and the gateway's own user own the file or its directory, or may write there: they would decide what the gateway does"
+        => "run the command that the message ends with, `chmod go-w` or `chown`; `umbel plugin install` sets it right; `umbel serve --plugins-insecure-permissions` takes such files all the same";
     TooLarge: "the component has more than 32 MiB"
         => "build it optimised and without debug information";
     NotAComponent: "the file is a core module, a text, or empty"

@@ -24,6 +24,7 @@ use crate::plugin::offer::host_functions::add_to_linker;
 use crate::plugin::offer::http_client::HttpClient;
 use crate::plugin::source::caretaker::{Caretaker, Waker};
 use crate::plugin::source::intake::Machine;
+use crate::plugin::source::rights::Trust;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
@@ -46,6 +47,8 @@ pub struct PluginConfig {
     pub dns_servers: Vec<SocketAddr>,
     /// Where this process listens: plugins may lead there only where their manifest names the very address.
     pub listeners: Vec<SocketAddr>,
+    /// Whose files are loaded.
+    pub trust: Trust,
 }
 
 /// The decisions that need no plugin. They stand behind every plugin.
@@ -124,7 +127,8 @@ impl Host {
         }
         let runner = machine.as_ref().ok().map(|machine| Arc::clone(&machine.runner));
         let (ready, first_look) = sync_channel(1);
-        let caretaker = Caretaker { directory: config.dir, roster: Arc::clone(&roster), machine };
+        let caretaker =
+            Caretaker { directory: config.dir, roster: Arc::clone(&roster), trust: config.trust, machine };
         caretaker.start(waker.clone(), wakes, ready).map_err(StartError::Threads)?;
         if first_look.recv_timeout(START_LIMIT).is_err() {
             tracing::warn!("the first look at the plugin directory takes long; plugins will follow");

@@ -32,6 +32,7 @@ mod workbench;
 
 pub use component::load::digest;
 pub use host::{Builtins, Host, PluginConfig, StartError};
+pub use source::rights::Trust;
 pub use status::{Hold, Reason, State, Status, StepTime, report};
 pub use workbench::{
     Candidate, Compiled, Costs, Description, Metering, Refusal, SettingsProblem, Tried, Workbench,

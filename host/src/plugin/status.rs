@@ -82,7 +82,7 @@ pub enum Reason {
     Unreadable,
     /// The file is larger than the limit.
     TooLarge,
-    /// Everybody may write the file.
+    /// Others than root and the gateway's own user may write the file or its directory.
     PermissionsTooOpen,
     /// The file is a core module, a text, or anything else that is no component.
     NotAComponent,

@@ -19,7 +19,7 @@ use umbel::decision::binding::{BindingSubject, Decisions};
 use umbel::decision::builtin::{DiscoveryProbe, ExternalNameResolver};
 use umbel::decision::health::{HealthChecker, ProbeFault, ProbeRequest, ProbeResponse, Prober, Subject};
 use umbel::decision::resolver::{Endpoint, Resolver, Target};
-use umbel::plugin::{Builtins, Host, PluginConfig, Status};
+use umbel::plugin::{Builtins, Host, PluginConfig, Status, Trust};
 use umbel_tests::{Guest, wait_for};
 
 /// What the issue promises: a change in the directory takes effect within this time. The machine may be busy
@@ -43,7 +43,12 @@ impl Plugins {
     ) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         fill(dir.path())?;
-        let config = PluginConfig { dir: dir.path().to_owned(), dns_servers, listeners: Vec::new() };
+        let config = PluginConfig {
+            dir: dir.path().to_owned(),
+            dns_servers,
+            listeners: Vec::new(),
+            trust: Trust::default(),
+        };
         let builtins =
             Builtins { resolver: Arc::new(ExternalNameResolver), health_checker: Arc::new(DiscoveryProbe) };
         Ok(Self { host: Host::start(config, builtins)?, dir })

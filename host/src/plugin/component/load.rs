@@ -11,7 +11,7 @@ use crate::plugin::component::generation::{Facets, Generation};
 use crate::plugin::component::interfaces::{self, Found};
 use crate::plugin::component::runner::Runner;
 use crate::plugin::offer::log_gate::{LogGate, tame};
-use crate::plugin::source::files::Source;
+use crate::plugin::source::files::{Source, Unfit};
 use crate::plugin::source::manifest::Manifest;
 use crate::plugin::status::Reason;
 use sha2::{Digest, Sha256};
@@ -38,8 +38,8 @@ pub(in crate::plugin) struct Gated {
 /// Reads and judges the files of a plugin: everything that can be told without compiling.
 ///
 /// # Errors
-/// With the reason code of what is wrong.
-pub(in crate::plugin) fn gate(source: &Source) -> Result<Gated, LoadFault> {
+/// `Changing`, or the reason code of what is wrong.
+pub(in crate::plugin) fn gate(source: &Source) -> Result<Gated, Unfit> {
     Source::check_name(&source.name)?;
     let manifest_text = source.read_manifest_text()?;
     let manifest = source.parse_manifest(manifest_text.as_deref())?;

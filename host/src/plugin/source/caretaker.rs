@@ -3,6 +3,7 @@
 use crate::plugin::roster::Roster;
 use crate::plugin::source::directory::{self, Change, Hint, Tracker};
 use crate::plugin::source::intake::{Intake, Machine};
+use crate::plugin::source::rights::Trust;
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{RecursiveMode, Watcher};
 use parking_lot::Mutex;
@@ -76,6 +77,8 @@ impl Waker {
 pub(in crate::plugin) struct Caretaker {
     pub directory: PathBuf,
     pub roster: Arc<Roster>,
+    /// Whose files are taken.
+    pub trust: Trust,
     /// What loads and calls components, or why there is nothing that can.
     pub machine: Result<Machine, String>,
 }
@@ -95,10 +98,10 @@ impl Caretaker {
     }
 
     fn run(self, waker: &Waker, wakes: &Receiver<()>, ready: &SyncSender<()>) {
-        let Self { directory, roster, machine } = self;
+        let Self { directory, roster, trust, machine } = self;
         let mut watched = watch_or_warn(&directory, waker);
         let mut tracker = Tracker::default();
-        let mut intake = Intake::new(directory.clone(), Arc::clone(&roster), machine);
+        let mut intake = Intake::new(directory.clone(), trust, Arc::clone(&roster), machine);
         let mut starting = true;
         while !waker.stopped.load(Ordering::Relaxed) {
             let place = place(&directory);
@@ -112,7 +115,7 @@ impl Caretaker {
             }
             let again = std::mem::take(&mut *waker.again.lock());
             intake.forget(&again);
-            tracker.forget(&again);
+            tracker.take_again(&again);
             look(&directory, &roster, &mut tracker, &mut intake);
             if starting && !tracker.is_unsettled() && intake.is_idle() {
                 starting = false;
@@ -124,7 +127,7 @@ impl Caretaker {
                 }
             }
             // Events come in bursts. The settling time counts from the first look, so looking early does no harm.
-            match wakes.recv_timeout(tracker.next_look()) {
+            match wakes.recv_timeout(tracker.next_look(Instant::now())) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -169,7 +172,7 @@ fn look(directory: &Path, roster: &Roster, tracker: &mut Tracker, intake: &mut I
         roster.announce();
     }
     let collected = intake.collect(&look);
-    tracker.forget(&collected.again);
+    tracker.take_again(&collected.again);
     if collected.has_changed {
         roster.announce();
     }

@@ -59,7 +59,12 @@ impl Fingerprint {
 pub(in crate::plugin) struct Pair {
     pub component: Fingerprint,
     pub manifest: Option<Fingerprint>,
+    /// Who may write the directory, and the one that a link leads to: files are refused or taken by that as well.
+    pub places: [Option<Rights>; 2],
 }
+
+/// Mode and owner of a directory.
+type Rights = (u32, u32);
 
 /// Everything at one look, by plugin name.
 pub(in crate::plugin) type Look = BTreeMap<String, Pair>;
@@ -79,16 +84,25 @@ pub(in crate::plugin) enum Change {
 /// When the directory cannot be read.
 pub(in crate::plugin) fn look(directory: &Path) -> std::io::Result<Look> {
     let mut found = Look::new();
+    let home = rights(directory);
     for entry in std::fs::read_dir(directory)? {
-        let Ok(file_name) = entry?.file_name().into_string() else { continue };
+        let entry = entry?;
+        let Ok(file_name) = entry.file_name().into_string() else { continue };
         let Some(name) = file_name.strip_suffix(".wasm").filter(|name| !name.starts_with('.')) else {
             continue;
         };
         let Some(component) = fingerprint(&directory.join(&file_name)) else { continue };
         let manifest = fingerprint(&directory.join(format!("{name}.yaml")));
-        found.insert(name.to_owned(), Pair { component, manifest });
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        let target = is_link.then(|| entry.path().canonicalize().ok()).flatten();
+        let places = [home, target.as_deref().and_then(Path::parent).and_then(rights)];
+        found.insert(name.to_owned(), Pair { component, manifest, places });
     }
     Ok(found)
+}
+
+fn rights(directory: &Path) -> Option<Rights> {
+    directory.metadata().ok().map(|found| (found.mode(), found.uid()))
 }
 
 /// Of what a link leads to, or of the link itself when it leads nowhere.
@@ -133,6 +147,8 @@ pub(in crate::plugin) struct Tracker {
     writing: BTreeMap<String, Instant>,
     /// Plugins of which a file was said to be whole.
     whole: BTreeSet<String>,
+    /// Plugins that are taken once more as they are.
+    again: BTreeSet<String>,
     /// Plugins that are waited for without a look of their own.
     arriving: BTreeSet<String>,
     looked: bool,
@@ -174,7 +190,7 @@ impl Tracker {
         self.arriving.clear();
         let mut changes = Vec::new();
         for (name, pair) in look {
-            if self.taken.get(name) == Some(pair) {
+            if self.taken.get(name) == Some(pair) && !self.again.contains(name) {
                 self.settling.remove(name);
                 self.whole.remove(name);
                 continue;
@@ -188,6 +204,7 @@ impl Tracker {
             if !waits {
                 self.settling.remove(name);
                 self.whole.remove(name);
+                self.again.remove(name);
                 self.taken.insert(name.clone(), *pair);
                 changes.push(Change::Load(name.clone()));
             }
@@ -206,6 +223,7 @@ impl Tracker {
                 self.missing.remove(&name);
                 self.taken.remove(&name);
                 self.whole.remove(&name);
+                self.again.remove(&name);
                 changes.push(Change::Remove(name));
             }
         }
@@ -232,20 +250,21 @@ impl Tracker {
         }
     }
 
-    /// Takes these for new, though nothing has changed.
-    pub(in crate::plugin) fn forget(&mut self, names: &BTreeSet<String>) {
-        self.taken.retain(|name, _| !names.contains(name));
+    /// Takes these once more, though nothing has changed.
+    pub(in crate::plugin) fn take_again(&mut self, names: &BTreeSet<String>) {
+        self.again.extend(names.iter().filter(|name| self.taken.contains_key(*name)).cloned());
     }
 
-    /// When the next look is due: soon where something settles. What is still being written tells by an event.
-    pub(in crate::plugin) fn next_look(&self) -> Duration {
-        if self.is_unsettled() {
-            BRISK
-        } else if !self.missing.is_empty() {
-            SETTLE
-        } else {
-            RESCAN
-        }
+    /// When the next look is due: soon where something settles, and when a removal is to take effect. What is still
+    /// being written tells by an event.
+    pub(in crate::plugin) fn next_look(&self, now: Instant) -> Duration {
+        let usual = match (self.is_unsettled(), self.missing.is_empty()) {
+            (true, _) => BRISK,
+            (false, false) => SETTLE,
+            (false, true) => RESCAN,
+        };
+        let left = self.missing.values().min().map(|since| (*since + GRACE).saturating_duration_since(now));
+        left.map_or(usual, |left| left.min(usual))
     }
 
     /// Whether something is about to settle, other than what is still being written.
@@ -260,7 +279,7 @@ mod tests {
 
     fn pair(size: u64) -> Pair {
         let component = Fingerprint { device: 1, inode: 1, size, modified: (0, 0), changed: (0, 0) };
-        Pair { component, manifest: None }
+        Pair { component, manifest: None, places: [None; 2] }
     }
 
     /// A look at a disk whose clock agrees with none, so that no file counts as rested.
@@ -367,6 +386,41 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_vanishes_after_a_reload_was_asked_for_is_removed() {
+        let (mut tracker, start) = (Tracker::default(), Instant::now());
+        observe(&mut tracker, &at(1), start);
+        assert_eq!(observe(&mut tracker, &at(1), start + SETTLE), load());
+        tracker.take_again(&BTreeSet::from(["a".to_owned(), "b".to_owned()]));
+        let gone = start + SETTLE * 2;
+        assert_eq!(observe(&mut tracker, &Look::new(), gone), []);
+        let removed = [Change::Remove("a".to_owned())];
+        assert_eq!(observe(&mut tracker, &Look::new(), gone + GRACE), removed);
+        observe(&mut tracker, &at(1), gone + GRACE);
+        assert_eq!(observe(&mut tracker, &at(1), gone + GRACE + SETTLE), load());
+        tracker.take_again(&BTreeSet::from(["a".to_owned()]));
+        observe(&mut tracker, &at(1), gone + GRACE + SETTLE * 2);
+        assert_eq!(observe(&mut tracker, &at(1), gone + GRACE + SETTLE * 3), load(), "unchanged and again");
+        assert_eq!(observe(&mut tracker, &at(1), gone + GRACE + SETTLE * 9), [], "once");
+    }
+
+    #[test]
+    fn a_removal_is_not_slept_through() {
+        let (mut tracker, start) = (Tracker::default(), Instant::now());
+        observe(&mut tracker, &at(1), start);
+        observe(&mut tracker, &at(1), start + SETTLE);
+        let mut now = start + Duration::from_secs(1);
+        let gone = now;
+        assert_eq!(observe(&mut tracker, &Look::new(), now), []);
+        loop {
+            now += tracker.next_look(now);
+            if observe(&mut tracker, &Look::new(), now) == [Change::Remove("a".to_owned())] {
+                break;
+            }
+        }
+        assert_eq!(now - gone, GRACE, "no later than it may");
+    }
+
+    #[test]
     fn only_plugins_are_seen() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("..2026_01");
@@ -401,5 +455,21 @@ mod tests {
         link("..2", "..data_tmp");
         std::fs::rename(dir.path().join("..data_tmp"), dir.path().join("..data")).unwrap();
         assert_ne!(look(dir.path()).unwrap(), before);
+    }
+
+    #[test]
+    fn taking_a_right_away_from_a_directory_is_a_change() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let versions = dir.path().join("versions");
+        std::fs::create_dir(&versions).unwrap();
+        std::fs::write(versions.join("1.wasm"), b"x").unwrap();
+        std::os::unix::fs::symlink("versions/1.wasm", dir.path().join("a.wasm")).unwrap();
+        for place in [dir.path(), &versions] {
+            let before = look(dir.path()).unwrap();
+            assert_eq!(look(dir.path()).unwrap(), before);
+            std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o750)).unwrap();
+            assert_ne!(look(dir.path()).unwrap(), before);
+        }
     }
 }

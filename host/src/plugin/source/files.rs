@@ -1,12 +1,13 @@
 //! The files of one plugin, read once and judged by their first bytes.
 
+use super::rights::{self, Trust};
 use crate::plugin::component::fault::LoadFault;
 use crate::plugin::status::Reason;
 use rustix::fs::OFlags;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes of a component.
@@ -19,6 +20,21 @@ const MAGIC: [u8; 4] = *b"\0asm";
 const CORE: [u8; 4] = [1, 0, 0, 0];
 const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
 
+/// Why files are not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::plugin) enum Unfit {
+    /// They change while they are read, which says nothing about them: a later look takes them.
+    Changing,
+    /// They cannot serve.
+    Refused(LoadFault),
+}
+
+impl From<LoadFault> for Unfit {
+    fn from(fault: LoadFault) -> Self {
+        Self::Refused(fault)
+    }
+}
+
 /// Where one plugin lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::plugin) struct Source {
@@ -28,14 +44,17 @@ pub(in crate::plugin) struct Source {
     pub wasm: PathBuf,
     /// The manifest; need not exist.
     pub yaml: PathBuf,
+    /// Whose files are taken.
+    pub trust: Trust,
 }
 
 impl Source {
-    pub(in crate::plugin) fn new(directory: &Path, name: &str) -> Self {
+    pub(in crate::plugin) fn new(directory: &Path, name: &str, trust: Trust) -> Self {
         Self {
             name: name.to_owned(),
             wasm: directory.join(format!("{name}.wasm")),
             yaml: directory.join(format!("{name}.yaml")),
+            trust,
         }
     }
 
@@ -56,11 +75,10 @@ impl Source {
     /// The bytes of the component, when they look like one.
     ///
     /// # Errors
-    /// `Unreadable`, `TooLarge`, `PermissionsTooOpen`, or `NotAComponent` with the way to make one.
-    pub(in crate::plugin) fn read_component(&self) -> Result<Vec<u8>, LoadFault> {
-        let Some(bytes) = read(&self.wasm, COMPONENT_MAX)? else {
-            return Err(LoadFault::new(Reason::Unreadable, format!("{} is gone", self.wasm.display())));
-        };
+    /// `Changing`, also when it is gone by now; else `Unreadable`, `TooLarge`, `PermissionsTooOpen`, or
+    /// `NotAComponent` with the way to make one.
+    pub(in crate::plugin) fn read_component(&self) -> Result<Vec<u8>, Unfit> {
+        let bytes = read(&self.wasm, COMPONENT_MAX, self.trust)?.ok_or(Unfit::Changing)?;
         Self::judge(&bytes)?;
         Ok(bytes)
     }
@@ -96,45 +114,82 @@ impl Source {
     /// The text of the manifest, where there is one.
     ///
     /// # Errors
-    /// When it is there and cannot be read.
-    pub(in crate::plugin) fn read_manifest_text(&self) -> Result<Option<String>, LoadFault> {
-        let Some(bytes) = read(&self.yaml, MANIFEST_MAX)? else { return Ok(None) };
+    /// `Changing`, or when it is there and cannot be read.
+    pub(in crate::plugin) fn read_manifest_text(&self) -> Result<Option<String>, Unfit> {
+        let Some(bytes) = read(&self.yaml, MANIFEST_MAX, self.trust)? else { return Ok(None) };
         String::from_utf8(bytes).map(Some).map_err(|error| {
-            LoadFault::new(Reason::ManifestInvalid, format!("{}: not UTF-8: {error}", self.yaml.display()))
+            let text = format!("{}: not UTF-8: {error}", self.yaml.display());
+            LoadFault::new(Reason::ManifestInvalid, text).into()
         })
     }
 }
 
-/// The whole file; `None` when there is none. Opened once, so that what is checked is what is used.
-fn read(path: &Path, max: u64) -> Result<Option<Vec<u8>>, LoadFault> {
+/// How often a file is read that changes meanwhile, before it is left to a later look.
+const TRIES: usize = 3;
+
+/// The whole file; `None` when there is none. What is checked is what is used: each try opens it once.
+fn read(path: &Path, max: u64, trust: Trust) -> Result<Option<Vec<u8>>, Unfit> {
+    for _ in 0..TRIES {
+        match read_once(path, max, trust) {
+            Err(Unfit::Changing) => {}
+            read => return read,
+        }
+    }
+    Err(Unfit::Changing)
+}
+
+fn read_once(path: &Path, max: u64, trust: Trust) -> Result<Option<Vec<u8>>, Unfit> {
     let unreadable =
         |error: std::io::Error| LoadFault::new(Reason::Unreadable, format!("{}: {error}", path.display()));
     let mut file = match open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
+        Err(error) => return Err(unreadable(error).into()),
     };
-    // A link may lead to another place in the directory, as Kubernetes' `..data` does, and nowhere else. What
-    // counts is the file that was opened, not what the path leads to by now.
-    let real = Path::new("/proc/self/fd").join(file.as_raw_fd().to_string());
-    let real = real.read_link().or_else(|_| path.canonicalize()).map_err(unreadable)?;
-    let home = path.parent().map(Path::canonicalize).transpose().map_err(unreadable)?;
-    if !home.is_some_and(|home| real.starts_with(home)) {
-        let text = format!("{} is a link that leads out of the plugin directory", path.display());
-        return Err(LoadFault::new(Reason::Unreadable, text));
+    let before = file.metadata().map_err(unreadable)?;
+    if !before.is_file() {
+        return Err(LoadFault::new(Reason::Unreadable, format!("{} is no file", path.display())).into());
     }
-    let metadata = file.metadata().map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(LoadFault::new(Reason::Unreadable, format!("{} is no file", path.display())));
+    check_place(path, &file, trust)?;
+    if before.len() > max {
+        let text = format!("{} has {} bytes; at most {max} are taken", path.display(), before.len());
+        return Err(LoadFault::new(Reason::TooLarge, text).into());
     }
-    check_permissions(path, &metadata)?;
     let mut bytes = Vec::new();
     file.by_ref().take(max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > max {
-        let text = format!("{} has more than {} KiB", path.display(), max / 1024);
-        return Err(LoadFault::new(Reason::TooLarge, text));
+    let after = file.metadata().map_err(unreadable)?;
+    let is_same = (before.len(), before.mtime(), before.mtime_nsec())
+        == (after.len(), after.mtime(), after.mtime_nsec());
+    if !is_same || bytes.len() as u64 != after.len() {
+        return Err(Unfit::Changing);
     }
     Ok(Some(bytes))
+}
+
+/// Whether an open file lies where it may and nobody else may write it or swap it for another. A link may lead to
+/// another place in the directory, as Kubernetes' `..data` does, and nowhere else; what counts is the file that was
+/// opened, not what the path leads to by now.
+fn check_place(path: &Path, file: &File, trust: Trust) -> Result<(), LoadFault> {
+    let unreadable =
+        |error: std::io::Error| LoadFault::new(Reason::Unreadable, format!("{}: {error}", path.display()));
+    let real = Path::new("/proc/self/fd").join(file.as_raw_fd().to_string());
+    let real = real.read_link().or_else(|_| path.canonicalize()).map_err(unreadable)?;
+    let home = path.parent().map(Path::canonicalize).transpose().map_err(unreadable)?.unwrap_or_default();
+    if !real.starts_with(&home) {
+        let text = format!(
+            "{} is a link that leads out of the plugin directory, to {}",
+            path.display(),
+            real.display()
+        );
+        return Err(LoadFault::new(Reason::Unreadable, text));
+    }
+    rights::check("the file", &real, file, trust)?;
+    for place in [path.parent(), real.parent().filter(|place| *place != home)].into_iter().flatten() {
+        // Files that were removed meanwhile need no judgement.
+        let Ok(directory) = open(place) else { continue };
+        rights::check("the directory", place, &directory, trust)?;
+    }
+    Ok(())
 }
 
 /// Opens a file for reading without waiting: a pipe has no writer, and a device may have its own mind.
@@ -143,24 +198,26 @@ pub(super) fn open(path: &Path) -> std::io::Result<File> {
     File::options().read(true).custom_flags(flags).open(path)
 }
 
-fn check_permissions(path: &Path, metadata: &std::fs::Metadata) -> Result<(), LoadFault> {
-    use std::os::unix::fs::PermissionsExt;
-    if metadata.permissions().mode() & 0o002 == 0 {
-        return Ok(());
-    }
-    let text = format!("everybody may write {0}; run chmod o-w {0}", path.display());
-    Err(LoadFault::new(Reason::PermissionsTooOpen, text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn source(dir: &Path, name: &str) -> Source {
+        Source::new(dir, name, Trust::OwnersOnly)
+    }
+
+    fn refusal(source: &Source) -> LoadFault {
+        match source.read_component() {
+            Err(Unfit::Refused(fault)) => fault,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn judge(bytes: &[u8]) -> LoadFault {
         let dir = tempfile::tempdir().unwrap();
-        let source = Source::new(dir.path(), "x");
+        let source = source(dir.path(), "x");
         std::fs::write(&source.wasm, bytes).unwrap();
-        source.read_component().unwrap_err()
+        refusal(&source)
     }
 
     #[test]
@@ -180,29 +237,78 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_everybody_may_write_is_refused() {
-        use std::os::unix::fs::PermissionsExt;
+    fn files_and_directories_that_others_may_write_are_refused() {
+        use std::os::unix::fs::{PermissionsExt, chown, symlink};
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("plugins");
+        let versions = dir.join("versions");
+        std::fs::create_dir_all(&versions).unwrap();
+        std::fs::write(versions.join("1.wasm"), b"\0asm\x0d\0\x01\0").unwrap();
+        let source = source(&dir, "x");
+        symlink("versions/1.wasm", &source.wasm).unwrap();
+        let set = |path: &Path, mode: u32| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        set(&dir, 0o755);
+        set(&versions, 0o755);
+        let file = versions.join("1.wasm");
+        for (path, open, shut) in
+            [(&file, 0o664, 0o644), (&file, 0o646, 0o644), (&dir, 0o1777, 0o755), (&versions, 0o775, 0o755)]
+        {
+            set(path, open);
+            let fault = refusal(&source);
+            assert_eq!(fault.reason, Reason::PermissionsTooOpen);
+            let told = [format!("mode {open:04o}"), format!("chmod go-w {}", path.display())];
+            assert!(told.iter().all(|told| fault.message.contains(told)), "{fault}");
+            Source::new(&dir, "x", Trust::Everybody).read_component().unwrap();
+            set(path, shut);
+            source.read_component().unwrap();
+        }
+        if rustix::process::geteuid().is_root() {
+            chown(&file, Some(12_345), None).unwrap();
+            assert!(refusal(&source).message.contains("chown 0 "), "{}", refusal(&source));
+        }
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_left_to_a_later_look() {
         let dir = tempfile::tempdir().unwrap();
-        let source = Source::new(dir.path(), "x");
+        let source = source(dir.path(), "x");
         std::fs::write(&source.wasm, b"\0asm\x0d\0\x01\0").unwrap();
-        std::fs::set_permissions(&source.wasm, std::fs::Permissions::from_mode(0o666)).unwrap();
-        let fault = source.read_component().unwrap_err();
-        assert_eq!(fault.reason, Reason::PermissionsTooOpen);
-        assert!(fault.message.contains("chmod o-w"), "{fault}");
-        std::fs::set_permissions(&source.wasm, std::fs::Permissions::from_mode(0o644)).unwrap();
-        source.read_component().unwrap();
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (stopped, path) = (std::sync::Arc::clone(&stop), source.wasm.clone());
+        let writer = std::thread::spawn(move || {
+            use std::io::Write;
+            let mut file = File::options().append(true).open(path).unwrap();
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                file.write_all(&[0; 4096]).unwrap();
+                if file.metadata().unwrap().len() > COMPONENT_MAX / 2 {
+                    file.set_len(8).unwrap();
+                }
+            }
+        });
+        let began = std::time::Instant::now();
+        let is_changing = || source.read_component() == Err(Unfit::Changing);
+        while !is_changing() {
+            assert!(began.elapsed().as_secs() < 60, "it was never seen to change");
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        writer.join().unwrap();
+        assert!(!is_changing(), "it has come to rest");
+        std::fs::remove_file(&source.wasm).unwrap();
+        assert!(is_changing(), "what is gone by now is no error either");
     }
 
     #[test]
     fn links_may_not_lead_out_and_directories_are_no_files() {
         let dir = tempfile::tempdir().unwrap();
         let outside = tempfile::NamedTempFile::new().unwrap();
-        let source = |name: &str| Source::new(dir.path(), name);
+        let source = |name: &str| source(dir.path(), name);
         std::fs::create_dir(source("a").wasm).unwrap();
         std::os::unix::fs::symlink(outside.path(), source("b").wasm).unwrap();
         std::os::unix::fs::symlink("nowhere", source("c").wasm).unwrap();
         for (name, says) in [("a", "is no file"), ("b", "leads out"), ("c", "No such file")] {
-            let fault = source(name).read_component().unwrap_err();
+            let fault = refusal(&source(name));
             assert_eq!(fault.reason, Reason::Unreadable);
             assert!(fault.message.contains(says), "{fault}");
         }
@@ -211,9 +317,9 @@ mod tests {
     #[test]
     fn a_pipe_holds_nobody_up() {
         let dir = tempfile::tempdir().unwrap();
-        let source = Source::new(dir.path(), "a");
+        let source = source(dir.path(), "a");
         assert!(std::process::Command::new("mkfifo").arg(&source.wasm).status().unwrap().success());
-        let fault = source.read_component().unwrap_err();
+        let fault = refusal(&source);
         assert!(fault.message.contains("is no file"), "{fault}");
     }
 

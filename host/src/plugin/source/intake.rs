@@ -9,8 +9,9 @@ use crate::plugin::component::runner::Runner;
 use crate::plugin::roster::Roster;
 use crate::plugin::slot::Slot;
 use crate::plugin::source::directory::{Look, Pair};
-use crate::plugin::source::files::Source;
+use crate::plugin::source::files::{Source, Unfit};
 use crate::plugin::source::manifest::Manifest;
+use crate::plugin::source::rights::Trust;
 use crate::plugin::status::{Reason, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -54,6 +55,7 @@ pub(in crate::plugin) struct Collected {
 /// Takes what settled in the directory into service.
 pub(in crate::plugin) struct Intake {
     directory: PathBuf,
+    trust: Trust,
     roster: Arc<Roster>,
     machine: Result<Machine, String>,
     /// What the plugins that serve were loaded from.
@@ -65,10 +67,11 @@ impl Intake {
     /// `machine` may be the reason why there is none.
     pub(in crate::plugin) fn new(
         directory: PathBuf,
+        trust: Trust,
         roster: Arc<Roster>,
         machine: Result<Machine, String>,
     ) -> Self {
-        Self { directory, roster, machine, inputs: BTreeMap::new(), waiting: BTreeMap::new() }
+        Self { directory, trust, roster, machine, inputs: BTreeMap::new(), waiting: BTreeMap::new() }
     }
 
     /// Whether nothing waits for its code.
@@ -83,7 +86,7 @@ impl Intake {
 
     /// Loads a plugin, or orders its code.
     pub(in crate::plugin) fn take(&mut self, name: &str, pair: Pair) {
-        let source = Source::new(&self.directory, name);
+        let source = Source::new(&self.directory, name, self.trust);
         let began = Instant::now();
         let open_slot = || {
             let slot = self.roster.open_slot(name, source.wasm.clone());
@@ -91,8 +94,12 @@ impl Intake {
             slot
         };
         let gated = match gate(&source) {
+            // It was there and is not, or the other way round: somebody is replacing it.
+            Ok(gated) if gated.manifest_text.is_some() != pair.manifest.is_some() => return,
             Ok(gated) => gated,
-            Err(fault) => return self.refuse(&open_slot(), fault),
+            // A later look sees them as they are by then.
+            Err(Unfit::Changing) => return,
+            Err(Unfit::Refused(fault)) => return self.refuse(&open_slot(), fault),
         };
         let Gated { manifest, manifest_text, digest } = gated;
         let input = Input { digest, manifest: manifest_text };

@@ -6,4 +6,5 @@ pub(super) mod files;
 pub(super) mod intake;
 pub(super) mod manifest;
 pub(super) mod pattern;
+pub(super) mod rights;
 mod sections;
