@@ -2,7 +2,9 @@
 
 mod connect;
 mod fault;
+mod pinned;
 mod tls;
+mod words;
 
 pub use connect::{Connection, Protocol, Stream, connect};
 pub use fault::UpstreamFault;

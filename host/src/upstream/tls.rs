@@ -1,5 +1,6 @@
 //! TLS settings towards backends: trust, our certificate, and what is shared between backends.
 
+use super::pinned::PinnedOr;
 use arc_swap::ArcSwap;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
@@ -81,7 +82,7 @@ impl BackendTls {
     /// # Errors
     /// When `own_ca` is no PEM, or the key does not fit the certificate. Unreadable system roots are left out.
     pub fn new(front_proxy: FrontProxy, own_ca: &[u8]) -> Result<Self, TlsError> {
-        let mut roots = parse_roots(own_ca)?;
+        let mut roots = collect_roots(&parse_certificates(own_ca)?)?;
         let system = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(system.certs);
         let shown = ShownCertificate(ArcSwap::from_pointee(front_proxy.certified()?));
@@ -103,17 +104,17 @@ impl BackendTls {
     /// # Errors
     /// When the source holds no usable certificate.
     pub fn configs(&self, source: &TlsSource) -> Result<(Arc<ClientConfig>, Arc<ClientConfig>), TlsError> {
-        let roots = match source {
-            TlsSource::CaBundle(pem) => Arc::new(parse_roots(pem)?),
-            TlsSource::Default | TlsSource::Insecure => Arc::clone(&self.default_roots),
-        };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
-        let verifier: Arc<dyn ServerCertVerifier> = if *source == TlsSource::Insecure {
-            Arc::new(AcceptAny(provider.signature_verification_algorithms))
-        } else {
-            build_verifier(roots, provider)?
+        let verifier: Arc<dyn ServerCertVerifier> = match source {
+            TlsSource::Insecure => Arc::new(AcceptAny(provider.signature_verification_algorithms)),
+            TlsSource::Default => build_verifier(Arc::clone(&self.default_roots), provider)?,
+            TlsSource::CaBundle(pem) => {
+                let certificates = parse_certificates(pem)?;
+                let roots = Arc::new(collect_roots(&certificates)?);
+                Arc::new(PinnedOr::new(certificates, build_verifier(roots, provider)?))
+            }
         };
         let mut config = builder
             .dangerous()
@@ -129,20 +130,25 @@ impl BackendTls {
 fn build_verifier(
     roots: Arc<RootCertStore>,
     provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
+) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+    WebPkiServerVerifier::builder_with_provider(roots, provider)
         .build()
-        .map_err(|error| TlsError::BadCertificate(error.to_string()))?;
-    Ok(verifier)
+        .map_err(|error| TlsError::BadCertificate(error.to_string()))
 }
 
-fn parse_roots(pem: &[u8]) -> Result<RootCertStore, TlsError> {
+fn parse_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| TlsError::BadCertificate(error.to_string()))?;
+    if certificates.is_empty() { Err(TlsError::NoCertificate) } else { Ok(certificates) }
+}
+
+fn collect_roots(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|e| TlsError::BadCertificate(e.to_string()))?;
-        roots.add(certificate).map_err(|e| TlsError::BadCertificate(e.to_string()))?;
+    for certificate in certificates {
+        roots.add(certificate.clone()).map_err(|error| TlsError::BadCertificate(error.to_string()))?;
     }
-    if roots.is_empty() { Err(TlsError::NoCertificate) } else { Ok(roots) }
+    Ok(roots)
 }
 
 /// Verifies nothing but that the peer holds the key of the certificate it shows.
