@@ -123,3 +123,29 @@ async fn an_object_made_by_hand_stays_and_tells_of_the_conflict() -> Result<()> 
     })
     .await
 }
+
+/// The file rules, and who edits what it declares is told so.
+#[tokio::test]
+async fn an_edit_is_put_back_and_told_with_its_author() -> Result<()> {
+    let text = external_name("api", "one.example.com");
+    let (mut umbel, directory) = start(&[("a.yaml", &text)]).await?;
+    let admin = umbel.admin()?;
+    let path = format!("{NAMES}/api?fieldManager=kubectl-edit");
+    let edited = json!({"spec": {"host": "edited.example.com"}});
+    admin.patch(&path, "merge", &edited).await?.expect(200)?;
+    // Touched, so that the test need not wait for the comparison that comes once a minute.
+    fs::write(directory.join("a.yaml"), &text)?;
+    wait_host(&admin, "api", Some("one.example.com")).await?;
+    let told = wait_for("the log to tell of the edit", BOUND, || {
+        let log = umbel.process().log();
+        async move {
+            let line = log.lines().find(|line| line.contains("an edit was put back")).map(str::to_owned);
+            line.ok_or_else(|| anyhow::anyhow!("{log}"))
+        }
+    })
+    .await?;
+    for part in ["INFO", "ExternalName default/api", "a.yaml", "kubectl-edit"] {
+        assert!(told.contains(part), "no {part:?} in {told}");
+    }
+    Ok(())
+}

@@ -1,7 +1,7 @@
 //! Carrying out a plan.
 
 use super::declared::Declared;
-use super::plan::{Action, describe, plan, propose};
+use super::plan::{Action, describe, overruled, plan, propose};
 use super::report::{Conflict, tell};
 use super::{MANAGER, MARK, declared::ManifestFile};
 use crate::kind::{ALL, Kind};
@@ -55,9 +55,9 @@ async fn carry_out(registry: &Registry, action: Action) -> Result<(), String> {
             told("created", &declared.kind, &declared.key, &declared.origin.file, &outcome);
             outcome.map(drop).map_err(|failure| format!("{}: {}", declared.origin, failure.message))
         }
-        Action::Update(declared) => {
+        Action::Update { declared, stored } => {
             let outcome = update(registry, &declared).await;
-            told("updated", &declared.kind, &declared.key, &declared.origin.file, &outcome);
+            tell_update(&declared, &stored, &outcome);
             outcome.map(drop).map_err(|failure| format!("{}: {}", declared.origin, failure.message))
         }
         Action::Remove { kind, key, resource_version, file } => {
@@ -84,6 +84,21 @@ async fn carry_out(registry: &Registry, action: Action) -> Result<(), String> {
 fn told<T>(done: &str, kind: &&Kind, key: &ObjectKey, file: &str, outcome: &Result<T, Failure>) {
     if outcome.is_ok() {
         tracing::info!(object = describe(kind, key), file, "{done} as the manifests say");
+    }
+}
+
+/// An edit that is put back is told with its author: nobody shall wonder where it went.
+fn tell_update(declared: &Declared, stored: &Object, outcome: &Result<Object, Failure>) {
+    let authors = outcome.as_ref().map(|written| overruled(stored, written)).unwrap_or_default();
+    if authors.is_empty() {
+        told("updated", &declared.kind, &declared.key, &declared.origin.file, outcome);
+    } else {
+        tracing::info!(
+            object = describe(declared.kind, &declared.key),
+            file = declared.origin.file,
+            edited_by = authors.join(", "),
+            "an edit was put back, because this file rules the object: edit the file, or remove the annotation {MARK}"
+        );
     }
 }
 

@@ -4,8 +4,8 @@
 //! - Files `*.yaml`, `*.yml` and `*.json` directly in the directory count, links to files too; names that begin with
 //!   a dot do not. A file holds any number of documents, lists are taken apart.
 //! - An object that a file declares is created, and marked with the annotation [`MARK`]: the file's name. While the
-//!   mark is there the file rules: every other `spec` is put right again. Labels, annotations and finalizers
-//!   that others add stay.
+//!   mark is there the file rules: every other `spec` is put right again, and the log says whose edit that was.
+//!   Labels, annotations and finalizers that others add stay.
 //! - An object without the mark was made by hand and is never touched. The conflict is shown on the object and in
 //!   the log. Adding the mark by hand gives the object to the file, removing it takes the object away from it.
 //! - What a file declared and no longer declares is removed. Nothing is removed while the file that it came from

@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) enum Action {
     /// The object is not there.
     Create(Box<Declared>),
-    /// The object is ours and differs.
-    Update(Box<Declared>),
+    /// The object is ours and differs; `stored` is what is there.
+    Update { declared: Box<Declared>, stored: Box<Object> },
     /// The object is ours, at this resource version, and nobody declares it any more.
     Remove { kind: &'static Kind, key: ObjectKey, resource_version: String, file: String },
     /// The object shall tell of this conflict, or of none any more.
@@ -55,7 +55,8 @@ pub(super) fn plan(files: &[ManifestFile], stored: &[(&'static Kind, Object)]) -
                 // A file that cannot be understood may still declare it, and then comes before others.
                 let is_free = file == declared.origin.file || !unclear.contains(file);
                 if is_free && propose(object, declared) != *object {
-                    plan.actions.push(Action::Update(Box::new((*declared).clone())));
+                    let (declared, stored) = (Box::new((*declared).clone()), Box::new(object.clone()));
+                    plan.actions.push(Action::Update { declared, stored });
                 }
                 conflicts.remove(&id)
             }
@@ -150,6 +151,27 @@ fn set_before(object: &Object, part: &str) -> Vec<String> {
         .filter(|entry| entry["manager"] == MANAGER && entry.get("subresource").is_none())
         .filter_map(|entry| entry["fieldsV1"]["f:metadata"][&field].as_object())
         .flat_map(|keys| keys.keys().filter_map(|key| key.strip_prefix("f:")).map(str::to_owned))
+        .collect()
+}
+
+/// Who, other than the manifests, has set something in `before` that no longer stands in `after`.
+pub(super) fn overruled(before: &Object, after: &Object) -> Vec<String> {
+    let entries = |object: &Object| {
+        let entries = object.at(&["metadata", "managedFields"]).and_then(Value::as_array);
+        entries.cloned().unwrap_or_default()
+    };
+    let left = entries(after);
+    let stands = |entry: &Value| {
+        left.iter().any(|other| {
+            ["manager", "operation", "apiVersion", "subresource", "fieldsV1"]
+                .iter()
+                .all(|part| entry.get(part) == other.get(part))
+        })
+    };
+    entries(before)
+        .iter()
+        .filter(|entry| entry["manager"] != MANAGER && !stands(entry))
+        .filter_map(|entry| entry["manager"].as_str().map(str::to_owned))
         .collect()
 }
 
