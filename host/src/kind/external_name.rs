@@ -65,7 +65,7 @@ static SPEC: Schema = Schema::Record(Record {
     atomic: false,
     fields: &[Field::new(
         "host",
-        "DNS name or IP address, without scheme, port or path, for example \"api.example.com\".",
+        "DNS name (in lower case, without a dot at the end) or IP address, without scheme, port or path, for example \"api.example.com\".",
         &Schema::String,
     )],
 });
@@ -85,6 +85,16 @@ const COLUMNS: &[Column] = &[
 struct Rules;
 
 impl KindRules for Rules {
+    /// As upstream has it for kinds whose names become host names: an APIService's backend is verified as
+    /// `<name>.<namespace>.svc`.
+    fn validate_name(&self, field: &str, name: &str, _object: &Object) -> Vec<FieldError> {
+        let rules = match field {
+            "metadata.generateName" => names::dns1123_subdomain_prefix(name),
+            _ => names::dns1123_subdomain(name),
+        };
+        rules.into_iter().map(|rule| FieldError::invalid(field, quoted(name), rule)).collect()
+    }
+
     fn validate(&self, object: &Object, _old: Option<&Object>) -> Vec<FieldError> {
         let host = object.text(&["spec", "host"]);
         if host.is_empty() {
@@ -141,13 +151,33 @@ fn check_host(host: &str) -> Result<(), String> {
         }
         return Err("is neither a DNS name nor an IP address".to_owned());
     }
-    let rules = names::dns1123_subdomain(host);
-    if !rules.is_empty() {
-        return Err(format!("must be a DNS name or an IP address: {}", rules.join("; ")));
-    }
+    check_dns_name(host)?;
     let looks_numeric = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
     if looks_numeric && host.contains('.') {
         return Err("looks like an IPv4 address but is none: write four numbers from 0 to 255".to_owned());
     }
     Ok(())
+}
+
+/// As upstream has it for a Service of type ExternalName (a lowercase RFC 1123 subdomain: no capitals, no dot at the
+/// end), and labels no longer than DNS can carry.
+fn check_dns_name(host: &str) -> Result<(), String> {
+    let rules = names::dns1123_subdomain(host);
+    if rules.is_empty() {
+        return match host.split('.').find(|label| label.len() > names::LABEL_LENGTH) {
+            None => Ok(()),
+            Some(label) => Err(format!(
+                "must be a DNS name or an IP address: each part between dots must be no more than {} bytes, {} has {}",
+                names::LABEL_LENGTH,
+                quoted(label),
+                label.len()
+            )),
+        };
+    }
+    let mended = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    if mended != host && names::dns1123_subdomain(&mended).is_empty() {
+        let what = "must be in lower case and must not end with a dot";
+        return Err(format!("must be a DNS name or an IP address: it {what}, write {}", quoted(&mended)));
+    }
+    Err(format!("must be a DNS name or an IP address: {}", rules.join("; ")))
 }

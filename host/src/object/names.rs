@@ -2,7 +2,8 @@
 //! nothing when the text is fine.
 
 const SUBDOMAIN_LENGTH: usize = 253;
-const LABEL_LENGTH: usize = 63;
+/// Most bytes of a DNS label, and of a label's value.
+pub const LABEL_LENGTH: usize = 63;
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL_1123: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
@@ -18,6 +19,14 @@ pub fn dns1123_subdomain(text: &str) -> Vec<String> {
         rules.push(SUBDOMAIN.to_owned());
     }
     rules
+}
+
+/// What a DNS subdomain may begin with: a dash at its end is no fault, because more follows.
+pub fn dns1123_subdomain_prefix(text: &str) -> Vec<String> {
+    match text.strip_suffix('-') {
+        Some(front) if !front.is_empty() => dns1123_subdomain(&format!("{front}a")),
+        _ => dns1123_subdomain(text),
+    }
 }
 
 /// A DNS label, for example a namespace.
@@ -132,6 +141,9 @@ mod tests {
     fn bad_names_name_their_rules() {
         assert_eq!(dns1123_subdomain("D_"), [SUBDOMAIN]);
         assert_eq!(dns1123_subdomain("a..b"), [SUBDOMAIN]);
+        assert_eq!(dns1123_subdomain_prefix("a-"), [""; 0]);
+        assert_eq!(dns1123_subdomain_prefix("-"), [SUBDOMAIN]);
+        assert_eq!(dns1123_subdomain_prefix("a_-"), [SUBDOMAIN]);
         assert_eq!(dns1035_label("1v"), [LABEL_1035]);
         assert_eq!(qualified_name("a/b/c"), [QUALIFIED]);
         assert_eq!(qualified_name("/x"), ["prefix part must be non-empty"]);

@@ -193,6 +193,7 @@ fn the_host_of_an_external_name_is_a_name_or_an_address() {
     for host in ["localhost", "api.example.com", "10.0.0.1", "::1", "fd00::1", "a-b.c", "1password.com"] {
         assert!(named(host).is_ok(), "{host}");
     }
+    let long = format!("{}.example.com", "a".repeat(64));
     let refused = [
         ("", "Required value: give the DNS name"),
         (
@@ -207,11 +208,48 @@ fn the_host_of_an_external_name_is_a_name_or_an_address() {
         ("::g", "is neither a DNS name nor an IP address"),
         ("A_b", "must be a DNS name or an IP address: a lowercase RFC 1123 subdomain"),
         ("1.2.3.999", "looks like an IPv4 address but is none"),
-        ("a.example.com.", "must be a DNS name or an IP address"),
+        ("a.example.com.", "must not end with a dot, write \"a.example.com\""),
+        ("A.b", "must be in lower case and must not end with a dot, write \"a.b\""),
+        ("A_b.", "must be a DNS name or an IP address: a lowercase RFC 1123 subdomain"),
+        (&long, "each part between dots must be no more than 63 bytes, \"aaaa"),
     ];
+    assert!(named(&format!("{}.example.com", "a".repeat(63))).is_ok());
     for (host, wanted) in refused {
         let found = causes(&named(host).unwrap_err());
         assert_eq!(found[0].0, "spec.host");
         assert!(found[0].1.contains(wanted), "{host}: {}", found[0].1);
     }
+}
+
+#[test]
+fn the_name_of_an_external_name_is_one_that_dns_can_carry() {
+    let named = |metadata: Value| {
+        let value = json!({"metadata": metadata, "spec": {"host": "a"}});
+        create_of(&external_name::KIND, "n", complete(&external_name::KIND, value))
+    };
+    for name in ["a", "a.b-c.1"] {
+        assert!(named(json!({ "name": name })).is_ok(), "{name}");
+    }
+    let long = "a".repeat(254);
+    for (name, wanted) in [
+        (
+            "Bad_Name",
+            "Invalid value: \"Bad_Name\": a lowercase RFC 1123 subdomain must consist of lower case",
+        ),
+        ("a.", "Invalid value: \"a.\": a lowercase RFC 1123 subdomain must consist of lower case"),
+        (&long, "must be no more than 253 bytes"),
+    ] {
+        let found = causes(&named(json!({ "name": name })).unwrap_err());
+        assert_eq!((found.len(), found[0].0.as_str()), (1, "metadata.name"), "{found:?}");
+        assert!(found[0].1.contains(wanted), "{}", found[0].1);
+    }
+    let found = causes(&named(json!({"generateName": "Bad-"})).unwrap_err());
+    assert_eq!(found[0].0, "metadata.generateName", "{found:?}");
+}
+
+/// Contract §1.3: upstream has no rule for them but that they are there, so neither do we.
+#[test]
+fn names_in_the_service_of_an_api_service_need_only_be_there() {
+    let change = json!({"spec": {"service": {"namespace": "x y", "name": "A_"}}});
+    assert!(create_of(&api_service::KIND, "", service(&change)).is_ok());
 }
