@@ -89,9 +89,14 @@ fn fields_of_an_external_name() -> Vec<Case> {
         ("a.example.com/x", r#"leave out "/x""#),
         ("a b", "must not contain spaces"),
         ("[::1]", r#"write "::1""#),
-        ("A.example.com", "must be a DNS name or an IP address"),
+        ("A.example.com", r#"write "a.example.com""#),
+        ("a.example.com.", r#"write "a.example.com""#),
     ];
-    refused.into_iter().map(|(value, says)| field(NAMES, host(json!(value)), "spec.host", says)).collect()
+    let of_host =
+        refused.into_iter().map(|(value, says)| field(NAMES, host(json!(value)), "spec.host", says));
+    let bad_name = host(json!("a")).replace("\"x\"", "\"Bad_Name\"");
+    let of_name = field(NAMES, bad_name, "metadata.name", "a lowercase RFC 1123 subdomain");
+    of_host.chain([of_name]).collect()
 }
 
 fn broken_bodies() -> Vec<Case> {
@@ -135,6 +140,38 @@ async fn each_wrong_field_and_each_broken_body_is_told_and_stores_nothing() -> R
     }
     for path in [SERVICES, NAMES] {
         assert_eq!(admin.get(path).await?.expect(200)?["items"], json!([]), "{path}");
+    }
+    Ok(())
+}
+
+/// Plain handlers of upstream's look at no method, go-restful's routes take GET only (contract §3.1, §3.3, §7.5;
+/// recorded: discovery/post-group, discovery/delete-gv, discovery/options-gv, discovery/head-gv).
+#[tokio::test]
+async fn methods_of_paths_that_are_no_resources_are_taken_as_upstream_takes_them() -> Result<()> {
+    const ANY: u16 = 200;
+    const GET_ONLY: u16 = 405;
+    let umbel = Umbel::start().await?;
+    let admin = umbel.admin()?;
+    let table = [
+        ("/apis", ANY),
+        ("/apis/", ANY),
+        ("/apis/apiregistration.k8s.io", GET_ONLY),
+        ("/apis/apiregistration.k8s.io/v1", GET_ONLY),
+        ("/openapi/v2", ANY),
+        ("/openapi/v3", ANY),
+        ("/openapi/v3/apis/apiregistration.k8s.io/v1", ANY),
+        ("/version", GET_ONLY),
+        ("/healthz", ANY),
+        ("/livez/ping", ANY),
+    ];
+    for (path, others) in table {
+        for method in [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE, Method::OPTIONS]
+        {
+            let wanted = if method == Method::GET { 200 } else { others };
+            let answer = admin.send(method.clone(), path, JSON, "").await?;
+            assert_eq!(answer.status, wanted, "{method} {path}: {}", answer.text());
+            assert!(!answer.headers.contains_key("allow"), "{method} {path}");
+        }
     }
     Ok(())
 }

@@ -150,14 +150,13 @@ async fn plain(
             let paths = index::paths(api.kinds, &api.shared.load(), &api.readiness);
             return Ok(reply::value(StatusCode::OK, pretty, &paths));
         }
+        // A go-restful route upstream, so GET only (contract §7.5).
         "/version" | "/version/" => {
-            return match parts.method {
-                Method::GET | Method::HEAD => {
-                    let accepted = negotiate(&parts.headers, query, Offer::Documents).unwrap_or_default();
-                    Ok(reply::value(StatusCode::OK, accepted, &index::version()))
-                }
-                _ => Err(Failure::method_not_allowed()),
-            };
+            if parts.method != Method::GET {
+                return Err(Failure::method_not_allowed());
+            }
+            let accepted = negotiate(&parts.headers, query, Offer::Documents).unwrap_or_default();
+            return Ok(reply::value(StatusCode::OK, accepted, &index::version()));
         }
         "/metrics" if is_read => return metrics(api),
         _ => {}

@@ -59,7 +59,8 @@ struct Check {
 /// The endpoints with checks.
 const ENDPOINTS: [&str; 3] = ["healthz", "livez", "readyz"];
 
-/// Answers a path below one of the health endpoints; `None` for any other path.
+/// Answers a path below one of the health endpoints; `None` for any other path. Any method will do, as for upstream's
+/// plain handlers (contract §7.5).
 pub async fn serve(readiness: &Readiness, registry: &Registry, path: &str, query: &Query) -> Option<Reply> {
     let rest = path.strip_prefix('/')?;
     let (endpoint, check) = rest.split_once('/').unwrap_or((rest, ""));
