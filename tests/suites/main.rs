@@ -21,4 +21,5 @@ mod plugins;
 mod proxying;
 mod restart;
 mod sample_apiserver;
+mod stopping;
 mod store_commands;

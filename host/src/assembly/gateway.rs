@@ -110,11 +110,6 @@ impl Gateway {
         self.address
     }
 
-    /// The runtime of everything that is not the request path.
-    pub(super) fn runtime(&self) -> &Runtime {
-        &self.runtime
-    }
-
     /// Waits until the manifests are applied and every stored APIService is routed, then opens the latches of `/readyz`.
     pub(super) async fn become_ready(&self) {
         self.manifests.first_look().await;
