@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use umbel::route::SignalKind;
-use umbel_tests::{ReservedPort, wait_for};
+use umbel_tests::{ReservedPort, Umbel, wait_for};
 
 const VERBS: &[&str] = &["delete", "get", "list"];
 /// So many requests to a bad backend show how often it is asked.
@@ -238,5 +238,72 @@ async fn a_restart_trusts_what_is_stored_and_verifies_it() -> Result<()> {
     assert_eq!(control.registry.revision(), revision, "verified, and nothing to write");
     drop(backend);
     control.condition("kept.example.com", "False").await?;
+    Ok(())
+}
+
+/// One that takes connections and never says a word on them, not even TLS.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_that_never_answers_disturbs_nobody_else() -> Result<()> {
+    let umbel = Umbel::start().await?;
+    let admin = umbel.admin()?;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let silent_port = silent.local_addr()?.port();
+    let silent = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = silent.accept().await {
+            held.push(stream);
+        }
+    });
+    let ca = Authority::new("strangers")?;
+    let good = legacy_backend(&ca, VERBS).await?;
+    let name = json!({"apiVersion": "service.grafana.app/v0alpha1", "kind": "ExternalName",
+        "metadata": {"name": "backend", "namespace": "default"}, "spec": {"host": "127.0.0.1"}});
+    let names = "/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames";
+    admin.post(names, &name).await?.expect(201)?;
+    let services = "/apis/apiregistration.k8s.io/v1/apiservices";
+    for (group, port) in [("silent.example.com", silent_port), ("good.example.com", good.port)] {
+        let object = json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+            "metadata": {"name": format!("v1.{group}")},
+            "spec": {"group": group, "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15,
+                "insecureSkipTLSVerify": true,
+                "service": {"namespace": "default", "name": "backend", "port": port}}});
+        admin.post(services, &object).await?.expect(201)?;
+    }
+    let condition = |group: &'static str, status: &'static str| {
+        let (admin, path) = (admin.clone(), format!("{services}/v1.{group}"));
+        async move {
+            wait_for(&format!("{group} to be {status}"), 3 * BOUND, || async {
+                let found = admin.get(&path).await?.expect(200)?["status"]["conditions"][0].clone();
+                anyhow::ensure!(found["status"] == status, "{found}");
+                Ok(found)
+            })
+            .await
+        }
+    };
+    // While nobody knows yet what the silent one will do.
+    let available = condition("good.example.com", "True").await?;
+    let verdict = admin.get(&format!("{services}/v1.silent.example.com")).await?.expect(200)?;
+    let waited = verdict["status"]["conditions"][0].clone();
+    assert!(waited.is_null() || waited["status"] == "Unknown", "the good one had to wait for {waited}");
+    wait_for("discovery of the good one", BOUND, || async {
+        let list = admin.get("/apis").await?.expect(200)?.to_string();
+        anyhow::ensure!(list.contains("good.example.com/v1"), "{list}");
+        Ok(())
+    })
+    .await?;
+    admin.get("/apis/good.example.com/v1").await?.expect(200)?;
+
+    let failed = condition("silent.example.com", "False").await?;
+    assert_eq!(failed["reason"], "FailedDiscoveryCheck");
+    let message = failed["message"].as_str().unwrap_or_default();
+    let url = format!("https://127.0.0.1:{silent_port}/apis/silent.example.com/v1");
+    let cause = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
+    assert_eq!(message, format!("failing or missing response from {url}: Get \"{url}\": {cause}"));
+    let refused = admin.get("/apis/silent.example.com/v1").await?;
+    assert_eq!(refused.status, 503);
+    assert!(refused.text().contains("the backend did not answer in time"), "{}", refused.text());
+    admin.get("/apis/good.example.com/v1").await?.expect(200)?;
+    assert_eq!(condition("good.example.com", "True").await?, available, "it never changed");
+    silent.abort();
     Ok(())
 }
