@@ -9,9 +9,42 @@ mod measure;
 mod recovery;
 mod restart;
 
+use std::io::Write as _;
+use std::process::Command;
+
 use bytes::Bytes;
 
 use crate::store::{FileStore, Store, Watch, WatchItem};
+
+/// Says that a test is left out, past the test harness, which shows nothing of a test that passes. Where `CI=true`
+/// that is a failure.
+fn skip(reason: &str) {
+    assert!(!std::env::var("CI").is_ok_and(|value| value == "true"), "cannot be left out in CI: {reason}");
+    writeln!(std::io::stderr(), "SKIPPED: {reason}").unwrap();
+}
+
+/// Set where a test runs a second time, with other rights.
+const AGAIN: &str = "UMBEL_TEST_AGAIN";
+
+/// Runs a test of this folder once more in a process of its own, by a program that gives it other rights. The error
+/// says why there was no such process.
+fn run_again(program: &[&str], test: &str) -> Result<(), String> {
+    let mut command = Command::new(program[0]);
+    command.args(&program[1..]).arg(std::env::current_exe().unwrap());
+    let test = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
+    let output = command.args(["--exact", &test, "--nocapture"]).env(AGAIN, "1").output();
+    let output = output.map_err(|error| format!("{}: {error}", program[0]))?;
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if !out.contains("running 1 test") {
+        return Err(format!("{}: {}", program[0], err.trim()));
+    }
+    assert!(output.status.success() && out.contains("1 passed"), "{out}\n{err}");
+    Ok(())
+}
+
+fn is_run_again() -> bool {
+    std::env::var_os(AGAIN).is_some()
+}
 
 fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
