@@ -86,6 +86,7 @@ static SPEC: Schema = record(
         ),
         Field::new("grants", "What the plugin may reach.", &Schema::Opaque),
         Field::new("limits", "Limits of a call.", &Schema::Opaque),
+        Field::new("probation", "When a new generation has proved itself.", &Schema::Opaque),
         Field::new("bindings", "The objects that it decides for without an annotation.", &Schema::Opaque),
         Field::new("discovery", "How it takes part in discovery.", &Schema::Opaque),
     ],

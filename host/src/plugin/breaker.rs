@@ -9,8 +9,6 @@ pub(in crate::plugin) const FAULTS_MAX: u32 = 5;
 /// The first suspension; each further one is twice as long.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
-/// How long one call may take that finds out whether the plugin has recovered, before another one may.
-const TRIAL: Duration = Duration::from_secs(10);
 
 /// The other rule: more than half of at least so many calls failed within the last minute.
 const CALLS_MIN: usize = 20;
@@ -35,6 +33,7 @@ struct Count {
     /// When the plugin was suspended while it still counted as good.
     openings: VecDeque<Instant>,
     until: Option<Instant>,
+    /// Whether the one call is under way that finds out about a recovery.
     on_trial: bool,
     quarantined: bool,
 }
@@ -56,6 +55,16 @@ impl Count {
     }
 }
 
+/// Leave to ask a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::plugin) enum Admission {
+    /// As everybody may.
+    Free,
+    /// As the one who finds out whether it has recovered. Whoever gives up without a result says so to
+    /// [`Breaker::abandon_trial`].
+    Trial,
+}
+
 /// What became of a plugin that failed too often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::plugin) enum Verdict {
@@ -66,21 +75,29 @@ pub(in crate::plugin) enum Verdict {
 }
 
 impl Breaker {
-    /// Whether the plugin may be asked. When a suspension is over, one call at a time may try.
-    pub(in crate::plugin) fn admits(&self, now: Instant) -> bool {
+    /// Whether the plugin may be asked. When a suspension is over, exactly one call at a time may try.
+    pub(in crate::plugin) fn admit(&self, now: Instant) -> Option<Admission> {
         let mut count = self.0.lock();
-        if count.quarantined {
-            return false;
-        }
         match count.until {
-            None => true,
-            Some(until) if until > now => false,
+            _ if count.quarantined => None,
+            None => Some(Admission::Free),
+            Some(until) if until > now || count.on_trial => None,
             Some(_) => {
-                count.until = Some(now + TRIAL);
                 count.on_trial = true;
-                true
+                Some(Admission::Trial)
             }
         }
+    }
+
+    /// The one call that may try found nothing out: another one may.
+    pub(in crate::plugin) fn abandon_trial(&self) {
+        self.0.lock().on_trial = false;
+    }
+
+    /// Whether it is neither suspended nor quarantined.
+    pub(in crate::plugin) fn is_closed(&self) -> bool {
+        let count = self.0.lock();
+        !count.quarantined && count.until.is_none()
     }
 
     /// For how long nobody asks it, where that is so.
@@ -131,7 +148,7 @@ impl Breaker {
     /// between 0 and 1.
     pub(in crate::plugin) fn suspend(&self, now: Instant, jitter: f64) -> Option<Verdict> {
         let mut count = self.0.lock();
-        if count.quarantined || (count.until.is_some_and(|until| until > now) && !count.on_trial) {
+        if count.quarantined || (count.until.is_some_and(|until| until > now)) {
             return None;
         }
         if count.until.is_none() {
@@ -167,7 +184,7 @@ mod tests {
         let (breaker, mut now) = (Breaker::default(), Instant::now());
         for opening in 1..=3 {
             for _ in 1..FAULTS_MAX {
-                assert!(breaker.admits(now));
+                assert!(breaker.admit(now).is_some());
                 assert!(!breaker.note_fault(now), "four in a row are not enough");
             }
             assert!(breaker.note_fault(now));
@@ -175,20 +192,23 @@ mod tests {
                 break;
             }
             assert_eq!(seconds(breaker.suspend(now, 1.0)), 1);
-            assert!(!breaker.admits(now));
+            assert!(breaker.admit(now).is_none());
             now += Duration::from_secs(1);
-            assert!(breaker.admits(now), "one call may try");
-            assert!(!breaker.admits(now), "and no other meanwhile");
+            assert_eq!(breaker.admit(now), Some(Admission::Trial), "one call may try");
+            let long_after = now + Duration::from_secs(3_600);
+            assert_eq!(breaker.admit(long_after), None, "and no other, however long it takes");
+            breaker.abandon_trial();
+            assert_eq!(breaker.admit(now), Some(Admission::Trial), "it was given up, so another may");
             assert!(breaker.note_fault(now));
             assert_eq!(seconds(breaker.suspend(now, 1.0)), 2, "it has not recovered");
             now += Duration::from_secs(2);
-            assert!(breaker.admits(now));
+            assert!(breaker.admit(now).is_some());
             breaker.note_answer_at(now);
-            assert!(breaker.admits(now) && breaker.suspended_for(now).is_none(), "it has");
+            assert!(breaker.admit(now).is_some() && breaker.suspended_for(now).is_none(), "it has");
         }
         assert_eq!(breaker.suspend(now, 1.0), Some(Verdict::Quarantined));
         now += Duration::from_secs(100_000);
-        assert!(breaker.is_quarantined() && !breaker.admits(now), "no time heals that");
+        assert!(breaker.is_quarantined() && breaker.admit(now).is_none(), "no time heals that");
     }
 
     #[test]
@@ -205,13 +225,13 @@ mod tests {
         }
         assert_eq!(breaker.suspend(now, 1.0), Some(Verdict::Quarantined));
         breaker.note_answer_at(now);
-        assert!(breaker.is_quarantined() && !breaker.admits(now), "a late answer does not end it");
+        assert!(breaker.is_quarantined() && breaker.admit(now).is_none(), "a late answer does not end it");
         breaker.reset();
-        assert!(!breaker.is_quarantined() && breaker.admits(now), "an operator does");
+        assert!(!breaker.is_quarantined() && breaker.admit(now).is_some(), "an operator does");
 
         assert_eq!(seconds(breaker.suspend(now, 1.0)), 1);
         let trial = now + Duration::from_secs(1);
-        assert!(breaker.admits(trial) && !breaker.note_fault(trial));
+        assert!(breaker.admit(trial).is_some() && !breaker.note_fault(trial));
         assert_eq!(seconds(breaker.suspend(trial, 1.0)), 2);
         breaker.reset();
         assert!(breaker.suspended_for(trial).is_none(), "the pause ends");
@@ -228,7 +248,7 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(seconds(breaker.suspend(now, 1.0)), 1);
             now += OPENINGS_WINDOW / 2 + Duration::from_secs(1);
-            assert!(breaker.admits(now));
+            assert!(breaker.admit(now).is_some());
             breaker.note_answer_at(now);
         }
     }
@@ -256,14 +276,14 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..11 {
             pauses.push(seconds(breaker.suspend(now, 1.0)));
-            assert!(!breaker.admits(now));
+            assert!(breaker.admit(now).is_none());
             now += breaker.suspended_for(now).unwrap();
-            assert!(breaker.admits(now), "one call may try");
-            assert!(!breaker.admits(now), "and no other meanwhile");
+            assert_eq!(breaker.admit(now), Some(Admission::Trial), "one call may try");
+            assert_eq!(breaker.admit(now), None, "and no other meanwhile");
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
         breaker.note_answer_at(now);
-        assert!(breaker.admits(now) && breaker.suspended_for(now).is_none());
+        assert!(breaker.admit(now).is_some() && breaker.suspended_for(now).is_none());
         assert_eq!(breaker.suspend(now, 0.0), Some(Verdict::Suspended(Duration::from_millis(750))));
     }
 

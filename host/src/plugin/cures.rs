@@ -50,10 +50,10 @@ explain! {
         => "mend what the message names; `umbel plugin test` shows it without a gateway";
     SettingsInvalid: "the plugin refuses `spec.settings` of the manifest"
         => "mend the settings that the message names by JSON pointer";
-    RolledBack: "it failed five times in a row, or more than half of 20 calls or more in a minute, and the generation before it serves again"
+    RolledBack: "on probation it failed five times, or more of its calls than not, and the generation before it serves again; or an operator went back"
+        => "`/plugins` shows the last fault; make a case of it for `umbel plugin test`. The same file is not tried again until it changes or the annotation `plugins.umbel.dev/reload` asks for it";
+    Suspended: "it failed five times in a row, or more than half of 20 calls or more in a minute, and there is no generation before it; it is asked again later"
         => "`/plugins` shows the last fault; make a case of it for `umbel plugin test`";
-    Suspended: "it failed as often as for `RolledBack`, and there is no generation before it; it is asked again later"
-        => "as for `RolledBack`";
     Quarantined: "it was suspended three times within ten minutes; it is not asked any more"
         => "mend what the last fault names and install the new component; any change of its files ends the quarantine, and so does the annotation `plugins.umbel.dev/reset`";
     Missing: "an annotation names the plugin and there is no such file"

@@ -15,6 +15,7 @@
 
 mod adapter;
 mod breaker;
+mod candidate;
 mod code;
 mod component;
 mod cures;
@@ -27,6 +28,7 @@ mod roster;
 mod slot;
 mod source;
 mod status;
+mod succession;
 mod views;
 mod workbench;
 

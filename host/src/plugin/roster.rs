@@ -78,6 +78,15 @@ impl Roster {
         self.removed.lock().shown(Instant::now())
     }
 
+    /// Ends probations whose time is over.
+    pub(in crate::plugin) fn look_at_clock(&self, now: Instant) {
+        // All of them, however many went back.
+        let went_back = self.all().values().filter(|slot| slot.look_at_clock(now)).count();
+        if went_back > 0 {
+            self.announce();
+        }
+    }
+
     /// Whether an operator has switched it off.
     pub(in crate::plugin) fn is_disabled(&self, name: &str) -> bool {
         self.disabled.lock().contains(name)

@@ -1,15 +1,16 @@
 //! One plugin name and what serves under it.
 
 use super::breaker::Verdict;
+use super::candidate::Candidate;
 use super::progress::Progress;
 use super::status::{Hold, Reason, State, Status};
+use super::succession::{Record, Ruling, Succession, Terms};
 use crate::plugin::adapter::health_memory::HealthMemory;
 use crate::plugin::adapter::last_good::LastGood;
 use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::{CallFault, FaultClass, FaultCounts, LoadFault};
 use crate::plugin::component::generation::Generation;
 use crate::plugin::record::ring::CallRing;
-use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,8 +23,7 @@ use std::time::{Duration, Instant};
 pub(in crate::plugin) struct Slot {
     pub name: String,
     path: PathBuf,
-    current: ArcSwapOption<Generation>,
-    previous: ArcSwapOption<Generation>,
+    line: Succession<Generation>,
     newest: Mutex<Option<LoadFault>>,
     generations: AtomicU64,
     calls: AtomicU64,
@@ -46,8 +46,7 @@ impl Slot {
         Self {
             name: name.to_owned(),
             path,
-            current: ArcSwapOption::empty(),
-            previous: ArcSwapOption::empty(),
+            line: Succession::default(),
             newest: Mutex::new(None),
             generations: AtomicU64::new(0),
             calls: AtomicU64::new(0),
@@ -63,7 +62,7 @@ impl Slot {
 
     /// What serves.
     pub(in crate::plugin) fn current(&self) -> Option<Arc<Generation>> {
-        self.current.load_full()
+        self.line.current()
     }
 
     /// The number that the next generation gets.
@@ -76,8 +75,8 @@ impl Slot {
         self.generations.store(generation.profile.generation, Ordering::Relaxed);
         *self.newest.lock() = None;
         self.progress.end();
-        let before = self.current.swap(Some(generation));
-        self.previous.store(before);
+        let terms = generation.profile.manifest.spec.probation.terms();
+        self.line.publish(generation, terms, Instant::now());
     }
 
     /// Notes why the newest file cannot serve.
@@ -88,17 +87,15 @@ impl Slot {
     /// Ends the service: the file is gone. Calls in flight keep what they began with, and the answers stay for
     /// those who hold the slot.
     pub(in crate::plugin) fn withdraw(&self) {
-        self.current.store(None);
-        self.previous.store(None);
+        self.line.clear();
     }
 
-    /// What may be asked for a decision, the newest first; what is suspended may not.
-    pub(in crate::plugin) fn candidates(&self, facet: Facet) -> impl Iterator<Item = Arc<Generation>> {
-        let both = [self.current.load_full(), self.previous.load_full()];
-        let fits = move |generation: &Arc<Generation>| {
-            generation.has(facet) && generation.breaker.admits(Instant::now())
-        };
-        both.into_iter().flatten().filter(|_| !self.is_disabled()).filter(fits)
+    /// What may be asked for a decision, the newest first; what is suspended may not. The generation before is
+    /// among them while the newest is on probation.
+    pub(in crate::plugin) fn candidates(&self, facet: Facet) -> impl Iterator<Item = Candidate> {
+        let alive = self.line.alive().into_iter().flatten();
+        let fits = alive.filter(|_| !self.is_disabled()).filter(move |generation| generation.has(facet));
+        fits.filter_map(|generation| Candidate::admit(generation, Instant::now()))
     }
 
     /// Why nothing here answers for a decision, for people.
@@ -107,7 +104,7 @@ impl Slot {
         if self.is_disabled() {
             return format!("plugin {name:?} is switched off by an operator");
         }
-        match (self.newest.lock().as_ref(), self.current.load().as_ref()) {
+        match (self.newest.lock().as_ref(), self.line.current().as_ref()) {
             (Some(fault), None) => format!("plugin {name:?} cannot be loaded: {fault}"),
             (_, Some(generation)) if generation.breaker.is_quarantined() && generation.has(facet) => {
                 format!("plugin {name:?} is quarantined: {}", self.quarantine_text())
@@ -135,11 +132,15 @@ impl Slot {
 
     /// Lets the generation before serve again, because an operator says so.
     pub(in crate::plugin) fn go_back(&self) -> Result<String, String> {
-        let Some(before) = self.previous.swap(None) else {
-            return Err("there is no generation before the one that serves".to_owned());
+        let Some(current) = self.line.current() else {
+            return Err("nothing serves under this name".to_owned());
         };
-        let number = before.profile.generation;
-        let left = self.current.swap(Some(before)).map_or(0, |left| left.profile.generation);
+        let Some(before) = self.line.roll_back(&current) else {
+            return Err("there is no sound generation before the one that serves: it is kept until the \
+                        probation ends; put the older file into the plugin directory instead"
+                .to_owned());
+        };
+        let (left, number) = (current.profile.generation, before.profile.generation);
         let text = format!("an operator went back from generation {left} to {number}");
         tracing::info!(plugin = self.name, "rolled back: {text}");
         self.refuse(LoadFault::new(Reason::RolledBack, text.clone()));
@@ -148,17 +149,39 @@ impl Slot {
 
     /// Forgets the faults of what serves and what came of them, quarantine included, so that it is asked again at once.
     pub(in crate::plugin) fn reset(&self) -> Result<String, String> {
-        let Some(current) = self.current.load_full() else {
+        let Some(current) = self.line.current() else {
             return Err("nothing serves under this name: mend its file, or ask for reload".to_owned());
         };
         current.breaker.reset();
         Ok("its faults are forgotten".to_owned())
     }
 
-    /// Counts a call that was answered.
-    pub(in crate::plugin) fn note_answer(&self, generation: &Generation) {
+    /// Counts a call that was answered. Says whether that changed what serves.
+    pub(in crate::plugin) fn note_answer(&self, generation: &Arc<Generation>) -> bool {
         self.calls.fetch_add(1, Ordering::Relaxed);
         generation.breaker.note_answer();
+        let ruling = self.line.note_call(generation, false, Instant::now());
+        self.obey(generation, ruling)
+    }
+
+    /// Ends a probation whose time is over. Says whether that changed what serves.
+    pub(in crate::plugin) fn look_at_clock(&self, now: Instant) -> bool {
+        let Some(current) = self.line.current() else { return false };
+        let ruling = self.line.look_at_clock(now);
+        self.obey(&current, ruling)
+    }
+
+    /// Says whether it went back to the generation before.
+    fn obey(&self, generation: &Arc<Generation>, ruling: Ruling) -> bool {
+        match ruling {
+            Ruling::Open => false,
+            Ruling::Settled(record) => {
+                let number = generation.profile.generation;
+                tracing::info!(plugin = self.name, generation = number, "the plugin has passed: it {record}");
+                false
+            }
+            Ruling::Failed(record) => self.roll_back(generation, &format!("on probation it {record}")),
+        }
     }
 
     /// Counts that the plugin said itself that it cannot tell now; that is an answer besides.
@@ -186,10 +209,16 @@ impl Slot {
         if !fault.class().is_breaker_event() {
             return false;
         }
-        if !generation.breaker.note_fault(Instant::now()) {
+        let now = Instant::now();
+        let is_too_often = generation.breaker.note_fault(now);
+        let ruling = self.line.note_call(generation, true, now);
+        if self.obey(generation, ruling) {
+            return true;
+        }
+        if !is_too_often {
             return false;
         }
-        if self.roll_back(generation, fault) {
+        if self.roll_back(generation, "it failed too often") {
             return true;
         }
         match generation.breaker.suspend(Instant::now(), fastrand::f64()) {
@@ -221,19 +250,16 @@ impl Slot {
 
     /// For how long the newest generation is not asked, where that is so.
     fn suspended_for(&self) -> Option<Duration> {
-        self.current.load().as_ref()?.breaker.suspended_for(Instant::now())
+        self.line.current().as_ref()?.breaker.suspended_for(Instant::now())
     }
 
-    fn roll_back(&self, failing: &Arc<Generation>, fault: &CallFault) -> bool {
-        let Some(before) = self.previous.load_full() else { return false };
-        let now = self.current.compare_and_swap(failing, Some(before));
-        if !now.as_ref().is_some_and(|now| Arc::ptr_eq(now, failing)) {
-            return false;
-        }
-        self.previous.store(None);
+    fn roll_back(&self, failing: &Arc<Generation>, why: &str) -> bool {
+        let Some(before) = self.line.roll_back(failing) else { return false };
+        let (left, number) = (failing.profile.generation, before.profile.generation);
+        let last = self.last_fault.lock().clone().unwrap_or_default();
         let text = format!(
-            "generation {} failed too often, the last time because it {fault}",
-            failing.profile.generation
+            "generation {left} was given up for generation {number}: {why}, the last time so: {last}; its file is \
+             not tried again until it changes or an operator sets the annotation plugins.umbel.dev/reload"
         );
         tracing::error!(plugin = self.name, "rolled back: {text}");
         self.refuse(LoadFault::new(Reason::RolledBack, text));
@@ -250,7 +276,7 @@ impl Slot {
 
     /// Why the generation that is loaded is not asked, where that is so.
     fn hold(&self) -> Option<Hold> {
-        let current = self.current.load_full()?;
+        let current = self.line.current()?;
         if current.breaker.is_quarantined() {
             return Some(Hold { reason: Reason::Quarantined, message: self.quarantine_text() });
         }
@@ -276,7 +302,10 @@ impl Slot {
             }
             (Some(hold), _) => (State::Suspended, Some(hold.reason), hold.message.clone()),
             (None, Some(fault)) => (State::Rejected, Some(fault.reason), fault.message),
-            (None, None) if self.current.load().is_some() => (State::Active, None, String::new()),
+            (None, None) if self.line.current().is_some() => match self.line.trial(Instant::now()) {
+                Some((record, terms)) => (State::Probation, None, probation_text(&record, &terms)),
+                None => (State::Active, None, String::new()),
+            },
             (None, None) => (State::Checking, None, String::new()),
         }
     }
@@ -291,7 +320,7 @@ impl Slot {
 
     /// What people are told.
     pub(in crate::plugin) fn status(&self) -> Status {
-        let current = self.current.load_full();
+        let current = self.line.current();
         let hold = self.hold();
         let (state, reason, message) = match self.is_disabled() {
             true => self.state_of_disabled(hold.as_ref()),
@@ -321,4 +350,12 @@ impl Slot {
             last_fault: self.last_fault.lock().clone(),
         }
     }
+}
+
+fn probation_text(record: &Record, terms: &Terms) -> String {
+    let left = terms.duration.saturating_sub(record.lasted).as_secs();
+    format!(
+        "it {record}; the probation ends after {} calls or in {left} s, and the generation before stands by",
+        terms.calls
+    )
 }

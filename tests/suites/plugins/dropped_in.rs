@@ -103,23 +103,6 @@ async fn a_crowd_waits_for_its_turn() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_broken_replacement_leaves_the_generation_before() -> Result<()> {
-    let plugins = Plugins::start_loaded(vec![], |dir| {
-        write_manifest(dir, "p", &host_setting("10.0.0.1"))?;
-        drop_guest(dir, Guest::Misbehaving, "p")
-    })
-    .await?;
-    fs::write(plugins.dir.path().join("p.wasm"), b"broken")?;
-    let status = plugins.wait_status("p", "refused", |status| status.reason.is_some()).await?;
-    assert_eq!((status.state, status.reason), (State::Rejected, Some(Reason::NotAComponent)));
-    let found = plugins.resolver("p").resolve(&target(None)).await?;
-    assert_eq!(found.endpoints[0].host, "10.0.0.1");
-    drop_guest(plugins.dir.path(), Guest::Misbehaving, "p")?;
-    assert_eq!(plugins.wait_generation("p", 2).await?.state, State::Active);
-    Ok(())
-}
-
-#[tokio::test]
 async fn a_swap_under_load_fails_no_call() -> Result<()> {
     let plugins = Plugins::start_loaded(vec![], |dir| {
         write_manifest(dir, "p", &host_setting("10.0.0.1"))?;

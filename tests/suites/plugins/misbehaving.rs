@@ -4,7 +4,7 @@ use super::{Plugins, Recorded, drop_guest, judged, target, write_manifest};
 use anyhow::Result;
 use std::time::Duration;
 use umbel::decision::binding::Decisions;
-use umbel::decision::discovery::{GroupHead, Outcome};
+use umbel::decision::discovery::GroupHead;
 use umbel::decision::resolver::ResolveFault;
 use umbel::plugin::{Reason, State, Status};
 use umbel_tests::Guest;
@@ -158,22 +158,6 @@ async fn a_bad_transformer_leaves_the_group_as_it_is() -> Result<()> {
     let heads = [GroupHead { name: "a.test".to_owned(), versions: vec![] }];
     let refused = plugins.host.transformers().remove(0).order(&heads).await.unwrap_err();
     assert!(refused.contains("not there"), "{refused}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_new_generation_that_fails_is_rolled_back() -> Result<()> {
-    let plugins = start("{settings: {do: hide}, discovery: {enabled: true}}").await?;
-    let group = r#"{"metadata":{"name":"a.test"},"versions":[]}"#;
-    write_manifest(plugins.dir.path(), "bad", "{settings: {do: trap}, discovery: {enabled: true}}")?;
-    plugins.wait_generation("bad", 2).await?;
-    for _ in 0..6 {
-        let outcome = plugins.host.transformers().remove(0).transform(group).await;
-        assert_eq!(outcome, Ok(Outcome::Hide("as told".to_owned())), "the generation before answers");
-    }
-    let status = plugins.status("bad")?;
-    assert_eq!((status.generation, status.faults), (1, 5), "{status:?}");
-    assert_eq!(status.reason.map(|reason| reason.to_string()).as_deref(), Some("RolledBack"));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 mod arriving;
 mod dropped_in;
 mod misbehaving;
+mod probation;
 mod refused;
 mod shipped;
 mod twins;

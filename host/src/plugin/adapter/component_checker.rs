@@ -64,7 +64,9 @@ impl ComponentChecker {
                     continue;
                 }
             };
-            slot.note_answer(&generation);
+            if slot.note_answer(&generation) {
+                self.crew.roster.announce();
+            }
             return match judged {
                 Ok((verdict, memory)) => {
                     slot.memory.keep(&subject.api_service, memory);

@@ -68,7 +68,9 @@ impl ComponentResolver {
                     continue;
                 }
             };
-            slot.note_answer(&generation);
+            if slot.note_answer(&generation) {
+                self.crew.roster.announce();
+            }
             return match answer {
                 Ok(resolution) => {
                     slot.last_good.keep_resolution(target, &resolution, Instant::now());

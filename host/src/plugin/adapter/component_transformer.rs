@@ -44,7 +44,9 @@ impl ComponentTransformer {
             }
             match self.ask(&slot, &generation, group).await {
                 Ok(outcome) => {
-                    slot.note_answer(&generation);
+                    if slot.note_answer(&generation) {
+                        self.crew.roster.announce();
+                    }
                     match &outcome {
                         Ok(outcome) => slot.last_good.keep_outcome(&name, group, outcome),
                         Err(_) => slot.note_declared(Facet::Discovery),
@@ -70,7 +72,9 @@ impl ComponentTransformer {
         for generation in slot.candidates(Facet::Discovery) {
             match self.ask_order(&slot, &generation, groups).await {
                 Ok(order) => {
-                    slot.note_answer(&generation);
+                    if slot.note_answer(&generation) {
+                        self.crew.roster.announce();
+                    }
                     return order;
                 }
                 Err(fault) => self.note(&slot, &generation, &fault, &mut trouble),

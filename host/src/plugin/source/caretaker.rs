@@ -116,6 +116,7 @@ impl Caretaker {
             let again = std::mem::take(&mut *waker.again.lock());
             intake.forget(&again);
             tracker.take_again(&again);
+            roster.look_at_clock(now);
             look(&directory, &roster, &mut tracker, &mut intake);
             if starting && !tracker.is_unsettled() && intake.is_idle() {
                 starting = false;

@@ -2,6 +2,7 @@
 
 use crate::plugin::offer::probe_rules::ProbePrefix;
 use crate::plugin::source::pattern::Pattern;
+use crate::plugin::succession::Terms;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ pub(in crate::plugin) struct Spec {
     pub grants: Grants,
     /// Limits other than the usual ones.
     pub limits: Limits,
+    /// When a new generation has proved itself.
+    pub probation: Probation,
     /// The objects that the plugin decides for without an annotation.
     pub bindings: Bindings,
     /// How it takes part in discovery.
@@ -94,6 +97,36 @@ pub(in crate::plugin) struct Limits {
     pub memory: Option<usize>,
     /// Calls at once; 1 to 32.
     pub concurrency: Option<usize>,
+}
+
+/// When a generation that replaced another one has proved itself, other than usually.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(in crate::plugin) struct Probation {
+    /// After so many calls; 1 to 10,000.
+    pub calls: Option<u32>,
+    /// Or after this time, whichever comes first; 1 s to 1 h.
+    #[serde(deserialize_with = "duration")]
+    pub duration: Option<Duration>,
+}
+
+impl Probation {
+    /// The terms, usual where the manifest says nothing.
+    pub(in crate::plugin) fn terms(&self) -> Terms {
+        let usual = Terms::default();
+        Terms { calls: self.calls.unwrap_or(usual.calls), duration: self.duration.unwrap_or(usual.duration) }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.calls.is_some_and(|calls| !(1..=10_000).contains(&calls)) {
+            return Err("spec.probation.calls must be from 1 to 10000".to_owned());
+        }
+        let fits = |duration| (Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&duration);
+        if self.duration.is_some_and(|duration| !fits(duration)) {
+            return Err("spec.probation.duration must be from 1s to 3600s".to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// The objects that a plugin decides for.
@@ -163,6 +196,7 @@ impl Manifest {
             return Err(format!("metadata.name is {stated:?}, but the file names the plugin {name:?}"));
         }
         check_limits(&spec.limits)?;
+        spec.probation.check()?;
         let digest = spec.digest.as_deref().map(parse_digest).transpose()?;
         let settings = serde_json::Value::Object(spec.settings.clone().unwrap_or_default()).to_string();
         Ok(Self { digest, settings, shown: show(text), spec })
@@ -264,6 +298,7 @@ spec:
     addresses: [10.0.0.0/8]
     probe: [/status/]
   limits: {wall: 1s, cpu: 50ms, memory: 32MiB, concurrency: 4}
+  probation: {calls: 5, duration: 90s}
   bindings: {services: [prod/*], apiServices: ['*.example.com']}
   discovery: {enabled: true, priority: 7, groups: ['*.example.com']}
 ";
@@ -278,6 +313,8 @@ spec:
         assert_eq!(manifest.spec.secrets["consul-token"].header, "Authorization");
         assert!(manifest.spec.bindings.services[0].matches("prod/shop"));
         assert_eq!(manifest.spec.discovery.priority, 7);
+        let terms = Terms { calls: 5, duration: Duration::from_secs(90) };
+        assert_eq!(manifest.spec.probation.terms(), terms);
     }
 
     #[test]
@@ -295,6 +332,9 @@ spec:
             (format!("{head}spec: {{limits: {{memory: 1MB}}}}"), "is no size"),
             (format!("{head}spec: {{limits: {{memory: 65MiB}}}}"), "to 64MiB"),
             (format!("{head}spec: {{limits: {{concurrency: 0}}}}"), "from 1 to 32"),
+            (format!("{head}spec: {{probation: {{calls: 0}}}}"), "from 1 to 10000"),
+            (format!("{head}spec: {{probation: {{duration: 2h}}}}"), "is no duration"),
+            (format!("{head}spec: {{probation: {{duration: 10ms}}}}"), "from 1s to 3600s"),
             (format!("{head}spec: {{digest: abc}}"), "as sha256sum prints them"),
             (format!("{head}spec: {{settings: []}}"), "settings"),
             ("{".to_owned(), "line"),
