@@ -37,6 +37,14 @@ impl DnsServer {
     /// # Errors
     /// When no port can be had.
     pub fn start(zone: Vec<(&'static str, Record)>, ttl: u32) -> Result<Self> {
+        Self::start_slow(zone, ttl, Duration::ZERO)
+    }
+
+    /// The same, with a pause before each answer, one question after the other.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub fn start_slow(zone: Vec<(&'static str, Record)>, ttl: u32, pause: Duration) -> Result<Self> {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
         let address = socket.local_addr()?;
@@ -51,6 +59,7 @@ impl DnsServer {
             while !stop.load(Ordering::Relaxed) {
                 let Ok((length, peer)) = socket.recv_from(&mut buffer) else { continue };
                 count.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(pause);
                 if let Some(answer) = answer(&buffer[..length], &names, ttl) {
                     socket.send_to(&answer, peer).ok();
                 }

@@ -22,6 +22,8 @@ pub enum Guest {
     DiscoveryIdentity,
     /// Does whatever its settings say.
     Misbehaving,
+    /// Looks a name up without end.
+    Waiting,
 }
 
 impl Guest {
@@ -34,6 +36,7 @@ impl Guest {
             Self::HealthDiscoveryProbe => "tests/guests/health-discovery-probe",
             Self::DiscoveryIdentity => "tests/guests/discovery-identity",
             Self::Misbehaving => "tests/guests/misbehaving",
+            Self::Waiting => "tests/guests/waiting",
         }
     }
 
@@ -43,7 +46,7 @@ impl Guest {
     /// # Errors
     /// Why it cannot be built, for example a missing Rust target with the command that installs it.
     pub fn component(self) -> Result<PathBuf, Missing> {
-        static BUILT: [OnceLock<Result<PathBuf, Missing>>; 7] = [const { OnceLock::new() }; 7];
+        static BUILT: [OnceLock<Result<PathBuf, Missing>>; 8] = [const { OnceLock::new() }; 8];
         BUILT[self as usize].get_or_init(|| self.build()).clone()
     }
 

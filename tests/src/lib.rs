@@ -9,6 +9,7 @@ mod dns_server;
 mod etcd;
 mod guests;
 mod kubectl;
+pub mod multi_memory;
 mod normalise;
 mod peers;
 mod port;

@@ -1,6 +1,7 @@
 //! Plugins as the gateway runs them: real components, in a real directory, over the real host.
 
 mod arriving;
+mod budgets;
 mod dropped_in;
 mod misbehaving;
 mod probation;

@@ -7,7 +7,8 @@ use crate::plugin::component::bindings::health::exports::umbel::health::checker 
 use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::generation::Generation;
-use crate::plugin::component::runner::Surroundings;
+use crate::plugin::component::guest_call::Check;
+use crate::plugin::component::runner::{Call, Surroundings};
 use crate::plugin::host::Crew;
 use crate::plugin::offer::probe_gate;
 use crate::plugin::record::exchange::{Asked, Said};
@@ -117,16 +118,7 @@ impl ComponentChecker {
         let hearing =
             Hearing::open(&slot.calls_kept, &generation.profile, Asked::Check(Arc::clone(&question)));
         let surroundings = Surroundings { probes: Some(gate), ..hearing.surroundings() };
-        let runner = self.crew.runner()?;
-        let call = runner.call_within(generation, Facet::Health, surroundings, move |generation, store| {
-            Box::pin(async move {
-                let Some(part) = &generation.facets.health else {
-                    wasmtime::bail!("exports no health checker")
-                };
-                let instance = part.instantiate_async(&mut *store).await?;
-                instance.umbel_health_checker().call_check(store, &question.0, &question.1).await
-            })
-        });
+        let call = Call { generation, surroundings, asked: Check { question } }.run(self.crew.runner()?);
         let judged = desk.serve(prober, call).await.and_then(|answer| {
             let said = Said::Verdict(answer.clone());
             let judged = match answer {

@@ -9,6 +9,8 @@ use crate::plugin::component::bindings::resolver::exports::umbel::resolver::reso
 use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::generation::Generation;
+use crate::plugin::component::guest_call::Resolve;
+use crate::plugin::component::runner::Call;
 use crate::plugin::host::Crew;
 use crate::plugin::record::exchange::{Asked, Said};
 use crate::plugin::record::ring::Hearing;
@@ -130,18 +132,9 @@ impl ComponentResolver {
         let hearing =
             Hearing::open(&slot.calls_kept, &generation.profile, Asked::Resolve(Arc::clone(&question)));
         let runner = self.crew.runner()?;
-        let answer = runner
-            .call_within(generation, Facet::Resolver, hearing.surroundings(), move |generation, store| {
-                Box::pin(async move {
-                    let Some(part) = &generation.facets.resolver else {
-                        wasmtime::bail!("exports no resolver")
-                    };
-                    let instance = part.instantiate_async(&mut *store).await?;
-                    let context = wit::Context { settings: generation.settings(), extra: Vec::new() };
-                    instance.umbel_resolver_resolver().call_resolve(store, &context, &question).await
-                })
-            })
-            .await;
+        let context = wit::Context { settings: generation.settings(), extra: Vec::new() };
+        let asked = Resolve { context, target: question };
+        let answer = Call { generation, surroundings: hearing.surroundings(), asked }.run(runner).await;
         let policy = generation.profile.address_policy(&runner.outside.own);
         let judged = answer.and_then(|answer| {
             let said = Said::Resolution(answer.clone());

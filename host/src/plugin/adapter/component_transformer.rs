@@ -6,6 +6,8 @@ use crate::plugin::component::bindings::discovery::exports::umbel::discovery::tr
 use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::generation::Generation;
+use crate::plugin::component::guest_call::{Order, Transform};
+use crate::plugin::component::runner::Call;
 use crate::plugin::host::Crew;
 use crate::plugin::offer::log_gate::tame;
 use crate::plugin::record::exchange::{Asked, Said};
@@ -111,20 +113,9 @@ impl ComponentTransformer {
         let document: Arc<str> = group.into();
         let hearing =
             Hearing::open(&slot.calls_kept, &generation.profile, Asked::Transform(Arc::clone(&document)));
-        let answer = self
-            .crew
-            .runner()?
-            .call_within(generation, Facet::Discovery, hearing.surroundings(), move |generation, store| {
-                Box::pin(async move {
-                    let Some(part) = &generation.facets.discovery else {
-                        wasmtime::bail!("exports no discovery transformer")
-                    };
-                    let instance = part.instantiate_async(&mut *store).await?;
-                    let context = wit::Context { settings: generation.settings(), extra: Vec::new() };
-                    instance.umbel_discovery_transformer().call_transform(store, &context, &document).await
-                })
-            })
-            .await;
+        let asked = Transform { context: context(generation), group: document };
+        let call = Call { generation, surroundings: hearing.surroundings(), asked };
+        let answer = call.run(self.crew.runner()?).await;
         let judged = answer.and_then(|answer| {
             let said = Said::Outcome(answer.clone());
             let judged = match answer {
@@ -147,20 +138,9 @@ impl ComponentTransformer {
             .map(|group| wit::Head { name: group.name.clone(), versions: group.versions.clone() })
             .collect();
         let hearing = Hearing::open(&slot.calls_kept, &generation.profile, Asked::Order(Arc::clone(&heads)));
-        let answer = self
-            .crew
-            .runner()?
-            .call_within(generation, Facet::Discovery, hearing.surroundings(), move |generation, store| {
-                Box::pin(async move {
-                    let Some(part) = &generation.facets.discovery else {
-                        wasmtime::bail!("exports no discovery transformer")
-                    };
-                    let instance = part.instantiate_async(&mut *store).await?;
-                    let context = wit::Context { settings: generation.settings(), extra: Vec::new() };
-                    instance.umbel_discovery_transformer().call_order(store, &context, &heads).await
-                })
-            })
-            .await;
+        let asked = Order { context: context(generation), heads };
+        let call = Call { generation, surroundings: hearing.surroundings(), asked };
+        let answer = call.run(self.crew.runner()?).await;
         let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
         let judged = answer.and_then(|answer| {
             let said = Said::Order(answer.clone());
@@ -173,4 +153,8 @@ impl ComponentTransformer {
         });
         hearing.close(judged)
     }
+}
+
+fn context(generation: &Generation) -> wit::Context {
+    wit::Context { settings: generation.settings(), extra: Vec::new() }
 }

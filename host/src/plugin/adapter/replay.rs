@@ -2,10 +2,10 @@
 
 use crate::plugin::adapter::{discovery_answer, health_answer, resolver_answer};
 use crate::plugin::component::bindings::{discovery, health, resolver};
-use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::generation::Generation;
-use crate::plugin::component::runner::{Runner, Surroundings};
+use crate::plugin::component::guest_call::{Check, GuestCall, Order, Resolve, Transform};
+use crate::plugin::component::runner::{Call, Runner, Surroundings};
 use crate::plugin::offer::probe_gate;
 use crate::plugin::offer::script::{ScriptedProber, SharedScript};
 use crate::plugin::record::{
@@ -44,22 +44,10 @@ impl Replay<'_> {
     }
 
     async fn resolve(&self, asked: &ResolveTarget) -> Judged {
-        let (runner, question) = (self.runner, translate::wit_target(asked));
-        let answer = runner
-            .call_within(self.generation, Facet::Resolver, self.within(), move |generation, store| {
-                Box::pin(async move {
-                    let Some(part) = &generation.facets.resolver else {
-                        wasmtime::bail!("exports no resolver")
-                    };
-                    let instance = part.instantiate_async(&mut *store).await?;
-                    let context =
-                        wit_resolver::Context { settings: generation.settings(), extra: Vec::new() };
-                    instance.umbel_resolver_resolver().call_resolve(store, &context, &question).await
-                })
-            })
-            .await?;
+        let context = wit_resolver::Context { settings: self.generation.settings(), extra: Vec::new() };
+        let answer = self.call(Resolve { context, target: Arc::new(translate::wit_target(asked)) }).await?;
         let said = translate::resolution(&answer);
-        let policy = self.generation.profile.address_policy(&runner.outside.own);
+        let policy = self.generation.profile.address_policy(&self.runner.outside.own);
         let judged = answer.map_or(Ok(()), |resolution| {
             resolver_answer::accept(resolution, &translate::target(asked), policy).map(drop)
         });
@@ -69,7 +57,6 @@ impl Replay<'_> {
     async fn check(&self, asked: &HealthSubject, (round, was, memory): (u32, HealthState, &Body)) -> Judged {
         let subject = translate::subject(asked, round, was);
         let (gate, desk) = probe_gate::channel(&subject);
-        let question = health_answer::describe(&subject);
         let context = wit_health::Context {
             settings: self.generation.settings(),
             round,
@@ -78,20 +65,8 @@ impl Replay<'_> {
             extra: Vec::new(),
         };
         let surroundings = Surroundings { probes: Some(gate), ..self.within() };
-        let call = self.runner.call_within(
-            self.generation,
-            Facet::Health,
-            surroundings,
-            move |generation, store| {
-                Box::pin(async move {
-                    let Some(part) = &generation.facets.health else {
-                        wasmtime::bail!("exports no health checker")
-                    };
-                    let instance = part.instantiate_async(&mut *store).await?;
-                    instance.umbel_health_checker().call_check(store, &context, &question).await
-                })
-            },
-        );
+        let asked = Check { question: Arc::new((context, health_answer::describe(&subject))) };
+        let call = Call { generation: self.generation, surroundings, asked }.run(self.runner);
         let answer = desk.serve(&ScriptedProber(SharedScript::clone(self.script)), call).await?;
         let said = translate::verdict(&answer);
         let judged = answer.map_or(Ok(()), |verdict| health_answer::accept(verdict, &subject).map(drop));
@@ -99,41 +74,14 @@ impl Replay<'_> {
     }
 
     async fn transform(&self, asked: &str) -> Judged {
-        let document = asked.to_owned();
-        let answer = self
-            .runner
-            .call_within(self.generation, Facet::Discovery, self.within(), move |generation, store| {
-                Box::pin(async move {
-                    let Some(part) = &generation.facets.discovery else {
-                        wasmtime::bail!("exports no discovery transformer")
-                    };
-                    let instance = part.instantiate_async(&mut *store).await?;
-                    let context =
-                        wit_discovery::Context { settings: generation.settings(), extra: Vec::new() };
-                    instance.umbel_discovery_transformer().call_transform(store, &context, &document).await
-                })
-            })
-            .await?;
+        let answer = self.call(Transform { context: self.context(), group: asked.into() }).await?;
         let said = translate::outcome(&answer);
         Ok((said, answer.map_or(Ok(()), |outcome| discovery_answer::accept(outcome, asked).map(drop))))
     }
 
     async fn order(&self, asked: &[VersionedGroup]) -> Judged {
         let heads = translate::heads(asked);
-        let answer = self
-            .runner
-            .call_within(self.generation, Facet::Discovery, self.within(), move |generation, store| {
-                Box::pin(async move {
-                    let Some(part) = &generation.facets.discovery else {
-                        wasmtime::bail!("exports no discovery transformer")
-                    };
-                    let instance = part.instantiate_async(&mut *store).await?;
-                    let context =
-                        wit_discovery::Context { settings: generation.settings(), extra: Vec::new() };
-                    instance.umbel_discovery_transformer().call_order(store, &context, &heads).await
-                })
-            })
-            .await?;
+        let answer = self.call(Order { context: self.context(), heads: heads.into() }).await?;
         let said = translate::order(&answer);
         let names: Vec<&str> = asked.iter().map(|group| group.name.as_str()).collect();
         let judged = match answer {
@@ -141,6 +89,15 @@ impl Replay<'_> {
             Ok(None) | Err(_) => Ok(()),
         };
         Ok((said, judged))
+    }
+
+    async fn call<C: GuestCall>(&self, asked: C) -> Result<C::Answer, CallFault> {
+        let call = Call { generation: self.generation, surroundings: self.within(), asked };
+        call.run(self.runner).await
+    }
+
+    fn context(&self) -> wit_discovery::Context {
+        wit_discovery::Context { settings: self.generation.settings(), extra: Vec::new() }
     }
 
     fn within(&self) -> Surroundings {

@@ -21,11 +21,11 @@ pub(in crate::plugin) enum Facet {
 pub(in crate::plugin) struct Budget {
     /// From the start of the instance to the answer, waiting included.
     pub wall: Duration,
-    /// Computing alone.
+    /// Computing alone: CPU time of the threads that run the guest, looked at in every tick.
     pub cpu: Duration,
     /// Bytes of linear memory, summed over all memories.
     pub memory: usize,
-    /// Bytes copied between guest and host.
+    /// Bytes that the guest may hand over at once: with its answer, or with one call of a host function.
     pub host_bytes: usize,
 }
 

@@ -1,8 +1,9 @@
 //! What belongs to one call: limits that are left, and what its host functions may use.
 
 use crate::plugin::component::budget::Budget;
+use crate::plugin::component::cpu_clock::CpuClock;
 use crate::plugin::component::engine;
-use crate::plugin::component::ticker::TICK;
+use crate::plugin::component::runner::Surroundings;
 use crate::plugin::offer::address::{AddressPolicy, OwnListeners};
 use crate::plugin::offer::dns::Dns;
 use crate::plugin::offer::http_client::HttpClient;
@@ -69,13 +70,23 @@ impl CallState {
     pub(in crate::plugin) fn new(
         profile: Arc<Profile>,
         outside: Arc<Outside>,
-        probes: Option<ProbeGate>,
+        surroundings: Surroundings,
         budget: &Budget,
     ) -> Self {
+        let Surroundings { probes, script, witness } = surroundings;
         let meter = Meter::new(budget);
         let (started, wall) = (Instant::now(), budget.wall);
-        let (script, witness, lines, lookups, requests) = (None, None, 0, 0, 0);
+        let (lines, lookups, requests) = (0, 0, 0);
         Self { profile, outside, script, witness, probes, meter, started, wall, lines, lookups, requests }
+    }
+
+    /// Makes it the state of another call of the same instance: everything begins anew but the memory, which the
+    /// instance still has.
+    pub(in crate::plugin) fn renew(&mut self, surroundings: Surroundings, budget: &Budget) {
+        let (profile, outside) = (Arc::clone(&self.profile), Arc::clone(&self.outside));
+        let memory_used = self.meter.memory_used;
+        *self = Self::new(profile, outside, surroundings, budget);
+        self.meter.memory_used = memory_used;
     }
 
     /// Which addresses the plugin may lead to.
@@ -99,38 +110,42 @@ impl CallState {
 #[derive(Debug)]
 pub(in crate::plugin) struct Meter {
     memory_max: usize,
-    pub memory_used: usize,
+    memory_used: usize,
     pub memory_exceeded: bool,
-    ticks: u128,
-    ticks_left: u128,
+    cpu_max: Duration,
+    /// What the call has computed.
+    pub clock: Arc<CpuClock>,
     pub cpu_exceeded: bool,
 }
 
 impl Meter {
     fn new(budget: &Budget) -> Self {
-        let ticks = (budget.cpu.as_millis() / TICK.as_millis()).max(1);
         Self {
             memory_max: budget.memory,
             memory_used: 0,
             memory_exceeded: false,
-            ticks,
-            ticks_left: ticks,
+            cpu_max: budget.cpu,
+            clock: Arc::default(),
             cpu_exceeded: false,
         }
     }
 
-    /// Gives the guest its whole computing time again, for another call of the same instance.
-    pub(in crate::plugin) fn refill(&mut self) {
-        self.ticks_left = self.ticks;
+    /// Bytes of all memories together. Memories only grow, so it is the most that there were.
+    pub(in crate::plugin) fn memory_used(&self) -> usize {
+        self.memory_used
     }
 
-    /// Called by the engine when the guest computed for a tick. A wait in a host function costs one tick at most.
+    /// Whether more than three quarters of the memory are gone.
+    pub(in crate::plugin) fn is_nearly_full(&self) -> bool {
+        self.memory_used > self.memory_max / 4 * 3
+    }
+
+    /// Called by the engine at every tick that finds the guest computing. Others get the thread in between.
     pub(in crate::plugin) fn on_tick(&mut self) -> UpdateDeadline {
-        if self.ticks_left == 0 {
+        if self.clock.used_by_now() >= self.cpu_max {
             self.cpu_exceeded = true;
             return UpdateDeadline::Interrupt;
         }
-        self.ticks_left -= 1;
         UpdateDeadline::Yield(1)
     }
 }

@@ -4,6 +4,8 @@ use crate::plugin::breaker::Breaker;
 use crate::plugin::component::bindings::{discovery, health, lifecycle, resolver};
 use crate::plugin::component::budget::{Budget, Facet};
 use crate::plugin::component::call_state::{CallState, Profile};
+use crate::plugin::component::shelf::Shelf;
+use crate::plugin::source::manifest::Reuse;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use tokio::sync::Semaphore;
@@ -21,6 +23,8 @@ pub(in crate::plugin) struct Generation {
     pub places: Arc<Semaphore>,
     /// Calls that wait for a place.
     pub waiting: AtomicUsize,
+    /// Instances that wait for their next call, where the manifest asks for that.
+    pub shelves: Shelves,
     /// Name, version and summary that it states.
     pub description: String,
     /// The version that it states.
@@ -38,6 +42,21 @@ pub(in crate::plugin) struct Facets {
     pub resolver: Option<resolver::PartPre<CallState>>,
     pub health: Option<health::PartPre<CallState>>,
     pub discovery: Option<discovery::PartPre<CallState>>,
+}
+
+/// Warm instances by decision. Discovery has none: its outcome may depend on nothing but the group.
+pub(in crate::plugin) struct Shelves {
+    pub resolver: Option<Arc<Shelf<resolver::Part>>>,
+    pub health: Option<Arc<Shelf<health::Part>>>,
+    /// Whether instances are also kept from calls in a recorded world, which is good for measuring alone.
+    pub on_trial: bool,
+}
+
+impl Shelves {
+    /// Shelves under the rule of a manifest; without one nothing is kept.
+    pub(in crate::plugin) fn new(rule: Option<Reuse>) -> Self {
+        Self { resolver: rule.map(Shelf::new), health: rule.map(Shelf::new), on_trial: false }
+    }
 }
 
 impl Generation {

@@ -4,12 +4,12 @@ use super::bindings;
 use crate::plugin::breaker::Breaker;
 use crate::plugin::component::bindings::lifecycle;
 pub(in crate::plugin) use crate::plugin::component::bindings::lifecycle::exports::umbel::lifecycle::lifecycle::Description as Described;
-use crate::plugin::component::budget::Facet;
 use crate::plugin::component::call_state::{CallState, Profile};
-use crate::plugin::component::fault::LoadFault;
-use crate::plugin::component::generation::{Facets, Generation};
+use crate::plugin::component::fault::{CallFault, LoadFault};
+use crate::plugin::component::generation::{Facets, Generation, Shelves};
+use crate::plugin::component::guest_call::{Describe, TryExports, Validate};
 use crate::plugin::component::interfaces::{self, Found};
-use crate::plugin::component::runner::Runner;
+use crate::plugin::component::runner::{Call, Runner};
 use crate::plugin::offer::log_gate::{LogGate, tame};
 use crate::plugin::source::files::{Source, Unfit};
 use crate::plugin::source::manifest::Manifest;
@@ -109,6 +109,7 @@ pub(in crate::plugin) fn assemble(
     let Code { digest, facets, interfaces } = code;
     let calls = if facets.health.is_some() { CONCURRENCY_HEALTH } else { CONCURRENCY };
     let places = manifest.spec.limits.concurrency.unwrap_or(calls);
+    let shelves = Shelves::new(manifest.spec.reuse);
     let profile = Profile { name: name.to_owned(), generation: number, manifest, log: LogGate::new() };
     Arc::new(Generation {
         profile: Arc::new(profile),
@@ -116,6 +117,7 @@ pub(in crate::plugin) fn assemble(
         facets,
         places: Arc::new(Semaphore::new(places)),
         waiting: AtomicUsize::new(0),
+        shelves,
         description: String::new(),
         version: String::new(),
         interfaces,
@@ -126,11 +128,12 @@ pub(in crate::plugin) fn assemble(
 /// Asks a new generation what it is and whether its settings suit it.
 ///
 /// # Errors
-/// `DescribeFailed`, `TypeMismatch` or `SettingsInvalid`.
+/// `ManifestInvalid`, `DescribeFailed`, `TypeMismatch` or `SettingsInvalid`.
 pub(in crate::plugin) fn introduce(
     runner: &Arc<Runner>,
     trial: Arc<Generation>,
 ) -> Result<(Arc<Generation>, Described), LoadFault> {
+    check_reuse(&trial)?;
     let described = runner.runtime.block_on(interview(runner, &trial))?;
     let mut generation = Arc::into_inner(trial)
         .ok_or_else(|| LoadFault::new(Reason::DescribeFailed, "the call of describe did not end"))?;
@@ -138,6 +141,16 @@ pub(in crate::plugin) fn introduce(
     generation.description = tame(&format!("{name} {version}: {summary}"));
     generation.version = tame(version);
     Ok((Arc::new(generation), described))
+}
+
+fn check_reuse(generation: &Generation) -> Result<(), LoadFault> {
+    let is_reused = generation.profile.manifest.spec.reuse.is_some();
+    if !is_reused || generation.facets.resolver.is_some() || generation.facets.health.is_some() {
+        return Ok(());
+    }
+    let text =
+        "spec.reuse is for resolvers and health checkers, and the component is neither; remove spec.reuse";
+    Err(LoadFault::new(Reason::ManifestInvalid, text))
 }
 
 fn open_facets(pre: &InstancePre<CallState>, found: &Found) -> wasmtime::Result<Facets> {
@@ -159,29 +172,13 @@ fn mismatch(error: &wasmtime::Error) -> LoadFault {
 
 /// Asks the component what it is, whether the settings suit it, and whether its exports have the right types.
 async fn interview(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Result<Described, LoadFault> {
-    let failed = |fault: crate::plugin::component::fault::CallFault| {
-        LoadFault::new(Reason::DescribeFailed, format!("its first call {fault}"))
-    };
-    let description = runner
-        .call(generation, Facet::Lifecycle, None, |generation, store| {
-            Box::pin(async move {
-                let part = generation.facets.lifecycle.instantiate_async(&mut *store).await?;
-                part.umbel_lifecycle_lifecycle().call_describe(store).await
-            })
-        })
-        .await
-        .map_err(failed)?;
-    try_exports(runner, generation).await?;
-    let settings = generation.settings();
-    let judged = runner
-        .call(generation, Facet::Lifecycle, None, move |generation, store| {
-            Box::pin(async move {
-                let part = generation.facets.lifecycle.instantiate_async(&mut *store).await?;
-                part.umbel_lifecycle_lifecycle().call_validate(store, &settings).await
-            })
-        })
-        .await
-        .map_err(failed)?;
+    let failed = |fault: CallFault| LoadFault::new(Reason::DescribeFailed, format!("its first call {fault}"));
+    let description = Call::new(generation, Describe).run(runner).await.map_err(failed)?;
+    if let Some(error) = Call::new(generation, TryExports).run(runner).await.map_err(failed)? {
+        return Err(mismatch(&error));
+    }
+    let validate = Validate { settings: generation.settings() };
+    let judged = Call::new(generation, validate).run(runner).await.map_err(failed)?;
     if let Err(problems) = judged {
         let listed: Vec<String> = problems
             .iter()
@@ -192,32 +189,6 @@ async fn interview(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Result
         return Err(LoadFault::new(Reason::SettingsInvalid, text));
     }
     Ok(description)
-}
-
-async fn try_exports(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Result<(), LoadFault> {
-    let tried = runner
-        .call(generation, Facet::Lifecycle, None, |generation, store| {
-            Box::pin(async move {
-                let facets = &generation.facets;
-                let mut problem = None;
-                if let Some(part) = &facets.resolver {
-                    problem = problem.or(part.instantiate_async(&mut *store).await.err());
-                }
-                if let Some(part) = &facets.health {
-                    problem = problem.or(part.instantiate_async(&mut *store).await.err());
-                }
-                if let Some(part) = &facets.discovery {
-                    problem = problem.or(part.instantiate_async(&mut *store).await.err());
-                }
-                Ok(problem)
-            })
-        })
-        .await;
-    match tried {
-        Ok(None) => Ok(()),
-        Ok(Some(error)) => Err(mismatch(&error)),
-        Err(fault) => Err(LoadFault::new(Reason::DescribeFailed, format!("its first call {fault}"))),
-    }
 }
 
 /// SHA-256 in hexadecimal.

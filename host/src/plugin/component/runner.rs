@@ -1,32 +1,34 @@
-//! Runs calls: a fresh store for each, on the plugin runtime, within budgets.
+//! Runs calls: each within its budgets, on the plugin runtime.
 
-use crate::plugin::component::budget::{Budget, Facet};
 use crate::plugin::component::call_state::{CallState, Outside};
 use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::generation::Generation;
+use crate::plugin::component::guest_call::GuestCall;
+use crate::plugin::component::instance::Instance;
 use crate::plugin::component::ticker::Ticker;
-use crate::plugin::offer::log_gate::tame;
 use crate::plugin::offer::probe_gate::ProbeGate;
 use crate::plugin::offer::script::SharedScript;
 use crate::plugin::offer::witness::SharedWitness;
-use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
-use wasmtime::{Engine, Store, Trap, WasmBacktrace};
+use wasmtime::Engine;
 
-/// Calls of all plugins at once; below the engine's pool.
+/// Calls of all plugins at once; with the idle instances, below the engine's pool.
 const CALLS: usize = 32;
-/// Calls of one plugin that may wait for a place, and how long each may: less than whoever asks would wait.
-const WAITING_MAX: usize = 4096;
-const WAIT_LIMIT: Duration = Duration::from_secs(8);
-/// Handles of one store. The interfaces know no resources, so this is for the guests' own.
-const HANDLES: usize = 1024;
-/// Frames of a backtrace that are shown.
-const FRAMES: usize = 4;
+/// Calls that may wait for one of these places, and how long each may. They hold a place of their plugin meanwhile.
+const QUEUE: usize = 64;
+const QUEUE_LIMIT: Duration = Duration::from_millis(250);
+/// Calls of one plugin that may wait for another call of the same plugin to end, and how long each may: less than
+/// whoever asks would wait. A gateway asks about a thousand objects at once, and that is no fault of the plugin.
+const LINE: usize = 4096;
+const LINE_LIMIT: Duration = Duration::from_secs(8);
+
+/// Instances of all plugins that may be idle, so that those of running calls always find a place in the pool.
+const IDLE: usize = 24;
 
 /// What all calls share.
 #[derive(Debug)]
@@ -36,6 +38,61 @@ pub(in crate::plugin) struct Runner {
     pub outside: Arc<Outside>,
     pub runtime: Handle,
     places: Arc<Semaphore>,
+    queued: AtomicUsize,
+    idle: Arc<Semaphore>,
+}
+
+/// One call: who is asked what. [`Self::run`] is all that can be done with it, and that once.
+pub(in crate::plugin) struct Call<'a, C> {
+    /// Who is asked.
+    pub generation: &'a Arc<Generation>,
+    /// What the component meets outside.
+    pub surroundings: Surroundings,
+    /// What it is asked.
+    pub asked: C,
+}
+
+impl<'a, C: GuestCall> Call<'a, C> {
+    /// A call in the real world, of which nobody takes notes.
+    pub(in crate::plugin) fn new(generation: &'a Arc<Generation>, asked: C) -> Self {
+        Self { generation, surroundings: Surroundings::default(), asked }
+    }
+
+    /// Makes the call. The instance belongs to it: unless the guest answers, it is gone when this ends, whether
+    /// the guest failed or the caller went away.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub(in crate::plugin) async fn run(self, runner: &Arc<Runner>) -> Result<C::Answer, CallFault> {
+        let Self { generation, surroundings, asked } = self;
+        let places = runner.take_places(generation).await?;
+        let (runner, generation) = (Arc::clone(runner), Arc::clone(generation));
+        let task = runner.runtime.clone().spawn(async move {
+            let _places = places;
+            let _running = runner.ticker.running();
+            let budget = generation.budget(C::FACET);
+            // What an instance learnt in a recorded world is no good in the real one.
+            let is_real = surroundings.script.is_none() || generation.shelves.on_trial;
+            let shelf = C::shelf(&generation).filter(|_| is_real);
+            let instance = match shelf.and_then(|shelf| shelf.take()) {
+                Some(mut instance) => {
+                    instance.renew(surroundings, &budget);
+                    instance
+                }
+                None => {
+                    let (profile, outside) = (Arc::clone(&generation.profile), Arc::clone(&runner.outside));
+                    let state = CallState::new(profile, outside, surroundings, &budget);
+                    Instance::fresh(&runner.engine, state)
+                }
+            };
+            let (instance, answer) = instance.ask(&generation, asked, &budget).await?;
+            if let Some(shelf) = shelf {
+                shelf.keep(instance, &runner.idle);
+            }
+            Ok(answer)
+        });
+        AbortOnDrop(task).join().await
+    }
 }
 
 impl Runner {
@@ -45,92 +102,46 @@ impl Runner {
         outside: Arc<Outside>,
         runtime: Handle,
     ) -> Self {
-        Self { engine, ticker, outside, runtime, places: Arc::new(Semaphore::new(CALLS)) }
+        let (places, idle) = (Arc::new(Semaphore::new(CALLS)), Arc::new(Semaphore::new(IDLE)));
+        Self { engine, ticker, outside, runtime, places, queued: AtomicUsize::new(0), idle }
     }
 
-    /// Makes one call in the real world; see [`Self::call_within`].
-    pub(in crate::plugin) async fn call<R, W>(
-        self: &Arc<Self>,
-        generation: &Arc<Generation>,
-        facet: Facet,
-        probes: Option<ProbeGate>,
-        work: W,
-    ) -> Result<R, CallFault>
-    where
-        R: Send + 'static,
-        W: for<'s> FnOnce(&'s Generation, &'s mut Store<CallState>) -> BoxFuture<'s, wasmtime::Result<R>>,
-        W: Send + 'static,
-    {
-        self.call_within(generation, facet, Surroundings { probes, ..Surroundings::default() }, work).await
-    }
-
-    /// Makes one call. `work` gets a store of its own, which is gone afterwards whatever happened: an instance
-    /// that trapped or was cancelled can never be entered again.
-    pub(in crate::plugin) async fn call_within<R, W>(
-        self: &Arc<Self>,
-        generation: &Arc<Generation>,
-        facet: Facet,
-        surroundings: Surroundings,
-        work: W,
-    ) -> Result<R, CallFault>
-    where
-        R: Send + 'static,
-        W: for<'s> FnOnce(&'s Generation, &'s mut Store<CallState>) -> BoxFuture<'s, wasmtime::Result<R>>,
-        W: Send + 'static,
-    {
-        let places = self.take_places(generation).await?;
-        let (runner, generation) = (Arc::clone(self), Arc::clone(generation));
-        let task = self.runtime.spawn(async move {
-            let _places = places;
-            let _running = runner.ticker.running();
-            let budget = generation.budget(facet);
-            let mut store = runner.open_store(&generation, surroundings, &budget);
-            let answer = tokio::time::timeout(budget.wall, work(&generation, &mut store)).await;
-            note_costs(&mut store);
-            match answer {
-                Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(error)) => Err(sort(&error, store.data(), &budget)),
-                Err(_) => Err(CallFault::WallBudget(budget.wall)),
-            }
-        });
-        AbortOnDrop(task).join().await
-    }
-
-    fn open_store(
-        &self,
-        generation: &Generation,
-        surroundings: Surroundings,
-        budget: &Budget,
-    ) -> Store<CallState> {
-        let (profile, outside) = (Arc::clone(&generation.profile), Arc::clone(&self.outside));
-        let mut state = CallState::new(profile, outside, surroundings.probes, budget);
-        (state.script, state.witness) = (surroundings.script, surroundings.witness);
-        let mut store = Store::new(&self.engine, state);
-        // Only an engine that counts takes fuel; none runs out of it.
-        store.set_fuel(u64::MAX).ok();
-        store.limiter(|state| &mut state.meter);
-        store.set_hostcall_fuel(budget.host_bytes);
-        store.set_max_component_handles(HANDLES);
-        store.epoch_deadline_callback(|mut context| Ok(context.data_mut().meter.on_tick()));
-        store.set_epoch_deadline(1);
-        store
-    }
-
+    /// A place of the plugin, then one of those for all plugins.
     async fn take_places(&self, generation: &Generation) -> Result<[OwnedSemaphorePermit; 2], CallFault> {
-        let busy = CallFault::Busy(self.places.available_permits().abs_diff(CALLS));
-        let waiting = Waiting::enter(generation);
-        if waiting.before >= WAITING_MAX {
-            return Err(busy);
-        }
-        let both = async {
-            let own = Arc::clone(&generation.places).acquire_owned().await;
-            let shared = Arc::clone(&self.places).acquire_owned().await;
-            own.and_then(|own| shared.map(|shared| [own, shared]))
+        let own = match Arc::clone(&generation.places).try_acquire_owned() {
+            Ok(own) => own,
+            Err(_) => self.wait_in_line(generation).await?,
         };
-        match tokio::time::timeout(WAIT_LIMIT, both).await {
-            Ok(Ok(places)) => Ok(places),
-            Ok(Err(_)) | Err(_) => Err(busy),
+        if let Ok(shared) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok([own, shared]);
         }
+        let queued = Waiting::enter(&self.queued);
+        if queued.before >= QUEUE {
+            return Err(self.busy());
+        }
+        let shared = Arc::clone(&self.places).acquire_owned();
+        match tokio::time::timeout(QUEUE_LIMIT, shared).await {
+            Ok(Ok(shared)) => Ok([own, shared]),
+            Ok(Err(_)) | Err(_) => Err(self.busy()),
+        }
+    }
+
+    async fn wait_in_line(&self, generation: &Generation) -> Result<OwnedSemaphorePermit, CallFault> {
+        let waiting = Waiting::enter(&generation.waiting);
+        if waiting.before >= LINE {
+            return Err(self.busy());
+        }
+        let own = Arc::clone(&generation.places).acquire_owned();
+        let Ok(Ok(own)) = tokio::time::timeout(LINE_LIMIT, own).await else { return Err(self.busy()) };
+        // Those before may have found out that it is not to be asked.
+        match generation.breaker.suspended_for(Instant::now()) {
+            Some(pause) if !pause.is_zero() => Err(self.busy()),
+            _ => Ok(own),
+        }
+    }
+
+    fn busy(&self) -> CallFault {
+        CallFault::Busy(CALLS.saturating_sub(self.places.available_permits()))
     }
 }
 
@@ -145,30 +156,21 @@ pub(in crate::plugin) struct Surroundings {
     pub witness: Option<SharedWitness>,
 }
 
-fn note_costs(store: &mut Store<CallState>) {
-    let fuel = store.get_fuel().ok().map(|left| u64::MAX - left);
-    let state = store.data();
-    if let Some(script) = &state.script {
-        let mut script = script.lock();
-        (script.fuel, script.memory) = (fuel, state.meter.memory_used);
-    }
-}
-
 /// Counts a call among the waiting ones.
 struct Waiting<'a> {
-    generation: &'a Generation,
+    count: &'a AtomicUsize,
     before: usize,
 }
 
 impl<'a> Waiting<'a> {
-    fn enter(generation: &'a Generation) -> Self {
-        Self { generation, before: generation.waiting.fetch_add(1, Ordering::Relaxed) }
+    fn enter(count: &'a AtomicUsize) -> Self {
+        Self { count, before: count.fetch_add(1, Ordering::Relaxed) }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.generation.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -188,27 +190,4 @@ impl<R> Drop for AbortOnDrop<R> {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-fn sort(error: &wasmtime::Error, state: &CallState, budget: &Budget) -> CallFault {
-    if state.meter.memory_exceeded {
-        return CallFault::Memory(budget.memory);
-    }
-    if state.meter.cpu_exceeded {
-        return CallFault::CpuBudget(budget.cpu);
-    }
-    let cause = error.root_cause().to_string();
-    // wasmtime has no type for this one.
-    if cause.contains("too much data is being copied") {
-        return CallFault::HostBytes(budget.host_bytes);
-    }
-    let mut text = error.downcast_ref::<Trap>().map_or(cause, ToString::to_string);
-    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
-        let frames = backtrace.frames().iter().filter_map(|frame| frame.func_name()).take(FRAMES);
-        let names: Vec<&str> = frames.collect();
-        if !names.is_empty() {
-            text = format!("{text}, in {}", names.join(" < "));
-        }
-    }
-    CallFault::Trap(tame(&text))
 }

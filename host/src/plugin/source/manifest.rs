@@ -38,6 +38,8 @@ pub(in crate::plugin) struct Spec {
     pub limits: Limits,
     /// When a new generation has proved itself.
     pub probation: Probation,
+    /// Whether instances answer more than once; each call gets a new one without it.
+    pub reuse: Option<Reuse>,
     /// The objects that the plugin decides for without an annotation.
     pub bindings: Bindings,
     /// How it takes part in discovery.
@@ -129,6 +131,23 @@ impl Probation {
     }
 }
 
+/// How long an instance stays after it has answered. Resolvers and health checkers only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(in crate::plugin) struct Reuse {
+    /// How many calls it answers; 1 to 10,000.
+    pub max_calls: u32,
+    /// How long it waits for the next one; at most 5 minutes.
+    #[serde(deserialize_with = "given_duration")]
+    pub max_idle: Duration,
+}
+
+impl Default for Reuse {
+    fn default() -> Self {
+        Self { max_calls: 100, max_idle: Duration::from_secs(30) }
+    }
+}
+
 /// The objects that a plugin decides for.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -197,6 +216,7 @@ impl Manifest {
         }
         check_limits(&spec.limits)?;
         spec.probation.check()?;
+        check_reuse(&spec)?;
         let digest = spec.digest.as_deref().map(parse_digest).transpose()?;
         let settings = serde_json::Value::Object(spec.settings.clone().unwrap_or_default()).to_string();
         Ok(Self { digest, settings, shown: show(text), spec })
@@ -238,6 +258,24 @@ fn check_limits(limits: &Limits) -> Result<(), String> {
     Ok(())
 }
 
+fn check_reuse(spec: &Spec) -> Result<(), String> {
+    let Some(reuse) = &spec.reuse else { return Ok(()) };
+    if spec.discovery.enabled {
+        return Err(
+            "spec.reuse is for resolvers and health checkers: what a transformer answers may depend on the \
+                    group alone; remove spec.reuse or spec.discovery.enabled"
+                .to_owned(),
+        );
+    }
+    if !(1..=10_000).contains(&reuse.max_calls) {
+        return Err("spec.reuse.maxCalls must be from 1 to 10000".to_owned());
+    }
+    if reuse.max_idle.is_zero() || reuse.max_idle > Duration::from_secs(300) {
+        return Err("spec.reuse.maxIdle must be more than 0 and at most 300s".to_owned());
+    }
+    Ok(())
+}
+
 fn parse_digest(text: &str) -> Result<String, String> {
     text.strip_prefix("sha256:")
         .filter(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -250,15 +288,17 @@ fn parse_digest(text: &str) -> Result<String, String> {
 }
 
 fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+    given_duration(input).map(Some)
+}
+
+fn given_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(input)?;
     let parsed = match split_number(&text) {
         Some((number, "ms")) => Some(Duration::from_millis(number)),
         Some((number, "s")) => Some(Duration::from_secs(number)),
         _ => None,
     };
-    parsed
-        .map(Some)
-        .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no duration such as 500ms or 2s")))
+    parsed.ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no duration such as 500ms or 2s")))
 }
 
 fn size<'de, D: Deserializer<'de>>(input: D) -> Result<Option<usize>, D::Error> {
@@ -299,8 +339,9 @@ spec:
     probe: [/status/]
   limits: {wall: 1s, cpu: 50ms, memory: 32MiB, concurrency: 4}
   probation: {calls: 5, duration: 90s}
+  reuse: {maxCalls: 50}
   bindings: {services: [prod/*], apiServices: ['*.example.com']}
-  discovery: {enabled: true, priority: 7, groups: ['*.example.com']}
+  discovery: {priority: 7, groups: ['*.example.com']}
 ";
 
     #[test]
@@ -315,6 +356,8 @@ spec:
         assert_eq!(manifest.spec.discovery.priority, 7);
         let terms = Terms { calls: 5, duration: Duration::from_secs(90) };
         assert_eq!(manifest.spec.probation.terms(), terms);
+        let reuse = Reuse { max_calls: 50, max_idle: Duration::from_secs(30) };
+        assert_eq!(manifest.spec.reuse, Some(reuse));
     }
 
     #[test]
@@ -335,6 +378,9 @@ spec:
             (format!("{head}spec: {{probation: {{calls: 0}}}}"), "from 1 to 10000"),
             (format!("{head}spec: {{probation: {{duration: 2h}}}}"), "is no duration"),
             (format!("{head}spec: {{probation: {{duration: 10ms}}}}"), "from 1s to 3600s"),
+            (format!("{head}spec: {{reuse: {{maxCalls: 0}}}}"), "from 1 to 10000"),
+            (format!("{head}spec: {{reuse: {{maxIdle: 0s}}}}"), "at most 300s"),
+            (format!("{head}spec: {{reuse: {{}}, discovery: {{enabled: true}}}}"), "remove spec.reuse or"),
             (format!("{head}spec: {{digest: abc}}"), "as sha256sum prints them"),
             (format!("{head}spec: {{settings: []}}"), "settings"),
             ("{".to_owned(), "line"),

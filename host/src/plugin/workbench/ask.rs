@@ -2,9 +2,9 @@
 
 use super::Candidate;
 use crate::plugin::adapter::replay::Replay;
-use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::CallFault;
-use crate::plugin::component::runner::Surroundings;
+use crate::plugin::component::guest_call::Validate;
+use crate::plugin::component::runner::{Call, Surroundings};
 use crate::plugin::offer::script::{Script, SharedScript};
 use crate::plugin::record::{Answer, Question, Tape};
 use serde::Serialize;
@@ -54,20 +54,11 @@ impl Candidate<'_> {
 
     /// Asks what is wrong with its settings.
     pub fn validate(&self, world: &Tape) -> Tried<Vec<SettingsProblem>> {
-        let settings = self.generation.settings();
         self.tried(world, |script| {
-            let runner = &self.bench.runner;
-            let call = runner.call_within(
-                &self.generation,
-                Facet::Lifecycle,
-                within(script),
-                |generation, store| {
-                    Box::pin(async move {
-                        let part = generation.facets.lifecycle.instantiate_async(&mut *store).await?;
-                        part.umbel_lifecycle_lifecycle().call_validate(store, &settings).await
-                    })
-                },
-            );
+            let asked = Validate { settings: self.generation.settings() };
+            let surroundings =
+                Surroundings { script: Some(SharedScript::clone(script)), ..Surroundings::default() };
+            let call = Call { generation: &self.generation, surroundings, asked }.run(&self.bench.runner);
             let answer = self.bench.runtime.block_on(call).map_err(|fault| fault.to_string())?;
             let problems = answer.err().unwrap_or_default().into_iter();
             Ok(problems.map(|one| SettingsProblem { path: one.path, message: one.message }).collect())
@@ -90,8 +81,4 @@ impl Candidate<'_> {
             fuel: script.fuel,
         }
     }
-}
-
-pub(super) fn within(script: &SharedScript) -> Surroundings {
-    Surroundings { script: Some(SharedScript::clone(script)), ..Surroundings::default() }
 }

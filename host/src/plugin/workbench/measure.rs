@@ -1,10 +1,13 @@
 //! What calls of a plugin cost.
 
 use super::{Candidate, Workbench};
-use crate::plugin::component::budget::Facet;
-use crate::plugin::component::runner::Surroundings;
+use crate::plugin::component::guest_call::Instantiate;
+use crate::plugin::component::load::{Code, assemble};
+use crate::plugin::component::runner::Call;
 use crate::plugin::record::{Question, Tape};
+use crate::plugin::source::manifest::Reuse;
 use serde::Serialize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Costs of one question, over many calls.
@@ -21,7 +24,7 @@ pub struct Costs {
     pub call_p50_us: u64,
     /// 99 of 100 took no longer.
     pub call_p99_us: u64,
-    /// A call of an instance that stays, where the question can be measured so.
+    /// The same with `reuse` in the manifest; discovery knows none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_p50_us: Option<u64>,
     /// 99 of 100 took no longer.
@@ -60,20 +63,42 @@ impl Candidate<'_> {
         })
     }
 
+    /// How long calls take that find a warm instance, after one that makes it.
+    fn warm(&self, question: &Question, world: &Tape, calls: usize) -> Result<Vec<Duration>, String> {
+        if !matches!(question, Question::Resolve { .. } | Question::Check { .. }) {
+            return Ok(Vec::new());
+        }
+        let warmed = self.warmed();
+        warmed.ask(question, world).answer?;
+        let ask = |_| {
+            let tried = warmed.ask(question, world);
+            tried.answer.map(|_| tried.took)
+        };
+        (0..calls).map(ask).collect()
+    }
+
+    /// The same component under a manifest that lets its instances stay.
+    fn warmed(&self) -> Self {
+        let generation = &self.generation;
+        let mut manifest = generation.profile.manifest.clone();
+        manifest.spec.reuse = Some(Reuse { max_calls: u32::MAX, max_idle: Duration::from_secs(300) });
+        let code = Code {
+            digest: generation.digest.clone(),
+            facets: generation.facets.clone(),
+            interfaces: generation.interfaces.clone(),
+        };
+        let mut generation = assemble(&generation.profile.name, manifest, code, 1);
+        if let Some(generation) = Arc::get_mut(&mut generation) {
+            generation.shelves.on_trial = true;
+        }
+        Self { bench: self.bench, generation, described: None }
+    }
+
     /// How long a new instance takes.
     fn instantiate(&self) -> Result<Duration, String> {
         let Workbench { runner, runtime, .. } = self.bench;
         let began = Instant::now();
-        let call = runner.call_within(
-            &self.generation,
-            Facet::Lifecycle,
-            Surroundings::default(),
-            |generation, store| {
-                Box::pin(
-                    async move { generation.facets.lifecycle.instantiate_async(&mut *store).await.map(drop) },
-                )
-            },
-        );
+        let call = Call::new(&self.generation, Instantiate).run(runner);
         runtime.block_on(call).map_err(|fault| fault.to_string())?;
         Ok(began.elapsed())
     }

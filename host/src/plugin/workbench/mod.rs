@@ -4,7 +4,6 @@
 
 mod ask;
 mod measure;
-mod warm;
 
 pub use ask::{SettingsProblem, Tried};
 pub use measure::Costs;

@@ -1,5 +1,6 @@
 //! A component that does whatever its settings say: `{"describe": …}` while it is loaded, `{"do": …}` in every
-//! decision. The settings hold one word each, so that no parser is needed.
+//! decision. The settings hold one word each, so that no parser is needed. A resolver does what the annotation `do`
+//! says, where there is one.
 
 wit_bindgen::generate!({
     path: "../../../wit",
@@ -19,7 +20,11 @@ use exports::umbel::discovery::transformer;
 use exports::umbel::health::checker;
 use exports::umbel::lifecycle::lifecycle::{Description, Guest as Lifecycle, Problem};
 use exports::umbel::resolver::resolver;
+use std::sync::atomic::{AtomicU32, Ordering};
 use umbel::host::log;
+
+/// Answers of this instance.
+static ANSWERS: AtomicU32 = AtomicU32::new(0);
 
 struct Plugin;
 
@@ -42,6 +47,14 @@ fn misbehave(deed: &str) {
             let mut eaten = Vec::new();
             loop {
                 eaten.push(std::hint::black_box(vec![1_u8; 1 << 20]));
+            }
+        }
+        "keep-26-mib" => {
+            std::hint::black_box(vec![1_u8; 26 << 20]).leak();
+        }
+        "compute" => {
+            for round in 0..60_000_000_u32 {
+                std::hint::black_box(round);
             }
         }
         "recurse" => {
@@ -89,7 +102,8 @@ impl resolver::Guest for Plugin {
         context: resolver::Context,
         target: resolver::Target,
     ) -> Result<resolver::Resolution, resolver::Fault> {
-        let deed = setting(&context.settings, "do");
+        let told = target.annotations.iter().find(|(key, _)| key == "do");
+        let deed = told.map_or_else(|| setting(&context.settings, "do"), |(_, deed)| deed.as_str());
         misbehave(deed);
         let endpoint = |host: &str| resolver::Endpoint {
             host: host.to_owned(),
@@ -103,6 +117,10 @@ impl resolver::Guest for Plugin {
             "no-endpoints" => Vec::new(),
             "many-endpoints" => vec![endpoint("10.0.0.1"); 2_000],
             "huge" => vec![endpoint(&"x".repeat(6 << 20))],
+            "count" | "keep-26-mib" | "compute" => {
+                let answers = ANSWERS.fetch_add(1, Ordering::Relaxed) + 1;
+                vec![endpoint(&format!("10.0.0.{answers}"))]
+            }
             "not-mine" => return Err(resolver::Fault::NotMine),
             "unavailable" => return Err(resolver::Fault::Unavailable("later".to_owned())),
             _ => vec![endpoint(setting(&context.settings, "host"))],
@@ -129,7 +147,7 @@ impl checker::Guest for Plugin {
         Ok(checker::Verdict {
             state: checker::State::Up,
             reason: if deed == "bad-reason" { "no reason" } else { "Passed" }.to_owned(),
-            message: "judged by a plugin".to_owned(),
+            message: format!("judged by a plugin, {}", ANSWERS.fetch_add(1, Ordering::Relaxed) + 1),
             findings: Vec::new(),
             next_ms: None,
             memory: Vec::new(),

@@ -1,0 +1,77 @@
+//! Where warm instances wait for their next call, if the manifest asks for that.
+
+use crate::plugin::component::instance::Instance;
+use crate::plugin::source::manifest::Reuse;
+use parking_lot::Mutex;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The warm instances of one decision of one generation. They go with the generation.
+pub(in crate::plugin) struct Shelf<P> {
+    rule: Reuse,
+    idle: Mutex<Idle<P>>,
+}
+
+struct Idle<P> {
+    /// The one that was used last is at the end, so that few stay warm.
+    instances: Vec<Kept<P>>,
+    /// Whether somebody looks after those that stay too long.
+    is_swept: bool,
+}
+
+struct Kept<P> {
+    instance: Instance<P>,
+    since: Instant,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<P: Send + 'static> Shelf<P> {
+    pub(in crate::plugin) fn new(rule: Reuse) -> Arc<Self> {
+        let idle = Idle { instances: Vec::new(), is_swept: false };
+        Arc::new(Self { rule, idle: Mutex::new(idle) })
+    }
+
+    /// An instance that answered before.
+    pub(in crate::plugin) fn take(&self) -> Option<Instance<P>> {
+        let kept = self.idle.lock().instances.pop()?;
+        (kept.since.elapsed() < self.rule.max_idle).then_some(kept.instance)
+    }
+
+    /// Keeps an instance that has just answered, unless it is worn out, asked often enough or near its memory limit,
+    /// or `room`, which all plugins share, has no place for it. Must run on the plugin runtime, which drops it when
+    /// nobody has asked it for long.
+    pub(in crate::plugin) fn keep(self: &Arc<Self>, instance: Instance<P>, room: &Arc<Semaphore>) {
+        if instance.calls() >= self.rule.max_calls || instance.is_nearly_full() {
+            return;
+        }
+        let Ok(place) = Arc::clone(room).try_acquire_owned() else { return };
+        let mut idle = self.idle.lock();
+        idle.instances.push(Kept { instance, since: Instant::now(), _place: place });
+        if !std::mem::replace(&mut idle.is_swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(self), self.rule.max_idle));
+        }
+    }
+
+    /// Drops what has been idle for too long. Says how long to wait for the next; `None` when there is none.
+    fn drop_idle(&self) -> Option<Duration> {
+        let mut idle = self.idle.lock();
+        let is_fresh = |kept: &Kept<P>| kept.since.elapsed() < self.rule.max_idle;
+        let count = idle.instances.len();
+        let fresh = idle.instances.iter().position(is_fresh).unwrap_or(count);
+        let old: Vec<_> = idle.instances.drain(..fresh).collect();
+        let next = idle.instances.first().map(|kept| self.rule.max_idle.saturating_sub(kept.since.elapsed()));
+        idle.is_swept = next.is_some();
+        drop(idle);
+        drop(old);
+        next
+    }
+}
+
+async fn sweep<P: Send + 'static>(shelf: Weak<Shelf<P>>, mut wait: Duration) {
+    loop {
+        tokio::time::sleep(wait).await;
+        let Some(next) = shelf.upgrade().and_then(|shelf| shelf.drop_idle()) else { return };
+        wait = next;
+    }
+}

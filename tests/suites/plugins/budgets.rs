@@ -1,0 +1,228 @@
+//! Budgets of calls: which one cuts what, and that nothing is left of a call that was cut.
+
+use super::{Plugins, Recorded, drop_guest, judged, target, write_manifest};
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+use umbel::decision::resolver::{Resolver, Target};
+use umbel_tests::{DnsServer, Guest, Record, multi_memory};
+
+const PLUGIN: &str = "bad";
+/// What the built-in answers, where the plugin does not.
+const FALLBACK: &str = "shop.example.com";
+/// On a busy machine the wall clock could strike before the limit that a test is about.
+const PATIENT: &str = "wall: 30s";
+
+async fn start(spec: &str) -> Result<Plugins> {
+    Plugins::start_loaded(vec![], |dir| {
+        write_manifest(dir, PLUGIN, spec)?;
+        drop_guest(dir, Guest::Misbehaving, PLUGIN)
+    })
+    .await
+}
+
+/// Asks the guest to do something.
+fn told(deed: &str) -> Target {
+    Target { annotations: vec![("do".to_owned(), deed.to_owned())], ..target(Some(FALLBACK)) }
+}
+
+/// The host that serves after the guest was told to do something.
+async fn host_after(resolver: &dyn Resolver, deed: &str) -> Result<String> {
+    let found = resolver.resolve(&told(deed)).await?;
+    Ok(found.endpoints.first().context("no endpoint")?.host.clone())
+}
+
+fn resolver_faults(plugins: &Plugins) -> Result<BTreeMap<String, u64>> {
+    let by_kind = plugins.status(PLUGIN)?.faults_by_class;
+    let classes = by_kind.get("resolver").into_iter().flatten();
+    Ok(classes.map(|(class, count)| ((*class).to_owned(), *count)).collect())
+}
+
+/// Lets calls end in every bad way. A counter in the guest tells how often its instance answered.
+async fn fail_in_every_way(reuse: &str, second: &str) -> Result<()> {
+    let plugins = start(&format!("{{limits: {{{PATIENT}}}, {reuse}}}")).await?;
+    let resolver = plugins.resolver(PLUGIN);
+    for deed in ["trap", "eat-memory", "recurse", "loop", "huge"] {
+        assert_eq!(host_after(&*resolver, "count").await?, "10.0.0.1", "before {deed}");
+        assert_eq!(host_after(&*resolver, "count").await?, second, "before {deed}");
+        // A good answer of a moment ago stands in for the bad one; never a store that was entered again.
+        host_after(&*resolver, deed).await?;
+        let fault = plugins.status(PLUGIN)?.last_fault.context("no fault")?;
+        ensure!(!fault.contains("cannot enter"), "{deed}: {fault}");
+    }
+    assert_eq!(host_after(&*resolver, "count").await?, "10.0.0.1", "after all of them");
+    let faults = resolver_faults(&plugins)?;
+    let wanted = [("host-bytes", 1), ("memory", 1), ("timeout-cpu", 1), ("trap", 2)];
+    assert_eq!(faults, wanted.map(|(class, count)| (class.to_owned(), count)).into());
+    Ok(())
+}
+
+/// Lets calls run into the wall clock, and callers go away.
+async fn leave_in_every_way(reuse: &str) -> Result<()> {
+    let plugins = start(&format!("{{limits: {{wall: 2s, cpu: 10s}}, {reuse}}}")).await?;
+    let resolver = plugins.resolver(PLUGIN);
+    assert_eq!(host_after(&*resolver, "count").await?, "10.0.0.1");
+    host_after(&*resolver, "loop").await?;
+    assert_eq!(resolver_faults(&plugins)?, [("timeout-wall".to_owned(), 1)].into());
+    assert_eq!(host_after(&*resolver, "count").await?, "10.0.0.1", "after the timeout");
+    let gone = tokio::time::timeout(Duration::from_millis(100), host_after(&*resolver, "loop")).await;
+    ensure!(gone.is_err(), "the call was over: {gone:?}");
+    assert_eq!(host_after(&*resolver, "count").await?, "10.0.0.1", "after the caller left");
+    let faults = plugins.status(PLUGIN)?.last_fault;
+    ensure!(faults.as_deref().is_some_and(|fault| fault.contains("did not answer within")), "{faults:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn trap_discards_the_store() -> Result<()> {
+    fail_in_every_way("settings: {}", "10.0.0.1").await?;
+    leave_in_every_way("settings: {}").await
+}
+
+#[tokio::test]
+async fn trap_discards_the_store_of_a_warm_instance() -> Result<()> {
+    fail_in_every_way("reuse: {}", "10.0.0.2").await?;
+    leave_in_every_way("reuse: {}").await
+}
+
+#[tokio::test]
+async fn a_warm_instance_is_retired_by_every_rule() -> Result<()> {
+    let plugins = start(&format!("{{limits: {{{PATIENT}}}, reuse: {{maxCalls: 3}}}}")).await?;
+    let resolver = plugins.resolver(PLUGIN);
+    let mut hosts = Vec::new();
+    for _ in 0..5 {
+        hosts.push(host_after(&*resolver, "count").await?);
+    }
+    assert_eq!(hosts, ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.1", "10.0.0.2"], "maxCalls");
+
+    let plugins = start(&format!("{{limits: {{{PATIENT}}}, reuse: {{maxIdle: 50ms}}}}")).await?;
+    let resolver = plugins.resolver(PLUGIN);
+    for _ in 0..3 {
+        assert_eq!(host_after(&*resolver, "count").await?, "10.0.0.1", "maxIdle");
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+
+    let plugins = start(&format!("{{limits: {{{PATIENT}}}, reuse: {{}}}}")).await?;
+    let resolver = plugins.resolver(PLUGIN);
+    assert_eq!(host_after(&*resolver, "count").await?, "10.0.0.1");
+    assert_eq!(host_after(&*resolver, "keep-26-mib").await?, "10.0.0.2", "it fits into 32 MiB");
+    assert_eq!(host_after(&*resolver, "count").await?, "10.0.0.1", "memory beyond three quarters");
+
+    let checker = plugins.health_checker(PLUGIN);
+    for count in 1..=3 {
+        let verdict = checker.check(&judged(&["a.test"]), &Recorded::new(vec![Ok(200)])).await?;
+        assert_eq!(verdict.message, format!("judged by a plugin, {count}"), "checkers are kept too");
+    }
+    write_manifest(
+        plugins.dir.path(),
+        PLUGIN,
+        &format!("{{limits: {{{PATIENT}, cpu: 90ms}}, reuse: {{}}}}"),
+    )?;
+    plugins.wait_generation(PLUGIN, 2).await?;
+    assert_eq!(host_after(&*resolver, "count").await?, "10.0.0.1", "a new generation has none of the old");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_warm_instance_has_its_whole_budget_for_each_call() -> Result<()> {
+    // More calls than one budget of lines, and together more computing than one call may do.
+    let plugins = start(&format!("{{limits: {{{PATIENT}, cpu: 200ms}}, reuse: {{}}}}")).await?;
+    let resolver = plugins.resolver(PLUGIN);
+    for count in 1..=6 {
+        assert_eq!(host_after(&*resolver, "compute").await?, format!("10.0.0.{count}"));
+    }
+    assert_eq!(resolver_faults(&plugins)?, BTreeMap::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn reuse_is_refused_where_discovery_is_decided() -> Result<()> {
+    let plugins = Plugins::start_loaded(vec![], |dir| {
+        write_manifest(dir, "ids", "{reuse: {}}")?;
+        drop_guest(dir, Guest::DiscoveryIdentity, "ids")
+    })
+    .await?;
+    let status = plugins.status("ids")?;
+    assert_eq!(status.reason.map(|reason| reason.to_string()).as_deref(), Some("ManifestInvalid"));
+    assert!(status.message.contains("remove spec.reuse"), "{status:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn endless_loop_is_cut_by_cpu_budget() -> Result<()> {
+    let plugins = start(&format!("{{limits: {{{PATIENT}, concurrency: 8}}}}")).await?;
+    let resolver = plugins.resolver(PLUGIN);
+    // More loops than there are threads, and somebody who is served all the same.
+    let asked = told("loop");
+    let loops = futures_util::future::join_all((0..4).map(|_| resolver.resolve(&asked)));
+    let (ends, answered) = tokio::join!(loops, host_after(&*resolver, "count"));
+    assert_eq!(answered?, "10.0.0.1", "the threads are usable");
+    for end in ends {
+        let host = &end?.endpoints[0].host;
+        ensure!(host == FALLBACK || host == "10.0.0.1", "{host}");
+    }
+    assert_eq!(resolver_faults(&plugins)?, [("timeout-cpu".to_owned(), 4)].into());
+    Ok(())
+}
+
+/// A guest that looks one name up again and again, under these limits.
+async fn start_waiting(dns: std::net::SocketAddr, limits: &str) -> Result<Plugins> {
+    Plugins::start_loaded(vec![dns], |dir: &Path| {
+        write_manifest(dir, PLUGIN, &format!("{{limits: {{{limits}}}, grants: {{dns: ['*.test']}}}}"))?;
+        drop_guest(dir, Guest::Waiting, PLUGIN)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn sleeping_host_call_is_cut_by_wall_budget() -> Result<()> {
+    // Takes questions and never answers.
+    let silent = UdpSocket::bind("127.0.0.1:0")?;
+    let plugins = start_waiting(silent.local_addr()?, "wall: 500ms, cpu: 10s").await?;
+    let found = plugins.resolver(PLUGIN).resolve(&target(Some(FALLBACK))).await?;
+    assert_eq!(found.endpoints[0].host, FALLBACK);
+    assert_eq!(resolver_faults(&plugins)?, [("timeout-wall".to_owned(), 1)].into());
+    Ok(())
+}
+
+#[tokio::test]
+async fn waiting_costs_no_cpu_budget() -> Result<()> {
+    let names = ["a.test", "b.test", "c.test", "d.test", "e.test", "f.test", "g.test"];
+    let mut zone: Vec<_> = names.iter().map(|name| ("shop.test", Record::Srv(0, 1, 8443, name))).collect();
+    zone.extend(names.iter().map(|name| (*name, Record::A(Ipv4Addr::new(10, 0, 0, 7)))));
+    let slow = DnsServer::start_slow(zone, 30, Duration::from_millis(50))?;
+    let plugins = Plugins::start_loaded(vec![slow.address], |dir| {
+        let spec = "{limits: {wall: 30s, cpu: 20ms}, grants: {dns: ['*.test']}, settings: {name: shop.test}}";
+        write_manifest(dir, PLUGIN, spec)?;
+        drop_guest(dir, Guest::ResolverSrv, PLUGIN)
+    })
+    .await?;
+    let found = plugins.resolver(PLUGIN).resolve(&target(None)).await?;
+    assert_eq!(found.endpoints[0].host, "10.0.0.7");
+    // Each question was waited for, so this took at least 400 ms, in more waits than the budget has ticks.
+    assert!(slow.asked() >= 8, "{}", slow.asked());
+    assert_eq!(resolver_faults(&plugins)?, BTreeMap::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn memory_sum_is_limited() -> Result<()> {
+    let plugins = Plugins::start_loaded(vec![], |dir| {
+        write_manifest(dir, PLUGIN, &format!("{{limits: {{{PATIENT}, memory: 32MiB}}}}"))?;
+        Ok(std::fs::write(dir.join(format!("{PLUGIN}.wasm")), multi_memory::component(12 << 20)?)?)
+    })
+    .await?;
+    let resolver = plugins.resolver(PLUGIN);
+    // The port says in how many of its memories it takes 12 MiB.
+    for memories in [1, 2] {
+        let found = resolver.resolve(&Target { port: memories, ..target(None) }).await?;
+        assert_eq!(found.endpoints[0].host, "10.0.0.9", "{memories} memories fit");
+    }
+    let fault = resolver.resolve(&Target { port: 3, name: "other".to_owned(), ..target(None) }).await;
+    let fault = fault.err().context("three fit")?.to_string();
+    assert!(fault.contains("more than its 32768 KiB of memory"), "{fault}");
+    assert_eq!(resolver_faults(&plugins)?, [("memory".to_owned(), 1)].into());
+    Ok(())
+}
