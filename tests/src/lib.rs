@@ -5,6 +5,7 @@
 
 mod author;
 mod client;
+mod components;
 mod dns_server;
 mod etcd;
 mod guests;
@@ -22,6 +23,7 @@ mod wait;
 
 pub use author::{Author, AuthorLanguage, Step, first_ten_minutes};
 pub use client::{Answer, Client, Lines};
+pub use components::trapping_component;
 pub use dns_server::{DnsServer, Record};
 pub use etcd::Etcd;
 pub use guests::Guest;

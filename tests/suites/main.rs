@@ -17,6 +17,7 @@ mod old_and_new_kubectl;
 mod openapi;
 mod plugin_commands;
 mod plugin_objects;
+mod plugin_states;
 mod plugins;
 mod proxying;
 mod restart;

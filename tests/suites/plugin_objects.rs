@@ -8,43 +8,48 @@ use tempfile::TempDir;
 use umbel_tests::{Guest, Kubectl, Umbel, need, wait_for};
 
 /// Longer than anything takes, on a machine that is busy with other suites.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
-struct Bench {
-    umbel: Umbel,
-    kubectl: Kubectl,
+pub(super) struct Bench {
+    pub(super) umbel: Umbel,
+    pub(super) kubectl: Kubectl,
 }
 
 impl Bench {
     /// Umbel and a kubectl; `None` where one cannot be had and need not be.
-    async fn start() -> Result<Option<Self>> {
+    pub(super) async fn start() -> Result<Option<Self>> {
         if need(Guest::Misbehaving.component())?.is_none() {
             return Ok(None);
         }
-        let umbel = Umbel::start_in(TempDir::new()?, &[]).await?;
+        Self::start_in(TempDir::new()?, &[]).await
+    }
+
+    /// The same in a directory that the test has prepared, with further flags of `umbel serve`.
+    pub(super) async fn start_in(home: TempDir, arguments: &[&str]) -> Result<Option<Self>> {
+        let umbel = Umbel::start_in(home, arguments).await?;
         let kubectl = need(Kubectl::newest(&umbel.kubeconfig()))?;
         Ok(kubectl.map(|kubectl| Self { umbel, kubectl }))
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str) -> PathBuf {
         self.umbel.data_dir().join("plugins").join(name)
     }
 
-    fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+    pub(super) fn write(&self, name: &str, content: &[u8]) -> Result<()> {
         let hidden = self.file(&format!(".{name}"));
         fs::write(&hidden, content)?;
         Ok(fs::rename(hidden, self.file(name))?)
     }
 
     /// Drops a real component with a manifest that names a secret.
-    fn drop_plugin(&self, name: &str) -> Result<()> {
+    pub(super) fn drop_plugin(&self, name: &str) -> Result<()> {
         let manifest = "apiVersion: plugins.umbel.dev/v1alpha1\nkind: Plugin\nspec:\n  settings: {host: 10.0.0.1}\n  secrets: {token: {file: /run/secrets/hidden-place}}\n";
         self.write(&format!("{name}.yaml"), manifest.as_bytes())?;
         let component = Guest::Misbehaving.component().map_err(|missing| anyhow!("{missing}"))?;
         self.write(&format!("{name}.wasm"), &fs::read(component)?)
     }
 
-    async fn wait(&self, name: &str, condition: &str) -> Result<()> {
+    pub(super) async fn wait(&self, name: &str, condition: &str) -> Result<()> {
         let what = format!("--for={condition}");
         let plugin = format!("plugin/{name}");
         wait_for(&format!("{plugin} {what}"), PATIENCE, || async {
@@ -53,7 +58,7 @@ impl Bench {
         .await
     }
 
-    async fn field(&self, name: &str, path: &str) -> Result<String> {
+    pub(super) async fn field(&self, name: &str, path: &str) -> Result<String> {
         self.kubectl.ok(&["get", "plugin", name, "-o", &format!("jsonpath={{{path}}}")]).await
     }
 
@@ -66,7 +71,7 @@ impl Bench {
         Ok(output.stderr)
     }
 
-    async fn wait_field(&self, name: &str, path: &str, wanted: &str) -> Result<()> {
+    pub(super) async fn wait_field(&self, name: &str, path: &str, wanted: &str) -> Result<()> {
         wait_for(&format!("{path} of {name} to be {wanted}"), PATIENCE, || async {
             let found = self.field(name, path).await?;
             ensure!(found == wanted, "it is {found:?}");
@@ -85,7 +90,10 @@ async fn kubectl_shows_what_serves_and_explains_what_does_not() -> Result<()> {
     bench.wait("bad", "condition=Loaded=false").await?;
     let table = bench.kubectl.ok(&["get", "plugins"]).await?;
     let header: Vec<&str> = table.lines().next().context("no header")?.split_whitespace().collect();
-    assert_eq!(header, ["NAME", "KINDS", "VERSION", "STATE", "GENERATION", "CALLS", "FAULTS", "AGE"]);
+    assert_eq!(
+        header,
+        ["NAME", "KINDS", "VERSION", "STATE", "GENERATION", "CALLS", "FAULTS", "AGE", "REASON"]
+    );
     let row: Vec<&str> =
         table.lines().find(|l| l.starts_with("good")).context("no row")?.split_whitespace().collect();
     assert_eq!(row[..5], ["good", "resolver,health,discovery", "0.1.0", "Active", "1"], "{table}");

@@ -198,8 +198,8 @@ const COLUMNS: &[Column] = &[
     column("Calls", "integer", "How many calls the plugin got since the gateway started.", 0),
     column("Faults", "integer", "How many of them it failed.", 0),
     object_meta::AGE_COLUMN,
+    column("Reason", "string", "Why something is not as it should be.", 0),
     column("Digest", "string", "SHA-256 of the component that serves.", 1),
-    column("Reason", "string", "Why something is not as it should be.", 1),
 ];
 
 struct Rules;
@@ -250,8 +250,8 @@ impl KindRules for Rules {
             number("calls"),
             number("faults"),
             age_cell(object, now).into(),
-            digest.get(..12).unwrap_or(digest).into(),
             text("reason"),
+            digest.get(..12).unwrap_or(digest).into(),
         ]
     }
 

@@ -101,6 +101,16 @@ mod tests {
     }
 
     #[test]
+    fn a_step_that_hangs_is_told() {
+        let progress = Progress::default();
+        let limit = State::Checking.limit().unwrap();
+        let began = Instant::now().checked_sub(limit + Duration::from_secs(3)).unwrap();
+        progress.0.lock().under_way = Some((State::Checking, began));
+        let overdue = progress.under_way().and_then(|now| now.overdue).unwrap();
+        assert_eq!(overdue.as_secs(), 3);
+    }
+
+    #[test]
     fn a_state_keeps_the_time_at_which_it_was_entered() {
         let progress = Progress::default();
         let first = progress.since(State::Compiling);

@@ -63,14 +63,16 @@ impl Roster {
         slot
     }
 
-    pub(in crate::plugin) fn remove_slot(&self, name: &str) {
+    /// Ends the service of these, all at once.
+    pub(in crate::plugin) fn remove_slots(&self, names: &BTreeSet<String>) {
         let mut slots = Slots::clone(&self.slots.load());
-        if let Some(slot) = slots.remove(name) {
+        let gone: Vec<Arc<Slot>> = names.iter().filter_map(|name| slots.remove(name)).collect();
+        self.slots.store(Arc::new(slots));
+        for slot in gone {
             let last = slot.status().into_removed();
             slot.withdraw();
             self.removed.lock().note(last, Instant::now());
         }
-        self.slots.store(Arc::new(slots));
     }
 
     /// What was removed lately and is not back.

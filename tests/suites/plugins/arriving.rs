@@ -69,7 +69,7 @@ fn run(program: &str, arguments: &[&Path]) -> Result<()> {
 /// Does one thing with the directory. The number is the generation that it must lead to.
 type Means = (&'static str, fn(&Path, &Path, u8) -> Result<()>);
 
-const MEANS: [Means; 9] = [
+const MEANS: [Means; 11] = [
     ("cp", |dir, other, number| {
         fs::write(other.join("new.wasm"), numbered(number)?)?;
         run("cp", &[&other.join("new.wasm"), &dir.join("p.wasm")])
@@ -99,6 +99,27 @@ const MEANS: [Means; 9] = [
     ("both files", |dir, _, number| {
         fs::write(dir.join("p.wasm"), numbered(number)?)?;
         write_manifest(dir, "p", &format!("{{settings: {{host: g{number}.example.com}}}}"))
+    }),
+    ("mv in a storm of events", |dir, other, number| {
+        // More than are kept, so that some are lost and a look has to find the file.
+        for count in 0..20_000 {
+            File::create(dir.join(format!(".{count}")))?;
+        }
+        fs::write(other.join("new.wasm"), numbered(number)?)?;
+        run("mv", &[&other.join("new.wasm"), &dir.join("p.wasm")])?;
+        for count in 0..20_000 {
+            fs::remove_file(dir.join(format!(".{count}")))?;
+        }
+        Ok(())
+    }),
+    ("mv of the whole directory", |dir, other, number| {
+        // What is watched is the old one, so that no event tells of the new.
+        let next = other.join("next");
+        fs::create_dir(&next)?;
+        fs::write(next.join("p.wasm"), numbered(number)?)?;
+        fs::copy(dir.join("p.yaml"), next.join("p.yaml"))?;
+        fs::rename(dir, other.join("last"))?;
+        Ok(fs::rename(next, dir)?)
     }),
     ("ln -sf", |dir, _, number| {
         fs::create_dir_all(dir.join("versions"))?;

@@ -28,6 +28,9 @@ const SETTINGS_REASONS: [&str; 2] = ["ManifestInvalid", "SettingsInvalid"];
 /// The reason of a generation that was given up for the one before it.
 const ROLLED_BACK: &str = "RolledBack";
 
+/// What is told where nothing answers; `Loaded` says why.
+const NOTHING_SERVES: &str = "no generation of it answers, so what stands behind it decides";
+
 /// All conditions of a plugin.
 pub(super) fn of(view: &PluginView) -> [Aspect; 5] {
     let serving = serving(view);
@@ -72,7 +75,7 @@ fn serving(view: &PluginView) -> Aspect {
     match (&view.hold, view.newest) {
         _ if view.disabled => Aspect::new(SERVING, "False", "Disabled", trouble(view)),
         (Some((reason, message)), _) => Aspect::new(SERVING, "False", reason, message.as_str()),
-        _ if !view.serves => Aspect::new(SERVING, "False", why(view), trouble(view)),
+        _ if !view.serves => Aspect::new(SERVING, "False", why(view), NOTHING_SERVES),
         (None, Newest::Loaded) => {
             Aspect::new(SERVING, "True", "Serving", format!("generation {number} answers"))
         }

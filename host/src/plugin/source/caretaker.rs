@@ -161,16 +161,18 @@ fn look(directory: &Path, roster: &Roster, tracker: &mut Tracker, intake: &mut I
     };
     let clock = SystemTime::now();
     let arriving = |name: &str| directory::is_arriving(directory, name, clock);
-    for change in tracker.observe(&look, Instant::now(), clock, arriving) {
-        match change {
-            Change::Load(name) => {
-                if let Some(pair) = look.get(&name) {
-                    intake.take(&name, *pair);
-                }
-            }
-            Change::Remove(name) => intake.remove(&name),
-        }
+    let changes = tracker.observe(&look, Instant::now(), clock, arriving);
+    let gone: BTreeSet<String> = changes.iter().filter_map(Change::removed).map(str::to_owned).collect();
+    if !gone.is_empty() {
+        intake.remove(&gone);
         roster.announce();
+    }
+    for change in changes {
+        let Change::Load(name) = change else { continue };
+        if let Some(pair) = look.get(&name) {
+            intake.take(&name, *pair);
+            roster.announce();
+        }
     }
     let collected = intake.collect(&look);
     tracker.take_again(&collected.again);

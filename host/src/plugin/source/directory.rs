@@ -78,6 +78,16 @@ pub(in crate::plugin) enum Change {
     Remove(String),
 }
 
+impl Change {
+    /// What is to be forgotten.
+    pub(in crate::plugin) fn removed(&self) -> Option<&str> {
+        match self {
+            Self::Remove(name) => Some(name),
+            Self::Load(_) => None,
+        }
+    }
+}
+
 /// Looks at the directory. Names that begin with a dot and editors' temporary files do not count.
 ///
 /// # Errors
@@ -410,6 +420,9 @@ mod tests {
         observe(&mut tracker, &at(1), start + SETTLE);
         let mut now = start + Duration::from_secs(1);
         let gone = now;
+        assert_eq!(observe(&mut tracker, &Look::new(), now), []);
+        // An event of another file.
+        now += BRISK;
         assert_eq!(observe(&mut tracker, &Look::new(), now), []);
         loop {
             now += tracker.next_look(now);

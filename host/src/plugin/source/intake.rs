@@ -172,12 +172,14 @@ impl Intake {
         self.conclude(&slot, input, began, loaded);
     }
 
-    /// Unloads a plugin.
-    pub(in crate::plugin) fn remove(&mut self, name: &str) {
-        self.inputs.remove(name);
-        self.waiting.remove(name);
-        tracing::info!(plugin = name, "the plugin is gone from the directory");
-        self.roster.remove_slot(name);
+    /// Unloads plugins.
+    pub(in crate::plugin) fn remove(&mut self, names: &BTreeSet<String>) {
+        self.inputs.retain(|name, _| !names.contains(name));
+        self.waiting.retain(|name, _| !names.contains(name));
+        self.roster.remove_slots(names);
+        for name in names {
+            tracing::info!(plugin = name, "the plugin is gone from the directory");
+        }
     }
 
     /// The code of a plugin that serves and has the same component.

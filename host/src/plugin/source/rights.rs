@@ -38,8 +38,7 @@ impl Rights {
         let told = |trouble: &str, mend: &str| {
             let argument = quoted(path);
             format!(
-                "{what} {place} has mode {mode:04o} and belongs to uid {owner}: {trouble}; to mend it: {mend} \
-                 {argument}"
+                "{what} {place} has mode {mode:04o} and belongs to uid {owner}: {trouble}; run {mend} {argument}"
             )
         };
         if owner != 0 && owner != us {
@@ -96,14 +95,9 @@ mod tests {
         }
         for (mode, owner, read_only, says) in [
             (0o100_664, us, false, "has mode 0664 and belongs to uid 1000: its group may write it"),
-            (0o100_646, 0, false, "everybody may write it; to mend it: chmod go-w '/p/a b.wasm'"),
+            (0o100_646, 0, false, "everybody may write it; run chmod go-w '/p/a b.wasm'"),
             (0o41_777, 0, false, "mode 1777 and belongs to uid 0: everybody"),
-            (
-                0o100_644,
-                7,
-                false,
-                "neither root nor the gateway's own user (uid 1000); to mend it: chown 1000 '",
-            ),
+            (0o100_644, 7, false, "neither root nor the gateway's own user (uid 1000); run chown 1000 '"),
             (0o100_644, 7, true, "neither root"),
         ] {
             let text = told(mode, owner, read_only).unwrap_or_default();
