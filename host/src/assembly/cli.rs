@@ -1,6 +1,8 @@
 //! The command line.
 
 use super::backend_init::InitFlags;
+#[cfg(feature = "plugins")]
+use super::compile_child::CompileFlags;
 use super::demo::{BackendFlags, DemoFlags};
 #[cfg(feature = "plugins")]
 use super::plugin_commands::PluginCommand;
@@ -41,6 +43,10 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: PluginCommand,
     },
+    /// Compiles one component for the gateway that started it
+    #[cfg(feature = "plugins")]
+    #[command(hide = true)]
+    PluginCompile(CompileFlags),
     /// Check, save or fill the store of a stopped Umbel
     Store {
         #[command(subcommand)]

@@ -6,6 +6,8 @@ mod arguments;
 mod backend_init;
 mod cli;
 mod command_error;
+#[cfg(feature = "plugins")]
+mod compile_child;
 mod demo;
 mod files;
 mod gateway;
@@ -39,6 +41,10 @@ pub fn run() -> ExitCode {
             return ExitCode::from(if told.is_ok() { code } else { 1 });
         }
     };
+    #[cfg(feature = "plugins")]
+    if let Command::PluginCompile(flags) = &cli.command {
+        return compile_child::run(flags);
+    }
     match dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -64,6 +70,9 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
             serve(&flags)
         }
         Command::Backend { command: BackendCommand::Init(flags) } => backend_init::run(&flags),
+        // Done before, for its exit codes are its own.
+        #[cfg(feature = "plugins")]
+        Command::PluginCompile(_) => Ok(()),
         #[cfg(feature = "plugins")]
         Command::Plugin { command } => plugin_commands::run(&command),
         Command::Store { command } => store_commands::run(&command),

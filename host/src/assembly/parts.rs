@@ -121,13 +121,15 @@ pub(super) fn start_plugins(
     listener: &TcpListener,
 ) -> Result<Arc<crate::plugin::Host>, CommandError> {
     use crate::decision::builtin::{DiscoveryProbe, ExternalNameResolver};
-    use crate::plugin::{Builtins, Host, PluginConfig, Trust};
+    use crate::plugin::{Builtins, CompileChild, Compiler, Host, PluginConfig, Trust};
     let insecure = config.plugins_insecure_permissions;
     let plugins = PluginConfig {
         dir: config.plugin_dir.clone(),
         dns_servers: config.plugin_dns_servers.clone(),
         listeners: vec![listener.local_addr().map_err(CommandError::failed)?],
         trust: if insecure { Trust::Everybody } else { Trust::OwnersOnly },
+        compiler: Compiler::Child(CompileChild::of_this_program()),
+        code_dir: Some(config.data_dir.join("plugin-cache")),
     };
     let builtins =
         Builtins { resolver: Arc::new(ExternalNameResolver), health_checker: Arc::new(DiscoveryProbe) };

@@ -36,8 +36,16 @@ explain! {
         => "pin the digest that `umbel plugin inspect` prints, or install the component that was meant";
     ManifestInvalid: "the manifest beside the component cannot be understood"
         => "mend the line that the message names; `umbel plugin check` says whether it is right";
-    InvalidWasm: "the component is damaged, cut off, or needs a feature that gateways leave off"
-        => "build it again and copy it whole; leave out threads, garbage collection and component-model async";
+    InvalidWasm: "the component is damaged or cut off"
+        => "build it again and copy it whole";
+    UnsupportedFeature: "the component is whole and needs a feature that gateways leave off"
+        => "build it without threads, garbage collection, exceptions and component-model async; the message names the feature";
+    CompileTimeout: "compiling takes more than 60 s of computing, or was not over after 300 s"
+        => "make the component smaller: build it optimised, leave out what it does not use; where the machine was busy, ask for `plugins.umbel.dev/reload`";
+    CompileMemory: "compiling takes more than 1 GiB of memory"
+        => "make the component smaller: mostly one function is very large, or data are compiled in that settings could hold";
+    CompileFailed: "the compiler died, could not be started, or answered with something else than native code"
+        => "the message says how; where memory was short (signal 9) give the gateway more, where no process can be started allow that or keep components below 4 MiB, and then ask for `plugins.umbel.dev/reload`; report a crash (signal 6 or 11) with the component";
     NoKnownInterface: "the component exports no interface that a gateway asks, or no `umbel:lifecycle/lifecycle`"
         => "build it against one of the worlds in `wit/`: resolver, health or discovery";
     InterfaceTooNew: "the component speaks a version of an interface that this gateway does not know"

@@ -10,7 +10,10 @@ use crate::plugin::adapter::adapters::Adapters;
 use crate::plugin::adapter::component_checker::ComponentChecker;
 use crate::plugin::adapter::component_resolver::ComponentResolver;
 use crate::plugin::adapter::component_transformer::ComponentTransformer;
-use crate::plugin::code::foundry::Foundry;
+use crate::plugin::code::cache::Cache;
+use crate::plugin::code::compiler::Compiler;
+use crate::plugin::code::foundry::{CodeCounts, Foundry};
+use crate::plugin::code::maker::Maker;
 use crate::plugin::code::workshop::Workshop;
 use crate::plugin::component::budget::Facet;
 use crate::plugin::component::call_state::Outside;
@@ -33,9 +36,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
+use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 /// Where plugins come from and what they may use.
@@ -49,6 +53,10 @@ pub struct PluginConfig {
     pub listeners: Vec<SocketAddr>,
     /// Whose files are loaded.
     pub trust: Trust,
+    /// Who compiles components.
+    pub compiler: Compiler,
+    /// Where native code is kept; made when it does not exist. Without it every start compiles everything.
+    pub code_dir: Option<PathBuf>,
 }
 
 /// The decisions that need no plugin. They stand behind every plugin.
@@ -101,6 +109,7 @@ pub struct Host {
     checkers: Adapters<ComponentChecker>,
     runtime: Option<Runtime>,
     waker: Waker,
+    foundry: Option<Arc<Foundry>>,
 }
 
 impl Host {
@@ -126,6 +135,7 @@ impl Host {
             tracing::error!(cause, "plugins cannot run on this machine; the built-ins decide");
         }
         let runner = machine.as_ref().ok().map(|machine| Arc::clone(&machine.runner));
+        let foundry = machine.as_ref().ok().map(|machine| Arc::clone(&machine.foundry));
         let (ready, first_look) = sync_channel(1);
         let caretaker =
             Caretaker { directory: config.dir, roster: Arc::clone(&roster), trust: config.trust, machine };
@@ -140,7 +150,13 @@ impl Host {
             checkers: Adapters::default(),
             runtime: Some(runtime),
             waker,
+            foundry,
         }))
+    }
+
+    /// How often native code was found, made or thrown away.
+    pub fn code_counts(&self) -> CodeCounts {
+        self.foundry.as_ref().map(|foundry| foundry.counts()).unwrap_or_default()
     }
 
     pub(in crate::plugin) fn roster(&self) -> &Roster {
@@ -187,14 +203,32 @@ fn build_machine(config: &PluginConfig, runtime: Handle, waker: &Waker) -> Resul
     add_to_linker(&mut linker).map_err(|error| format!("{error:#}"))?;
     let ticker = Ticker::start(&engine).map_err(|error| error.to_string())?;
     let waker = waker.clone();
-    let workshop = Workshop::open(Foundry::new(engine.clone()), move || waker.wake());
+    let cache = open_cache(config, &engine);
+    let foundry = Arc::new(Foundry::new(engine.clone(), config.compiler.clone(), cache));
+    let workshop = Workshop::open(Arc::clone(&foundry), move || waker.wake());
     let workshop = workshop.map_err(|error| error.to_string())?;
     let outside = Arc::new(Outside {
         dns: Dns::new(&config.dns_servers),
         http: HttpClient::default(),
         own: OwnListeners(config.listeners.clone()),
     });
-    Ok(Machine { runner: Arc::new(Runner::new(engine, ticker, outside, runtime)), linker, workshop })
+    let runner = Arc::new(Runner::new(engine, ticker, outside, runtime));
+    Ok(Machine { runner, linker, foundry, workshop })
+}
+
+/// Without a cache plugins serve all the same, only later.
+fn open_cache(config: &PluginConfig, engine: &Engine) -> Option<Cache> {
+    let cache = Cache::open(config.code_dir.as_deref()?, &config.dir, Maker::of(engine));
+    match cache {
+        Ok(cache) => {
+            cache.sweep(SystemTime::now());
+            Some(cache)
+        }
+        Err(cause) => {
+            tracing::warn!(%cause, "native code of plugins is not kept; every start compiles all of them");
+            None
+        }
+    }
 }
 
 impl Decisions for Host {

@@ -32,6 +32,9 @@ mod succession;
 mod views;
 mod workbench;
 
+pub use code::compiler::{CompileChild, CompileLimits, Compiler};
+pub use code::foundry::CodeCounts;
+pub use code::labour::compile_for_parent;
 pub use component::load::digest;
 pub use host::{Builtins, Host, PluginConfig, StartError};
 pub use source::rights::Trust;

@@ -92,6 +92,14 @@ pub enum Reason {
     ManifestInvalid,
     /// The component is damaged.
     InvalidWasm,
+    /// It is whole, and needs a feature that gateways leave off.
+    UnsupportedFeature,
+    /// Compiling takes too long.
+    CompileTimeout,
+    /// Compiling takes too much memory.
+    CompileMemory,
+    /// The compiler died, cannot be started, or answers nonsense.
+    CompileFailed,
     /// It exports none of the interfaces that the host knows, or not `umbel:lifecycle/lifecycle`.
     NoKnownInterface,
     /// It exports a version of an interface that is newer than this host.

@@ -2,6 +2,7 @@
 
 mod arriving;
 mod budgets;
+mod compiling;
 mod dropped_in;
 mod misbehaving;
 mod probation;
@@ -21,7 +22,7 @@ use umbel::decision::binding::{BindingSubject, Decisions};
 use umbel::decision::builtin::{DiscoveryProbe, ExternalNameResolver};
 use umbel::decision::health::{HealthChecker, ProbeFault, ProbeRequest, ProbeResponse, Prober, Subject};
 use umbel::decision::resolver::{Endpoint, Resolver, Target};
-use umbel::plugin::{Builtins, Host, PluginConfig, Status, Trust};
+use umbel::plugin::{Builtins, Compiler, Host, PluginConfig, Status, Trust};
 use umbel_tests::{Guest, wait_for};
 
 /// What the issue promises: a change in the directory takes effect within this time. The machine may be busy
@@ -43,6 +44,15 @@ impl Plugins {
         dns_servers: Vec<std::net::SocketAddr>,
         fill: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Self> {
+        Self::start_compiled(dns_servers, Compiler::InProcess, None, fill)
+    }
+
+    fn start_compiled(
+        dns_servers: Vec<std::net::SocketAddr>,
+        compiler: Compiler,
+        code_dir: Option<&Path>,
+        fill: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         fill(dir.path())?;
         let config = PluginConfig {
@@ -50,6 +60,8 @@ impl Plugins {
             dns_servers,
             listeners: Vec::new(),
             trust: Trust::default(),
+            compiler,
+            code_dir: code_dir.map(Path::to_owned),
         };
         let builtins =
             Builtins { resolver: Arc::new(ExternalNameResolver), health_checker: Arc::new(DiscoveryProbe) };

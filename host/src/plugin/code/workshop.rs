@@ -1,6 +1,7 @@
 //! The thread that compiles: one component at a time, and nobody waits for it.
 
 use crate::plugin::code::foundry::Foundry;
+use crate::plugin::code::priority::step_back;
 use crate::plugin::component::fault::LoadFault;
 use crate::plugin::component::load::digest;
 use crate::plugin::source::files::Source;
@@ -44,7 +45,7 @@ pub(in crate::plugin) struct Workshop {
 impl Workshop {
     /// Starts the thread. `wake` is called when something is done.
     pub(in crate::plugin) fn open(
-        foundry: Foundry,
+        foundry: Arc<Foundry>,
         wake: impl Fn() + Send + 'static,
     ) -> std::io::Result<Self> {
         let orders = Arc::new(watch::Sender::new(Orders::default()));
@@ -92,12 +93,13 @@ impl Drop for Workshop {
 /// The thread's side.
 struct Bench {
     orders: Arc<watch::Sender<Orders>>,
-    foundry: Foundry,
+    foundry: Arc<Foundry>,
     finished: SyncSender<Done>,
 }
 
 impl Bench {
     fn work(&self, runtime: &Runtime, wake: impl Fn()) {
+        step_back();
         while let Some(order) = runtime.block_on(self.next_order()) {
             let made = runtime.block_on(async {
                 tokio::select! {
@@ -129,6 +131,6 @@ impl Bench {
 
     async fn fulfil(&self, order: &Order) -> Option<Result<Component, LoadFault>> {
         let component = order.source.read_component().ok().filter(|bytes| digest(bytes) == order.digest)?;
-        Some(self.foundry.make(&component))
+        Some(self.foundry.make(&order.digest, &component).await)
     }
 }

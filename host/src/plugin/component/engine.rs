@@ -1,5 +1,6 @@
 //! The one wasmtime engine of the process.
 
+use crate::plugin::code::maker::ENGINE_VERSION;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, ModuleVersionStrategy, OptLevel};
 use wasmtime::{PoolingAllocationConfig, WasmBacktraceDetails};
 
@@ -28,6 +29,17 @@ pub(in crate::plugin) fn build_counting() -> wasmtime::Result<Engine> {
     let mut settings = settings()?;
     settings.consume_fuel(true);
     build_of(&settings)
+}
+
+/// Builds an engine that only compiles. Its code runs in the engine of [`build`], for it differs in nothing that
+/// code depends on: it has no pool, which would need much address space, and may use threads.
+///
+/// # Errors
+/// As [`build`].
+pub(in crate::plugin) fn build_compiler() -> wasmtime::Result<Engine> {
+    let mut settings = settings()?;
+    settings.parallel_compilation(true);
+    Engine::new(&settings)
 }
 
 fn build_of(settings: &Config) -> wasmtime::Result<Engine> {
@@ -59,7 +71,8 @@ fn settings() -> wasmtime::Result<Config> {
         .parallel_compilation(false)
         .memory_init_cow(true);
     // The default compares the major version only, and a patch may mend the code generator.
-    config.module_version(ModuleVersionStrategy::Custom(format!("umbel-{}", env!("CARGO_PKG_VERSION"))))?;
+    let version = format!("umbel-{}-wasmtime-{ENGINE_VERSION}", env!("CARGO_PKG_VERSION"));
+    config.module_version(ModuleVersionStrategy::Custom(version))?;
     Ok(config)
 }
 

@@ -18,7 +18,6 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use tokio::sync::Semaphore;
-use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
 
 /// Calls at once where the manifest says nothing. Health checks mostly wait, so many may run.
@@ -54,19 +53,6 @@ pub(in crate::plugin) struct Code {
     pub digest: String,
     pub facets: Facets,
     pub interfaces: Vec<String>,
-}
-
-/// Compiles on the calling thread, which should be one that nobody waits for: it computes for a while.
-///
-/// # Errors
-/// `InvalidWasm`.
-pub(in crate::plugin) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadFault> {
-    Component::from_binary(engine, bytes).map_err(|error| {
-        LoadFault::new(
-            Reason::InvalidWasm,
-            format!("the component is damaged or uses a feature that is off: {error:#}"),
-        )
-    })
 }
 
 /// Links what was compiled.

@@ -1,5 +1,6 @@
 //! The thread that looks after the directory: it watches, loads and swaps, and never compiles itself.
 
+use crate::plugin::code::priority::step_back;
 use crate::plugin::roster::Roster;
 use crate::plugin::source::directory::{self, Change, Hint, Tracker};
 use crate::plugin::source::intake::{Intake, Machine};
@@ -14,15 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Instant, SystemTime};
-use thread_priority::unix::{
-    NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
-};
-use thread_priority::{ThreadPriority, ThreadPriorityValue};
 
 /// Events that may wait. When there are more, they are lost, and a look finds what they told.
 const HINTS_MAX: usize = 1024;
-/// Of 0 to 99, where 99 is a niceness of -20 and 0 one of 19.
-const PRIORITY: u8 = 25;
 
 /// Wakes the thread, or ends it.
 #[derive(Clone, Debug)]
@@ -121,7 +116,7 @@ impl Caretaker {
             if starting && !tracker.is_unsettled() && intake.is_idle() {
                 starting = false;
                 roster.note_look();
-                lower_priority();
+                step_back();
                 // Whoever started the host may have stopped waiting.
                 match ready.try_send(()) {
                     Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
@@ -223,33 +218,4 @@ fn hint(event: &notify::Event) -> Option<Hint> {
 /// Which directory a path leads to.
 fn place(directory: &Path) -> Option<(u64, u64)> {
     directory.metadata().ok().map(|found| (found.dev(), found.ino()))
-}
-
-/// Loading must not take time from requests, so once there may be some it steps back to a niceness of 10. At 19
-/// a busy machine would keep a new plugin waiting for minutes. Not being allowed to is no reason to stop.
-fn lower_priority() {
-    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
-    let Ok(priority) = ThreadPriorityValue::try_from(PRIORITY).map(ThreadPriority::Crossplatform) else {
-        return;
-    };
-    if let Err(cause) = set_thread_priority_and_policy(thread_native_id(), priority, policy) {
-        tracing::debug!(?cause, "the plugin loader keeps its priority");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_loader_steps_back() {
-        let stat = std::thread::spawn(|| {
-            super::lower_priority();
-            std::fs::read_to_string("/proc/thread-self/stat").unwrap()
-        })
-        .join()
-        .unwrap();
-        // The name may hold spaces, so fields are counted from its end; nice is the 19th of all.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let niceness: i32 = fields[16].parse().unwrap();
-        assert!((8..=12).contains(&niceness), "{niceness}");
-    }
 }

@@ -1,5 +1,6 @@
 //! From a change of files to a plugin that serves. What has to be compiled waits, and holds nobody up.
 
+use crate::plugin::code::foundry::Foundry;
 use crate::plugin::code::workshop::Workshop;
 use crate::plugin::component::call_state::CallState;
 use crate::plugin::component::fault::LoadFault;
@@ -23,6 +24,7 @@ use wasmtime::component::{Component, Linker};
 pub(in crate::plugin) struct Machine {
     pub runner: Arc<Runner>,
     pub linker: Linker<CallState>,
+    pub foundry: Arc<Foundry>,
     pub workshop: Workshop,
 }
 
@@ -124,11 +126,17 @@ impl Intake {
             let cause = self.machine.as_ref().err().cloned().unwrap_or_default();
             return self.refuse(&slot, LoadFault::new(Reason::EngineUnavailable, cause));
         };
-        if let Some(code) = self.code_in_service(&input.digest) {
-            let loaded = bring_up(machine, &slot, manifest, code);
-            return self.conclude(&slot, input, began, loaded);
+        let (mut code, mut origin) = (self.code_in_service(&input.digest).map(Ok), "another plugin");
+        if code.is_none() {
+            origin = "cache";
+            slot.progress.enter(State::Compiling);
+            let recalled = machine.foundry.recall(&input.digest);
+            code = recalled.map(|component| connect(machine, &slot, &component, &input));
         }
-        slot.progress.enter(State::Compiling);
+        if let Some(code) = code {
+            let loaded = code.and_then(|code| bring_up(machine, &slot, manifest, code));
+            return self.conclude(&slot, input, (origin, began), loaded);
+        }
         machine.workshop.order(source, input.digest.clone());
         self.waiting.insert(name.to_owned(), Waiting { pair, input, manifest, began, made: None });
     }
@@ -165,11 +173,9 @@ impl Intake {
             return;
         };
         let (Ok(machine), Some(slot)) = (&self.machine, self.roster.slot(name)) else { return };
-        slot.progress.enter(State::Linking);
-        let code = made
-            .and_then(|component| link(&machine.runner, &machine.linker, &component, input.digest.clone()));
+        let code = made.and_then(|component| connect(machine, &slot, &component, &input));
         let loaded = code.and_then(|code| bring_up(machine, &slot, manifest, code));
-        self.conclude(&slot, input, began, loaded);
+        self.conclude(&slot, input, ("compiler", began), loaded);
     }
 
     /// Unloads plugins.
@@ -198,7 +204,7 @@ impl Intake {
         &mut self,
         slot: &Slot,
         input: Input,
-        began: Instant,
+        (origin, began): (&str, Instant),
         loaded: Result<Arc<Generation>, LoadFault>,
     ) {
         let generation = match loaded {
@@ -210,6 +216,7 @@ impl Intake {
             generation = generation.profile.generation,
             interfaces = generation.interfaces.join(", "),
             description = generation.description,
+            code_from = origin,
             milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             "the plugin serves"
         );
@@ -230,6 +237,11 @@ impl Intake {
         slot.refuse(fault);
         slot.progress.end();
     }
+}
+
+fn connect(machine: &Machine, slot: &Slot, component: &Component, input: &Input) -> Result<Code, LoadFault> {
+    slot.progress.enter(State::Linking);
+    link(&machine.runner, &machine.linker, component, input.digest.clone())
 }
 
 fn bring_up(

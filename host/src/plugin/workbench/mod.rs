@@ -8,13 +8,12 @@ mod measure;
 pub use ask::{SettingsProblem, Tried};
 pub use measure::Costs;
 
+use crate::plugin::code::compiler::compile;
 use crate::plugin::component::call_state::{CallState, Outside};
 use crate::plugin::component::engine;
 use crate::plugin::component::fault::LoadFault;
 use crate::plugin::component::generation::Generation;
-use crate::plugin::component::load::{
-    Code, Described, assemble, check_pin, compile, digest, introduce, link,
-};
+use crate::plugin::component::load::{Code, Described, assemble, check_pin, digest, introduce, link};
 use crate::plugin::component::runner::Runner;
 use crate::plugin::component::ticker::Ticker;
 use crate::plugin::offer::address::OwnListeners;
