@@ -3,8 +3,9 @@
 use super::answer::refuse_fault;
 use super::body::AnswerBody;
 use super::connection::Client;
-use super::pool::{Host, Lease};
+use super::pool::{Host, Http2Connection, Lease};
 use super::reach::reach;
+use super::request_body::RequestBody;
 use super::request_headers::Context;
 use super::send::{Lost, Unsent, send_http1, send_http2};
 use crate::model::failure::Failure;
@@ -99,13 +100,14 @@ async fn deliver(
         path: head.uri.path(),
         authority: head.uri.authority().map(http::uri::Authority::as_str),
     };
-    let mut unsent = Unsent { head: &head, context, body: (!body.is_end_stream()).then_some(body) };
+    let body = (!body.is_end_stream()).then(|| RequestBody::new(body));
+    let unsent = Unsent { head: &head, context, body };
     let mut route = Choice::new(backend);
     loop {
         let (host, lease) = route.lease(client).await?;
         let outcome = match lease {
-            Lease::Http2(lease) => send_http2(&host, lease, &mut unsent).await,
-            Lease::Http1(lease) => Box::pin(send_http1(&host, lease, &mut unsent)).await,
+            Lease::Http2(lease) => send_http2(&host, lease, &unsent).await,
+            Lease::Http1(lease) => Box::pin(send_http1(&host, lease, &unsent)).await,
         };
         match outcome {
             Ok(answer) => return answer,
@@ -118,11 +120,13 @@ async fn deliver(
 struct Choice<'a> {
     backend: &'a Arc<Backend>,
     retries: u32,
+    /// The connection that refused the request.
+    avoid: Option<Rc<Http2Connection>>,
 }
 
 impl<'a> Choice<'a> {
     fn new(backend: &'a Arc<Backend>) -> Self {
-        Self { backend, retries: 0 }
+        Self { backend, retries: 0, avoid: None }
     }
 
     /// A connection to some endpoint; endpoints that cannot be reached are passed over.
@@ -131,7 +135,7 @@ impl<'a> Choice<'a> {
         // The last try goes over a new connection, so that stale ones cannot use up all tries.
         if self.retries < RETRIES
             && let Some(host) = client.worker.pool.host(self.backend, first)
-            && let Some(lease) = host.take()
+            && let Some(lease) = host.take(self.avoid.as_ref())
         {
             return Ok((host, lease));
         }
@@ -143,7 +147,7 @@ impl<'a> Choice<'a> {
             let host = client.worker.pool.host(self.backend, index);
             let no_host = || UpstreamFault::Protocol("no usable address".to_owned());
             let host = host.ok_or_else(no_host)?;
-            let lease = host.connect().await?;
+            let lease = host.connect(self.avoid.as_ref()).await?;
             Ok((host, lease))
         })
         .await
@@ -152,8 +156,11 @@ impl<'a> Choice<'a> {
     /// Decides about another try after a request was lost.
     fn try_again(&mut self, host: &Host, lost: Lost) -> Result<(), Box<Failure>> {
         let service = &self.backend.service;
-        if lost.is_safe_to_repeat && self.retries < RETRIES {
+        // A second connection that refuses speaks for the backend: more of them would only add to its load.
+        let is_refused_again = self.avoid.is_some() && lost.refused_by.is_some();
+        if lost.is_safe_to_repeat && !is_refused_again && self.retries < RETRIES {
             self.retries += 1;
+            self.avoid = lost.refused_by.or(self.avoid.take());
             tracing::debug!(%service, fault = %lost.fault, "sending a request again that the backend has not seen");
             return Ok(());
         }

@@ -17,6 +17,7 @@ mod negotiate;
 mod path;
 mod pool;
 mod reach;
+mod request_body;
 mod request_headers;
 mod response_headers;
 mod send;

@@ -1,16 +1,16 @@
 //! One attempt to send a request on one connection.
 
 use super::body::AnswerBody;
-use super::pool::{Host, Http1Lease, Http2Lease};
+use super::pool::{Host, Http1Lease, Http2Connection, Http2Lease};
+use super::request_body::{RequestBody, UploadBody};
 use super::request_headers::{Context, join_cookies, outgoing};
 use super::response_headers::clean;
-use super::upload::{StreamHold, UploadBody};
+use super::upload::StreamHold;
 use crate::model::failure::Failure;
 use crate::upstream::UpstreamFault;
 use http::header::HOST;
 use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Response, Version, request};
-use hyper::body::Incoming;
 use std::rc::Rc;
 
 /// A request as the client sent it, ready to be sent as often as is safe.
@@ -19,14 +19,25 @@ pub struct Unsent<'a> {
     pub head: &'a request::Parts,
     /// What the backend is told beside.
     pub context: Context<'a>,
-    /// Its body, gone once sending began.
-    pub body: Option<Incoming>,
+    /// Its body, if it has one.
+    pub body: Option<RequestBody>,
 }
 
 impl Unsent<'_> {
     /// Reading twice does no harm.
     fn is_read(&self) -> bool {
-        matches!(self.head.method, Method::GET | Method::HEAD) && self.body.is_none()
+        matches!(self.head.method, Method::GET | Method::HEAD)
+    }
+
+    /// Whether another attempt could send all of it.
+    fn is_at_hand(&self) -> bool {
+        self.body.as_ref().is_none_or(RequestBody::can_repeat)
+    }
+
+    fn note_answer(&self) {
+        if let Some(body) = &self.body {
+            body.let_go();
+        }
     }
 }
 
@@ -36,6 +47,14 @@ pub struct Lost {
     pub fault: UpstreamFault,
     /// Whether it is certain that sending it again changes nothing twice.
     pub is_safe_to_repeat: bool,
+    /// The connection that works and refused it.
+    pub refused_by: Option<Rc<Http2Connection>>,
+}
+
+impl Lost {
+    fn new(fault: UpstreamFault, is_safe_to_repeat: bool) -> Self {
+        Self { fault, is_safe_to_repeat, refused_by: None }
+    }
 }
 
 /// An answer, or the refusal of one that must not pass.
@@ -45,7 +64,7 @@ type Answer = Result<Response<AnswerBody>, Box<Failure>>;
 ///
 /// # Errors
 /// When no answer comes.
-pub async fn send_http2(host: &Host, lease: Http2Lease, unsent: &mut Unsent<'_>) -> Result<Answer, Lost> {
+pub async fn send_http2(host: &Host, lease: Http2Lease, unsent: &Unsent<'_>) -> Result<Answer, Lost> {
     let mut request = Request::new(());
     *request.method_mut() = unsent.head.method.clone();
     *request.version_mut() = Version::HTTP_2;
@@ -54,22 +73,21 @@ pub async fn send_http2(host: &Host, lease: Http2Lease, unsent: &mut Unsent<'_>)
     let sent = lease.sender().send_request(request, unsent.body.is_none());
     let (response, stream) = sent.map_err(|error| {
         lease.connection().spend();
-        Lost { fault: fault_of(&error), is_safe_to_repeat: true }
+        Lost::new(fault_of(&error), true)
     })?;
-    let was_read = unsent.is_read();
-    let had_body = unsent.body.is_some();
     let connection = Rc::clone(lease.connection());
-    let hold = StreamHold::start(lease, unsent.body.take(), stream);
+    let hold = StreamHold::start(lease, unsent.body.as_ref().map(RequestBody::attempt), stream);
     let response = response.await.map_err(|error| {
         let broke = error.is_io() || error.is_go_away();
         if broke {
             connection.spend();
         }
-        let is_safe_to_repeat =
-            !had_body && (was_left_alone(&error) || (broke && was_read && connection.has_answered()));
-        Lost { fault: fault_of(&error), is_safe_to_repeat }
+        let was_harmless = was_left_alone(&error) || (broke && unsent.is_read() && connection.has_answered());
+        let refused_by = was_refused(&error).then(|| Rc::clone(&connection));
+        Lost { refused_by, ..Lost::new(fault_of(&error), was_harmless && unsent.is_at_hand()) }
     })?;
     connection.note_answer();
+    unsent.note_answer();
     let (mut head, body) = response.into_parts();
     head.version = Version::HTTP_11;
     Ok(clean(&mut head).map(|()| Response::from_parts(head, AnswerBody::http2(body, hold))))
@@ -78,17 +96,20 @@ pub async fn send_http2(host: &Host, lease: Http2Lease, unsent: &mut Unsent<'_>)
 /// Whether the backend says that it did nothing about the request: it refused the stream, or went away and named
 /// an earlier one as the last that it looked at (RFC 9113 §6.8, §8.7).
 fn was_left_alone(error: &h2::Error) -> bool {
-    let was_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    error.is_remote() && (was_refused || error.is_go_away())
+    was_refused(error) || (error.is_remote() && error.is_go_away())
+}
+
+fn was_refused(error: &h2::Error) -> bool {
+    error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
 }
 
 /// Sends a request on an HTTP/1.1 connection.
 ///
 /// # Errors
 /// When no answer comes.
-pub async fn send_http1(host: &Host, mut lease: Http1Lease, unsent: &mut Unsent<'_>) -> Result<Answer, Lost> {
-    let was_read = unsent.is_read();
-    let mut request = Request::new(UploadBody(unsent.body.take()));
+pub async fn send_http1(host: &Host, mut lease: Http1Lease, unsent: &Unsent<'_>) -> Result<Answer, Lost> {
+    let body = unsent.body.as_ref().map_or_else(UploadBody::none, RequestBody::attempt);
+    let mut request = Request::new(body);
     *request.method_mut() = unsent.head.method.clone();
     *request.uri_mut() = Uri::from(path_of(&unsent.head.uri));
     *request.headers_mut() = outgoing(&unsent.head.headers, &unsent.context);
@@ -96,20 +117,17 @@ pub async fn send_http1(host: &Host, mut lease: Http1Lease, unsent: &mut Unsent<
     join_cookies(request.headers_mut());
     match lease.sender().try_send_request(request).await {
         Ok(response) => {
+            unsent.note_answer();
             let (mut head, body) = response.into_parts();
             Ok(clean(&mut head).map(|()| Response::from_parts(head, AnswerBody::http1(body, lease))))
         }
         Err(mut error) => {
-            let unsent_request = error.take_message();
-            let was_sent = unsent_request.is_none();
-            if let Some(request) = unsent_request {
-                unsent.body = request.into_body().0;
-            }
+            let was_sent = error.take_message().is_none();
             let error = error.into_error();
             let broke =
                 error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_io(&error);
-            let is_safe_to_repeat = !was_sent || (was_read && broke && lease.is_reused());
-            Err(Lost { fault: fault_of_http1(&error), is_safe_to_repeat })
+            let was_harmless = !was_sent || (unsent.is_read() && broke && lease.is_reused());
+            Err(Lost::new(fault_of_http1(&error), was_harmless && unsent.is_at_hand()))
         }
     }
 }
@@ -124,8 +142,7 @@ fn absolute(host: &Host, uri: &Uri) -> Result<Uri, Lost> {
     parts.authority = Some(host.authority.clone());
     parts.path_and_query = Some(path_of(uri));
     // Fails on parts that contradict each other, which these do not.
-    Uri::from_parts(parts)
-        .map_err(|error| Lost { fault: UpstreamFault::Protocol(error.to_string()), is_safe_to_repeat: false })
+    Uri::from_parts(parts).map_err(|error| Lost::new(UpstreamFault::Protocol(error.to_string()), false))
 }
 
 fn fault_of(error: &h2::Error) -> UpstreamFault {

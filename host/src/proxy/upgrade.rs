@@ -5,10 +5,10 @@ use super::body::AnswerBody;
 use super::connection::Client;
 use super::forward::Journey;
 use super::reach::reach;
+use super::request_body::{RequestBody, UploadBody};
 use super::request_headers::{Context, outgoing};
 use super::response_headers::clean;
 use super::send::fault_of_http1;
-use super::upload::UploadBody;
 use crate::model::failure::Failure;
 use crate::model::identity::Caller;
 use crate::route::{Backend, SignalKind};
@@ -114,8 +114,8 @@ async fn exchange(
     for protocol in head.headers.get_all(UPGRADE) {
         headers.append(UPGRADE, protocol.clone());
     }
-    let body = (!body.is_end_stream()).then_some(body);
-    let mut outgoing = Request::new(UploadBody(body));
+    let body = if body.is_end_stream() { UploadBody::none() } else { RequestBody::new(body).attempt() };
+    let mut outgoing = Request::new(body);
     *outgoing.method_mut() = head.method;
     *outgoing.uri_mut() = head.uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
     *outgoing.headers_mut() = headers;

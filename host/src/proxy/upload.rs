@@ -1,46 +1,14 @@
-//! The body of a request on its way to a backend.
+//! Sending the body of a request on an HTTP/2 stream.
 
 use super::pool::Http2Lease;
-use super::request_headers::clean_trailers;
+use super::request_body::UploadBody;
 use bytes::Bytes;
 use h2::{Reason, SendStream};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::Body;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use tokio::sync::oneshot;
-
-/// A body for an HTTP/1.1 backend; `None` is no body.
-pub struct UploadBody(pub Option<Incoming>);
-
-impl Body for UploadBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.0 {
-            Some(body) => Pin::new(body).poll_frame(cx).map_ok(|mut frame| {
-                if let Some(trailers) = frame.trailers_mut() {
-                    clean_trailers(trailers);
-                }
-                frame
-            }),
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(Incoming::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
-    }
-}
 
 /// A request's hold on its HTTP/2 stream. When it is dropped, because the answer is over or nobody waits for it
 /// any more, an upload that still goes on is cut off, and the stream counts as used until that is done.
@@ -52,7 +20,7 @@ pub struct StreamHold {
 impl StreamHold {
     /// Sends `body`, if there is one, on `stream`, as fast as the backend takes it. The client is asked for more
     /// only when what it sent before is on its way; the stream is reset when the client breaks off.
-    pub fn start(lease: Http2Lease, body: Option<Incoming>, stream: SendStream<Bytes>) -> Self {
+    pub fn start(lease: Http2Lease, body: Option<UploadBody>, stream: SendStream<Bytes>) -> Self {
         let upload = body.map(|body| {
             let (given_up, ended) = oneshot::channel();
             let _detached = tokio::task::spawn_local(upload(body, stream, ended));
@@ -71,7 +39,7 @@ impl Drop for StreamHold {
     }
 }
 
-async fn upload(body: Incoming, mut stream: SendStream<Bytes>, ended: oneshot::Receiver<Http2Lease>) {
+async fn upload(body: UploadBody, mut stream: SendStream<Bytes>, ended: oneshot::Receiver<Http2Lease>) {
     let lease = tokio::select! {
         biased;
         lease = ended => lease,
@@ -81,7 +49,7 @@ async fn upload(body: Incoming, mut stream: SendStream<Bytes>, ended: oneshot::R
     drop((stream, lease));
 }
 
-async fn send(mut body: Incoming, stream: &mut SendStream<Bytes>) {
+async fn send(mut body: UploadBody, stream: &mut SendStream<Bytes>) {
     loop {
         let next = poll_fn(|cx| {
             if stream.poll_reset(cx).is_ready() {
@@ -97,10 +65,7 @@ async fn send(mut body: Incoming, stream: &mut SendStream<Bytes>) {
             Some(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => send_data(stream, data, body.is_end_stream()).await,
                 Err(frame) => match frame.into_trailers() {
-                    Ok(mut trailers) => {
-                        clean_trailers(&mut trailers);
-                        return drop(stream.send_trailers(trailers));
-                    }
+                    Ok(trailers) => return drop(stream.send_trailers(trailers)),
                     Err(_) => continue,
                 },
             },

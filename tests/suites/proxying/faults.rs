@@ -2,7 +2,7 @@
 
 use super::backend::{Backend, NAME, echo, handler, whole as whole_answer};
 use super::pki::Authority;
-use super::plane::{LIMIT, Plane, Trust, empty, whole};
+use super::plane::{LIMIT, Plane, Trust, whole};
 use anyhow::{Context, Result, ensure};
 use http::{Method, Request, Response};
 use std::sync::Arc;
@@ -172,15 +172,21 @@ async fn answer_once_then_close(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_is_never_sent_twice() -> Result<()> {
     let ca = Authority::new("backends")?;
-    for (method, status, sent) in [(Method::GET, 200, 3), (Method::POST, 503, 2), (Method::DELETE, 503, 2)] {
+    let cases = [
+        (Method::GET, "", 200, 3),
+        (Method::GET, "x", 200, 3),
+        (Method::POST, "x", 503, 2),
+        (Method::PUT, "x", 503, 2),
+        (Method::DELETE, "", 503, 2),
+    ];
+    for (method, body, status, sent) in cases {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
         let seen = Arc::new(AtomicUsize::new(0));
         let tls = TlsAcceptor::from(ca.serve(ca.server(&[NAME], false)?, &["http/1.1"])?);
         let serving = tokio::spawn(answer_once_then_close(listener, tls, Arc::clone(&seen)));
         let plane = Plane::before(port, &ca)?;
-        let body = || if method == Method::POST { whole("x") } else { empty() };
-        let request = || Request::builder().method(method.clone()).uri(PATH).body(body());
+        let request = || Request::builder().method(method.clone()).uri(PATH).body(whole(body));
         assert_eq!(plane.ask("http/1.1", request()?).await?.status, 200);
         let answer = plane.ask("http/1.1", request()?).await?;
         assert_eq!((answer.status, seen.load(Ordering::SeqCst)), (status, sent), "{method}");

@@ -68,9 +68,12 @@ impl Host {
         })
     }
 
-    /// A connection that is open already and has room.
-    pub fn take(self: &Rc<Self>) -> Option<Lease> {
-        if let Some(connection) = self.http2.borrow().iter().find(|c| c.has_room()) {
+    /// A connection that is open already and has room, and is not `avoid`.
+    pub fn take(self: &Rc<Self>, avoid: Option<&Rc<Http2Connection>>) -> Option<Lease> {
+        let is_good = |connection: &&Rc<Http2Connection>| {
+            connection.has_room() && !avoid.is_some_and(|avoid| Rc::ptr_eq(avoid, connection))
+        };
+        if let Some(connection) = self.http2.borrow().iter().find(is_good) {
             return Some(Lease::Http2(Http2Lease::new(Rc::clone(connection))));
         }
         let mut idle = self.http1.borrow_mut();
@@ -84,19 +87,22 @@ impl Host {
         None
     }
 
-    /// A connection with room, opened when none is. Requests that find none wait for one dial together,
+    /// A connection with room that is not `avoid`, opened when none is. Requests that find none wait for one dial together,
     /// unless the endpoint is known to speak HTTP/1.1, where each needs its own.
     ///
     /// # Errors
     /// Why the endpoint cannot be reached.
-    pub async fn connect(self: &Rc<Self>) -> Result<Lease, UpstreamFault> {
+    pub async fn connect(
+        self: &Rc<Self>,
+        avoid: Option<&Rc<Http2Connection>>,
+    ) -> Result<Lease, UpstreamFault> {
         for _ in 0..DIALS_PER_REQUEST {
             if self.protocol.get() == Some(Protocol::Http1) || self.is_retired.get() {
                 return dial::dial(self).await;
             }
             let shared = self.join_dial();
             shared.await?;
-            if let Some(lease) = self.take() {
+            if let Some(lease) = self.take(avoid) {
                 return Ok(lease);
             }
         }

@@ -1,7 +1,7 @@
 //! HTTP/1.1 connections to a backend: one request at a time.
 
 use super::host::Host;
-use crate::proxy::upload::UploadBody;
+use crate::proxy::request_body::UploadBody;
 use crate::route::SignalKind;
 use crate::upstream::{Stream, UpstreamFault};
 use hyper::client::conn::http1::SendRequest;

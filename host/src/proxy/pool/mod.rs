@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 pub use host::{Host, Lease};
 pub use http1::Http1Lease;
-pub use http2::Http2Lease;
+pub use http2::{Http2Connection, Http2Lease};
 
 /// All hosts that the worker talks to.
 pub struct Pool {

@@ -1,0 +1,236 @@
+//! The body of a request, kept while it is small and its answer has not begun, so that it can be sent again.
+
+use super::request_headers::clean_trailers;
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+/// Bytes of a body that are kept for another attempt. They are shared with what is under way, not copied.
+const MOST_KEPT: usize = 64 << 10;
+
+/// A body as its request holds it, from attempt to attempt.
+pub struct RequestBody<B = Incoming>(Rc<RefCell<Shared<B>>>);
+
+struct Shared<B> {
+    incoming: B,
+    /// What was read so far, as long as that is everything.
+    kept: Vec<Bytes>,
+    trailers: Option<HeaderMap>,
+    /// Whether `kept` begins with the first byte.
+    is_whole: bool,
+    attempts: u32,
+}
+
+impl<B> RequestBody<B> {
+    /// Nothing of `incoming` may have been read.
+    pub fn new(incoming: B) -> Self {
+        let shared = Shared { incoming, kept: Vec::new(), trailers: None, is_whole: true, attempts: 0 };
+        Self(Rc::new(RefCell::new(shared)))
+    }
+
+    /// Begins to send the body from its start; what an earlier attempt still does is ended.
+    pub fn attempt(&self) -> UploadBody<B> {
+        let mut shared = self.0.borrow_mut();
+        shared.attempts += 1;
+        let number = shared.attempts;
+        UploadBody(Some(Attempt { shared: Rc::clone(&self.0), number, next: 0, are_trailers_sent: false }))
+    }
+
+    /// Whether everything that was read is still there.
+    pub fn can_repeat(&self) -> bool {
+        self.0.borrow().is_whole
+    }
+
+    /// There will be no other attempt: keeps nothing any more.
+    pub fn let_go(&self) {
+        self.0.borrow_mut().let_go();
+    }
+}
+
+impl<B> Shared<B> {
+    fn let_go(&mut self) {
+        self.is_whole = false;
+        self.kept = Vec::new();
+    }
+
+    /// Keeps `data` unless that is too much; `true` when it is kept.
+    fn keep(&mut self, data: &Bytes) -> bool {
+        if self.is_whole {
+            let kept: usize = self.kept.iter().map(Bytes::len).sum();
+            if kept + data.len() > MOST_KEPT {
+                self.let_go();
+            } else {
+                self.kept.push(data.clone());
+            }
+        }
+        self.is_whole
+    }
+}
+
+/// A body on its way to a backend; `None` is no body.
+pub struct UploadBody<B = Incoming>(Option<Attempt<B>>);
+
+impl<B> UploadBody<B> {
+    /// No body.
+    pub fn none() -> Self {
+        Self(None)
+    }
+}
+
+struct Attempt<B> {
+    shared: Rc<RefCell<Shared<B>>>,
+    number: u32,
+    /// What of the kept part comes next.
+    next: usize,
+    are_trailers_sent: bool,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Attempt<B> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let mut shared = self.shared.borrow_mut();
+        if shared.attempts != self.number {
+            // Nobody waits for this attempt any more; what there is belongs to the next one.
+            return Poll::Pending;
+        }
+        if let Some(data) = shared.kept.get(self.next) {
+            self.next += 1;
+            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
+        }
+        if let Some(trailers) = shared.trailers.as_ref().filter(|_| !self.are_trailers_sent) {
+            self.are_trailers_sent = true;
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers.clone()))));
+        }
+        let frame = match ready!(Pin::new(&mut shared.incoming).poll_frame(cx)).transpose() {
+            Ok(Some(frame)) => frame,
+            ended => return Poll::Ready(ended.transpose()),
+        };
+        Poll::Ready(Some(Ok(match frame.into_trailers() {
+            Ok(mut trailers) => {
+                clean_trailers(&mut trailers);
+                self.are_trailers_sent = true;
+                shared.trailers = Some(trailers.clone());
+                Frame::trailers(trailers)
+            }
+            Err(frame) => {
+                if let Some(data) = frame.data_ref()
+                    && shared.keep(data)
+                {
+                    self.next += 1;
+                }
+                frame
+            }
+        })))
+    }
+
+    fn is_over(&self) -> bool {
+        let shared = self.shared.borrow();
+        let is_repeated =
+            self.next >= shared.kept.len() && (shared.trailers.is_none() || self.are_trailers_sent);
+        is_repeated && shared.incoming.is_end_stream()
+    }
+
+    fn size(&self) -> SizeHint {
+        let shared = self.shared.borrow();
+        let kept: u64 = shared.kept.iter().skip(self.next).map(|data| data.len() as u64).sum();
+        let rest = shared.incoming.size_hint();
+        let mut size = SizeHint::new();
+        size.set_lower(kept + rest.lower());
+        if let Some(upper) = rest.upper() {
+            size.set_upper(kept + upper);
+        }
+        size
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for UploadBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.0.as_mut().map_or(Poll::Ready(None), |attempt| attempt.poll(cx))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Attempt::is_over)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), Attempt::size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{FutureExt, StreamExt, stream};
+    use http_body_util::{BodyExt, StreamBody};
+    use std::convert::Infallible;
+
+    fn body(chunks: &[usize]) -> RequestBody<impl Body<Data = Bytes, Error = Infallible> + Unpin> {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", "42".parse().unwrap());
+        trailers.insert("x-remote-user", "root".parse().unwrap());
+        let data: Vec<_> = chunks.iter().map(|size| Frame::data(Bytes::from(vec![b'x'; *size]))).collect();
+        let frames = data.into_iter().chain([Frame::trailers(trailers)]).map(Ok);
+        RequestBody::new(StreamBody::new(stream::iter(frames).fuse()))
+    }
+
+    async fn read<B: Body<Data = Bytes, Error = Infallible> + Unpin>(
+        attempt: UploadBody<B>,
+    ) -> (usize, HeaderMap) {
+        let read = attempt.collect().await.unwrap();
+        let trailers = read.trailers().cloned().unwrap_or_default();
+        (read.to_bytes().len(), trailers)
+    }
+
+    #[tokio::test]
+    async fn each_attempt_sends_the_whole_body() {
+        let body = body(&[10, 20, 30]);
+        let whole = || {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("x-sum", "42".parse().unwrap());
+            (60, trailers)
+        };
+        let mut first = body.attempt();
+        assert_eq!(first.frame().await.unwrap().unwrap().data_ref().unwrap().len(), 10);
+        assert!(first.frame().await.unwrap().is_ok());
+        let second = body.attempt();
+        assert!(
+            first.frame().now_or_never().is_none(),
+            "an attempt that was given up takes from the next one"
+        );
+        assert!(second.size_hint().lower() >= 30, "what is kept counts");
+        assert_eq!(read(second).await, whole());
+        assert_eq!(read(body.attempt()).await, whole());
+        assert!(body.can_repeat());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_is_passed_on_and_not_kept() {
+        let large = body(&[MOST_KEPT, 1]);
+        let mut attempt = large.attempt();
+        assert!(attempt.frame().await.unwrap().is_ok());
+        assert!(large.can_repeat(), "a body of just the limit is kept");
+        assert_eq!(attempt.frame().await.unwrap().unwrap().data_ref().unwrap().len(), 1);
+        assert!(!large.can_repeat());
+        assert!(large.0.borrow().kept.is_empty());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_once_the_answer_began() {
+        let body = body(&[10, 20]);
+        let mut attempt = body.attempt();
+        assert!(attempt.frame().await.unwrap().is_ok());
+        body.let_go();
+        assert_eq!(read(attempt).await.0, 20);
+        assert!(!body.can_repeat() && body.0.borrow().kept.is_empty());
+    }
+}
