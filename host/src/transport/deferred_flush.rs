@@ -108,8 +108,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for DeferredFlush<T> {
         if let Some(error) = inner.failure.take() {
             return Poll::Ready(Err(error));
         }
-        inner.has_read = true;
-        Pin::new(&mut inner.transport).poll_read(cx, target)
+        let before = target.filled().len();
+        let outcome = Pin::new(&mut inner.transport).poll_read(cx, target);
+        inner.has_read |= target.filled().len() > before;
+        outcome
     }
 }
 

@@ -72,35 +72,13 @@ impl DownMarks {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Pool;
+    use super::super::{Pool, backend_for_tests};
     use super::*;
-    use crate::decision::resolver::Endpoint;
     use crate::route::Signals;
-    use crate::upstream::{BackendTls, FrontProxy, TlsSource};
-    use http::HeaderValue;
-    use rustls::pki_types::{PrivateKeyDer, ServerName};
-
-    fn backend(weights: &[u16]) -> Arc<Backend> {
-        let made = rcgen::generate_simple_self_signed(["a.b.svc".to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let front_proxy = FrontProxy { chain: vec![made.cert.der().clone()], key };
-        let tls = BackendTls::new(front_proxy, made.cert.pem().as_bytes()).unwrap();
-        let (tls, tls_http1) = tls.configs(&TlsSource::Insecure).unwrap();
-        let endpoint = |weight: &u16| Endpoint { host: "127.0.0.1".to_owned(), port: 1, weight: *weight };
-        Arc::new(Backend {
-            id: BackendId(1),
-            service: "b/a:443".to_owned(),
-            endpoints: weights.iter().map(endpoint).collect(),
-            authorities: weights.iter().map(|_| HeaderValue::from_static("a.b.svc")).collect(),
-            server_name: ServerName::try_from("a.b.svc").unwrap(),
-            tls,
-            tls_http1,
-        })
-    }
 
     #[test]
     fn a_marked_endpoint_is_the_last_choice_and_never_excluded() {
-        let (backend, pool) = (backend(&[100, 1, 0]), Pool::new(Signals::channel(1).0));
+        let (backend, pool) = (backend_for_tests(&[100, 1, 0]), Pool::new(Signals::channel(1).0));
         pool.note_away(&backend, 0);
         for _ in 0..50 {
             assert_eq!(pool.choose(&backend, &[]), Some(1));
@@ -117,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_only_endpoint_is_never_marked() {
-        let (backend, pool) = (backend(&[1]), Pool::new(Signals::channel(1).0));
+        let (backend, pool) = (backend_for_tests(&[1]), Pool::new(Signals::channel(1).0));
         pool.note_away(&backend, 0);
         assert!(pool.down.is_empty());
         assert_eq!(pool.choose(&backend, &[]), Some(0));
@@ -125,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_marked_endpoint_is_dialled_again_ever_more_seldom() {
-        let (backend, marks) = (backend(&[1, 1]), DownMarks::default());
+        let (backend, marks) = (backend_for_tests(&[1, 1]), DownMarks::default());
         marks.set(&backend, 1, 10);
         let due: Vec<u64> = (10..60).filter(|now| !marks.take_due(*now).is_empty()).collect();
         assert_eq!(due, [11, 13, 17, 25, 41, 57]);

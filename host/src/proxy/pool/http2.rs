@@ -1,6 +1,7 @@
 //! HTTP/2 connections to a backend: many requests on one.
 
 use super::host::Host;
+use super::liveness::{Liveness, Verdict};
 use crate::route::SignalKind;
 use crate::transport::{DeferredFlush, FlushOnce};
 use crate::upstream::{Stream, UpstreamFault};
@@ -13,6 +14,7 @@ use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 /// Limit for the HTTP/2 preface and settings.
@@ -29,10 +31,6 @@ const HEADER_LIST: u32 = 1 << 20;
 const UNSETTLED: usize = usize::MAX - 1;
 /// Bytes of one stream that may lie unsent.
 const SEND_BUFFER: usize = 1 << 20;
-/// Seconds without a read before a ping is sent (contract §2.8).
-const PING_AFTER: u64 = 30;
-/// Seconds for its answer (contract §2.8).
-const PING_ANSWER: u64 = 15;
 /// Seconds that a connection without a request is kept (contract §2.8).
 const IDLE: u64 = 90;
 
@@ -54,8 +52,7 @@ pub struct Http2Connection {
 
 struct Health {
     ping: Option<PingPong>,
-    last_read: u64,
-    pinged: Option<u64>,
+    liveness: Liveness,
     is_dead: bool,
 }
 
@@ -90,12 +87,8 @@ impl Http2Connection {
     /// Looks after the connection once a second; `false` drops it from the pool.
     pub(super) fn tick(&self, now: u64) -> bool {
         let mut health = self.health.borrow_mut();
-        if self.has_read.replace(false) {
-            health.last_read = now;
-            health.pinged = None;
-        }
-        match health.pinged {
-            Some(sent) if now.saturating_sub(sent) >= PING_ANSWER => {
+        match health.liveness.judge(now, self.has_read.replace(false)) {
+            Verdict::Dead => {
                 health.is_dead = true;
                 drop(health);
                 self.retire();
@@ -104,8 +97,8 @@ impl Http2Connection {
                 }
                 return false;
             }
-            None if now.saturating_sub(health.last_read) >= PING_AFTER => health.send_ping(now),
-            _ => {}
+            Verdict::Ping => health.send_ping(now),
+            Verdict::Wait => {}
         }
         let is_idle = self.streams.get() == 0 && now.saturating_sub(self.idle_since.get()) >= IDLE;
         if is_idle {
@@ -137,7 +130,7 @@ impl Health {
         // Collects the answer to the ping before, without which no new one may be sent.
         drop(ping.poll_pong(&mut Context::from_waker(Waker::noop())));
         if ping.send_ping(Ping::opaque()).is_ok() {
-            self.pinged = Some(now);
+            self.liveness.note_ping(now);
         }
     }
 }
@@ -187,7 +180,10 @@ pub(super) async fn open(host: &Rc<Host>, stream: Stream) -> Result<Rc<Http2Conn
     opened.map_err(|_| UpstreamFault::TimedOut { during: "HTTP/2 handshake".to_owned() })?
 }
 
-async fn start(host: &Rc<Host>, stream: Stream) -> Result<Rc<Http2Connection>, UpstreamFault> {
+async fn start<T>(host: &Rc<Host>, stream: T) -> Result<Rc<Http2Connection>, UpstreamFault>
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let (io, flush) = DeferredFlush::new(stream);
     let (sender, mut driver) = h2::client::Builder::new()
         .enable_push(false)
@@ -200,7 +196,8 @@ async fn start(host: &Rc<Host>, stream: Stream) -> Result<Rc<Http2Connection>, U
         .handshake::<_, Bytes>(io)
         .await
         .map_err(|error| UpstreamFault::Protocol(format!("HTTP/2 handshake: {error}")))?;
-    let health = Health { ping: driver.ping_pong(), last_read: host.now.get(), pinged: None, is_dead: false };
+    let liveness = Liveness::new(host.now.get());
+    let health = Health { ping: driver.ping_pong(), liveness, is_dead: false };
     let connection = Rc::new(Http2Connection {
         host: Rc::downgrade(host),
         sender,
@@ -220,9 +217,9 @@ async fn start(host: &Rc<Host>, stream: Stream) -> Result<Rc<Http2Connection>, U
     Ok(connection)
 }
 
-async fn drive(
-    driver: Connection<DeferredFlush<Stream>, Bytes>,
-    flush: FlushOnce<Stream>,
+async fn drive<T: AsyncRead + AsyncWrite + Unpin>(
+    driver: Connection<DeferredFlush<T>, Bytes>,
+    flush: FlushOnce<T>,
     connection: Rc<Http2Connection>,
     settled: watch::Sender<bool>,
 ) {
@@ -251,5 +248,101 @@ async fn drive(
         let error = outcome.err().map(tracing::field::display);
         tracing::debug!(endpoint = %host.authority, error, "HTTP/2 connection to a backend closed");
         host.report(SignalKind::ConnectionClosed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::backend_for_tests;
+    use super::*;
+    use crate::route::Signals;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::task::LocalSet;
+
+    const PREFACE: usize = 24;
+    const PING: u8 = 6;
+    const ACK: u8 = 1;
+
+    async fn read_frame(peer: &mut DuplexStream) -> Option<(u8, u8, Vec<u8>)> {
+        let mut head = [0; 9];
+        peer.read_exact(&mut head).await.ok()?;
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        peer.read_exact(&mut payload).await.ok()?;
+        Some((head[3], head[4], payload))
+    }
+
+    async fn read_ping(peer: &mut DuplexStream) -> Option<Vec<u8>> {
+        loop {
+            match read_frame(peer).await? {
+                (PING, 0, payload) => return Some(payload),
+                _ => continue,
+            }
+        }
+    }
+
+    /// A connection to a peer that settled it and then says nothing of its own.
+    async fn settle(host: &Rc<Host>) -> (Rc<Http2Connection>, DuplexStream) {
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let peer = async {
+            far.read_exact(&mut [0; PREFACE]).await.unwrap();
+            far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+            far
+        };
+        let (connection, far) = tokio::join!(start(host, near), peer);
+        let connection = connection.unwrap();
+        host.add_http2(Rc::clone(&connection));
+        (connection, far)
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_peer_answers_no_ping_is_dropped() {
+        let (signals, mut seen) = Signals::channel(4);
+        let host = Rc::new(Host::new(&backend_for_tests(&[1]), 0, signals, 0).unwrap());
+        let test = async {
+            let (connection, mut far) = settle(&host).await;
+            let lease = Http2Lease::new(Rc::clone(&connection));
+            let (answer, _) = lease.sender().send_request(http::Request::default(), true).unwrap();
+            (0..=30).for_each(|now| host.tick(now));
+            assert!(read_ping(&mut far).await.is_some(), "silence is not asked about");
+            (31..45).for_each(|now| host.tick(now));
+            assert!(host.take(None).is_some(), "a ping has its time");
+            host.tick(45);
+            assert!(host.take(None).is_none(), "a dead connection is still offered");
+            assert!(answer.await.is_err(), "a request waits for a dead peer");
+            while read_frame(&mut far).await.is_some() {}
+            assert_eq!(seen.recv().await.unwrap().kind, SignalKind::Undeliverable);
+        };
+        let local = LocalSet::new();
+        tokio::time::timeout(Duration::from_secs(20), local.run_until(test)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_peer_answers_pings_stays() {
+        let host = Rc::new(Host::new(&backend_for_tests(&[1]), 0, Signals::channel(4).0, 0).unwrap());
+        let test = async {
+            let (connection, mut far) = settle(&host).await;
+            // A watch without events: nothing comes but the answers to pings.
+            let _lease = Http2Lease::new(connection.clone());
+            for round in 0..3 {
+                let start = round * 40;
+                (start..=start + 31).for_each(|now| host.tick(now));
+                let ping = read_ping(&mut far).await.unwrap();
+                far.write_all(&[0, 0, 8, PING, ACK, 0, 0, 0, 0]).await.unwrap();
+                far.write_all(&ping).await.unwrap();
+                poll_fn(|cx| {
+                    if connection.has_read.get() {
+                        Poll::Ready(())
+                    } else {
+                        cx.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                })
+                .await;
+                (start + 32..start + 40).for_each(|now| host.tick(now));
+            }
+            assert!(host.take(None).is_some());
+        };
+        let local = LocalSet::new();
+        tokio::time::timeout(Duration::from_secs(20), local.run_until(test)).await.unwrap();
     }
 }

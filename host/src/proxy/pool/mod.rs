@@ -5,6 +5,7 @@ mod down;
 mod host;
 mod http1;
 mod http2;
+mod liveness;
 
 use crate::route::{Backend, BackendId, Signals, Snapshot};
 use down::DownMarks;
@@ -136,5 +137,30 @@ fn choose_by_weight(backend: &Backend, is_open: impl Fn(usize) -> bool) -> Optio
         let is_drawn = ticket < weight(*index);
         ticket = ticket.saturating_sub(weight(*index));
         is_drawn
+    })
+}
+
+/// A backend with one endpoint for each weight, at which nobody listens.
+#[cfg(test)]
+fn backend_for_tests(weights: &[u16]) -> Arc<Backend> {
+    use crate::decision::resolver::Endpoint;
+    use crate::upstream::{BackendTls, FrontProxy, TlsSource};
+    use http::HeaderValue;
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+
+    let made = rcgen::generate_simple_self_signed(["a.b.svc".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let front_proxy = FrontProxy { chain: vec![made.cert.der().clone()], key };
+    let tls = BackendTls::new(front_proxy, made.cert.pem().as_bytes()).unwrap();
+    let (tls, tls_http1) = tls.configs(&TlsSource::Insecure).unwrap();
+    let endpoint = |weight: &u16| Endpoint { host: "127.0.0.1".to_owned(), port: 1, weight: *weight };
+    Arc::new(Backend {
+        id: BackendId(1),
+        service: "b/a:443".to_owned(),
+        endpoints: weights.iter().map(endpoint).collect(),
+        authorities: weights.iter().map(|_| HeaderValue::from_static("a.b.svc")).collect(),
+        server_name: ServerName::try_from("a.b.svc").unwrap(),
+        tls,
+        tls_http1,
     })
 }
