@@ -10,5 +10,6 @@ mod lifetime;
 pub(crate) mod pki;
 mod plane;
 mod repeats;
+mod stalls;
 mod upgrades;
 mod windows;

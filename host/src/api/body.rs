@@ -1,28 +1,38 @@
 //! Request bodies: limit, media type, bytes.
 
-use crate::model::failure::Failure;
+use crate::model::failure::{Failure, UPLOAD_PAUSE};
 use crate::object::decode::Encoding;
 use crate::object::patch::PatchFormat;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body::Body;
 use http_body_util::BodyExt;
+use std::time::Duration;
 
 /// Upstream's limit for a request body, in bytes.
 pub const BODY_MAX: usize = 3 * 1024 * 1024;
 
-/// Reads a body to its end. 413 beyond [`BODY_MAX`], 400 when it breaks off.
+/// Reads a body to its end. 413 beyond [`BODY_MAX`], 400 when it breaks off, 408 when it pauses for longer than
+/// [`UPLOAD_PAUSE`].
 pub async fn read<B>(body: B) -> Result<Bytes, Failure>
 where
     B: Body + Unpin,
     B::Error: std::fmt::Display,
 {
-    let mut body = body;
+    read_within(body, UPLOAD_PAUSE).await
+}
+
+async fn read_within<B>(mut body: B, pause: Duration) -> Result<Bytes, Failure>
+where
+    B: Body + Unpin,
+    B::Error: std::fmt::Display,
+{
     if body.size_hint().lower() > BODY_MAX as u64 {
         return Err(too_large());
     }
     let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    let stalled = |_| Failure::stalled_upload(pause);
+    while let Some(frame) = tokio::time::timeout(pause, body.frame()).await.map_err(stalled)? {
         let frame = frame.map_err(|e| Failure::bad_request(format!("the request body broke off: {e}")))?;
         let Ok(mut data) = frame.into_data() else { continue };
         if bytes.len() + data.remaining() > BODY_MAX {
@@ -82,6 +92,16 @@ mod tests {
             (refused.code, refused.message.as_str()),
             (413, "Request entity too large: limit is 3145728")
         );
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stops_coming_is_refused() {
+        use futures_util::{StreamExt, stream};
+        let first =
+            stream::iter([Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from("{")))]);
+        let body = http_body_util::StreamBody::new(first.chain(stream::pending()));
+        let refused = read_within(body, Duration::from_millis(20)).await.unwrap_err();
+        assert_eq!((refused.code, refused.reason), (408, "Timeout"));
     }
 
     #[test]

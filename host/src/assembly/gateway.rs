@@ -94,6 +94,7 @@ impl Gateway {
             tls: Arc::clone(&tls),
             tokens,
             drain_timeout: config.drain_timeout,
+            upload_pause: crate::model::failure::UPLOAD_PAUSE,
             snapshots: shared,
             local,
             signals,

@@ -1,6 +1,7 @@
 //! Errors as API clients see them: `metav1.Status` with the upstream reason and code.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, Status, StatusCause, StatusDetails};
@@ -20,6 +21,10 @@ pub struct Failure {
     /// With 410 on a page of a list: where an inconsistent rest can be had (`metadata.continue`).
     pub continue_token: Option<String>,
 }
+
+/// How long the body of a request may pause before it is refused with [`Failure::stalled_upload`]. Shorter than
+/// nginx's `client_body_timeout` of 60 s, so that the cause is told before the request's own limit of 60 s ends it.
+pub const UPLOAD_PAUSE: Duration = Duration::from_secs(30);
 
 /// Most causes that one answer shows.
 pub const MOST_CAUSES: usize = 100;
@@ -145,6 +150,14 @@ pub fn quoted(text: &str) -> String {
 }
 
 impl Failure {
+    /// A client began to send a body and stopped for `pause`.
+    pub fn stalled_upload(pause: Duration) -> Self {
+        let text = format!(
+            "Timeout: nothing more of the request's body came for {pause:?}; send the body without long pauses"
+        );
+        Self::new(408, "Timeout", text)
+    }
+
     /// A failure without details.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
         Self { code, reason, message: message.into(), details: None, continue_token: None }

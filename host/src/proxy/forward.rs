@@ -100,7 +100,7 @@ async fn deliver(
         path: head.uri.path(),
         authority: head.uri.authority().map(http::uri::Authority::as_str),
     };
-    let body = (!body.is_end_stream()).then(|| RequestBody::new(body));
+    let body = (!body.is_end_stream()).then(|| RequestBody::new(body, client.worker.inputs.upload_pause));
     let unsent = Unsent { head: &head, context, body };
     let mut route = Choice::new(backend);
     loop {
@@ -111,7 +111,10 @@ async fn deliver(
         };
         match outcome {
             Ok(answer) => return answer,
-            Err(lost) => route.try_again(&host, lost)?,
+            Err(lost) => match unsent.stalled() {
+                Some(failure) => return Err(failure),
+                None => route.try_again(&host, lost)?,
+            },
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct DataPlaneConfig {
     pub tokens: Arc<TokenTable>,
     /// How long requests in flight may go on after [`DataPlane::drain`].
     pub drain_timeout: Duration,
+    /// How long the body of a request may pause before its answer begins.
+    pub upload_pause: Duration,
     /// Where the snapshot lies.
     pub snapshots: Arc<Shared>,
     /// Answers for own kinds, health, version and metrics.
@@ -59,6 +61,7 @@ struct Inputs {
     tls: SharedListenTls,
     tokens: Arc<TokenTable>,
     drain_timeout: Duration,
+    upload_pause: Duration,
     snapshots: Arc<Shared>,
     local: Arc<dyn LocalApi>,
     signals: Signals,
@@ -84,6 +87,7 @@ impl DataPlane {
             tls,
             tokens,
             drain_timeout,
+            upload_pause,
             snapshots,
             local,
             signals,
@@ -91,7 +95,7 @@ impl DataPlane {
         prepare_listener(&listener)?;
         let local_addr = listener.local_addr()?;
         let (drain, draining) = watch::channel(false);
-        let shared = Arc::new(Inputs { tls, tokens, drain_timeout, snapshots, local, signals });
+        let shared = Arc::new(Inputs { tls, tokens, drain_timeout, upload_pause, snapshots, local, signals });
         let mut workers = Vec::new();
         for index in 0..count.max(1) {
             // Each worker closes its own copy; the socket stops listening when the last one is gone.

@@ -1,4 +1,5 @@
-//! The body of a request, kept while it is small and its answer has not begun, so that it can be sent again.
+//! The body of a request: kept while it is small and its answer has not begun, so that it can be sent again, and
+//! given up when the client stops sending it.
 
 use super::request_headers::clean_trailers;
 use bytes::Bytes;
@@ -9,9 +10,24 @@ use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep};
 
 /// Bytes of a body that are kept for another attempt. They are shared with what is under way, not copied.
 const MOST_KEPT: usize = 64 << 10;
+
+/// Why a body ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError<E> {
+    /// The client broke off.
+    #[error(transparent)]
+    Client(E),
+    /// The client paused for too long.
+    #[error("nothing more of the request's body came for {0:?}")]
+    Stalled(Duration),
+}
+
+type Polled<E> = Poll<Option<Result<Frame<Bytes>, UploadError<E>>>>;
 
 /// A body as its request holds it, from attempt to attempt.
 pub struct RequestBody<B = Incoming>(Rc<RefCell<Shared<B>>>);
@@ -24,12 +40,41 @@ struct Shared<B> {
     /// Whether `kept` begins with the first byte.
     is_whole: bool,
     attempts: u32,
+    pause: Pause,
+}
+
+/// Watches over the time between two reads, until the answer begins: from then on both sides may take their time.
+struct Pause {
+    most: Duration,
+    /// Runs while the client is waited for; made when that is first the case.
+    timer: Option<Pin<Box<Sleep>>>,
+    has_read: bool,
+    has_answer: bool,
+    is_over: bool,
+}
+
+impl Pause {
+    /// The client has sent nothing new. Ready when it had time enough.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_answer {
+            return Poll::Pending;
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.most)));
+        if std::mem::take(&mut self.has_read) {
+            timer.as_mut().reset(Instant::now() + self.most);
+        }
+        ready!(timer.as_mut().poll(cx));
+        self.is_over = true;
+        Poll::Ready(())
+    }
 }
 
 impl<B> RequestBody<B> {
-    /// Nothing of `incoming` may have been read.
-    pub fn new(incoming: B) -> Self {
-        let shared = Shared { incoming, kept: Vec::new(), trailers: None, is_whole: true, attempts: 0 };
+    /// Nothing of `incoming` may have been read. `pause` is how long it may pause before its answer begins.
+    pub fn new(incoming: B, pause: Duration) -> Self {
+        let pause = Pause { most: pause, timer: None, has_read: false, has_answer: false, is_over: false };
+        let shared =
+            Shared { incoming, kept: Vec::new(), trailers: None, is_whole: true, attempts: 0, pause };
         Self(Rc::new(RefCell::new(shared)))
     }
 
@@ -46,9 +91,18 @@ impl<B> RequestBody<B> {
         self.0.borrow().is_whole
     }
 
-    /// There will be no other attempt: keeps nothing any more.
-    pub fn let_go(&self) {
-        self.0.borrow_mut().let_go();
+    /// How long the client paused, if that was too long.
+    pub fn stalled(&self) -> Option<Duration> {
+        let pause = &self.0.borrow().pause;
+        pause.is_over.then_some(pause.most)
+    }
+
+    /// The answer begins: keeps nothing any more, and waits for the client as long as it likes.
+    pub fn note_answer(&self) {
+        let mut shared = self.0.borrow_mut();
+        shared.let_go();
+        shared.pause.has_answer = true;
+        shared.pause.timer = None;
     }
 }
 
@@ -91,8 +145,8 @@ struct Attempt<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Attempt<B> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let mut shared = self.shared.borrow_mut();
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled<B::Error> {
+        let shared = &mut *self.shared.borrow_mut();
         if shared.attempts != self.number {
             // Nobody waits for this attempt any more; what there is belongs to the next one.
             return Poll::Pending;
@@ -105,7 +159,12 @@ impl<B: Body<Data = Bytes> + Unpin> Attempt<B> {
             self.are_trailers_sent = true;
             return Poll::Ready(Some(Ok(Frame::trailers(trailers.clone()))));
         }
-        let frame = match ready!(Pin::new(&mut shared.incoming).poll_frame(cx)).transpose() {
+        let Poll::Ready(frame) = Pin::new(&mut shared.incoming).poll_frame(cx) else {
+            ready!(shared.pause.poll(cx));
+            return Poll::Ready(Some(Err(UploadError::Stalled(shared.pause.most))));
+        };
+        shared.pause.has_read = true;
+        let frame = match frame.transpose().map_err(UploadError::Client) {
             Ok(Some(frame)) => frame,
             ended => return Poll::Ready(ended.transpose()),
         };
@@ -149,12 +208,9 @@ impl<B: Body<Data = Bytes> + Unpin> Attempt<B> {
 
 impl<B: Body<Data = Bytes> + Unpin> Body for UploadBody<B> {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = UploadError<B::Error>;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B::Error> {
         self.0.as_mut().map_or(Poll::Ready(None), |attempt| attempt.poll(cx))
     }
 
@@ -180,7 +236,7 @@ mod tests {
         trailers.insert("x-remote-user", "root".parse().unwrap());
         let data: Vec<_> = chunks.iter().map(|size| Frame::data(Bytes::from(vec![b'x'; *size]))).collect();
         let frames = data.into_iter().chain([Frame::trailers(trailers)]).map(Ok);
-        RequestBody::new(StreamBody::new(stream::iter(frames).fuse()))
+        RequestBody::new(StreamBody::new(stream::iter(frames).fuse()), Duration::from_secs(60))
     }
 
     async fn read<B: Body<Data = Bytes, Error = Infallible> + Unpin>(
@@ -229,8 +285,46 @@ mod tests {
         let body = body(&[10, 20]);
         let mut attempt = body.attempt();
         assert!(attempt.frame().await.unwrap().is_ok());
-        body.let_go();
+        body.note_answer();
         assert_eq!(read(attempt).await.0, 20);
         assert!(!body.can_repeat() && body.0.borrow().kept.is_empty());
+    }
+
+    /// One frame, then nothing for ever.
+    fn stalling() -> RequestBody<impl Body<Data = Bytes, Error = Infallible> + Unpin> {
+        let first = stream::iter([Ok(Frame::data(Bytes::from("{")))]);
+        RequestBody::new(StreamBody::new(first.chain(stream::pending())), Duration::from_millis(50))
+    }
+
+    #[tokio::test]
+    async fn a_client_that_stops_sending_is_given_up() {
+        let body = stalling();
+        let mut attempt = body.attempt();
+        assert!(attempt.frame().await.unwrap().is_ok());
+        assert_eq!(body.stalled(), None);
+        assert!(matches!(attempt.frame().await, Some(Err(UploadError::Stalled(_)))));
+        assert!(body.stalled().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_client_may_pause_when_the_answer_began() {
+        let body = stalling();
+        let mut attempt = body.attempt();
+        assert!(attempt.frame().await.unwrap().is_ok());
+        assert!(attempt.frame().now_or_never().is_none(), "the timer runs");
+        body.note_answer();
+        let ended = tokio::time::timeout(Duration::from_millis(200), attempt.frame()).await;
+        assert!(ended.is_err() && body.stalled().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_time_begins_anew_with_each_read() {
+        let pause = Duration::from_millis(500);
+        let steps = stream::unfold(0, |step| async move {
+            sleep(Duration::from_millis(200)).await;
+            (step < 5).then(|| (Ok::<_, Infallible>(Frame::data(Bytes::from("x"))), step + 1))
+        });
+        let body = RequestBody::new(StreamBody::new(Box::pin(steps)), pause);
+        assert_eq!(body.attempt().collect().await.unwrap().to_bytes(), "xxxxx");
     }
 }

@@ -34,9 +34,15 @@ impl Unsent<'_> {
         self.body.as_ref().is_none_or(RequestBody::can_repeat)
     }
 
+    /// What the client is to read when it stopped sending.
+    pub fn stalled(&self) -> Option<Box<Failure>> {
+        let pause = self.body.as_ref()?.stalled()?;
+        Some(Box::new(Failure::stalled_upload(pause)))
+    }
+
     fn note_answer(&self) {
         if let Some(body) = &self.body {
-            body.let_go();
+            body.note_answer();
         }
     }
 }

@@ -114,7 +114,9 @@ async fn exchange(
     for protocol in head.headers.get_all(UPGRADE) {
         headers.append(UPGRADE, protocol.clone());
     }
-    let body = if body.is_end_stream() { UploadBody::none() } else { RequestBody::new(body).attempt() };
+    let pause = client.worker.inputs.upload_pause;
+    let body =
+        if body.is_end_stream() { UploadBody::none() } else { RequestBody::new(body, pause).attempt() };
     let mut outgoing = Request::new(body);
     *outgoing.method_mut() = head.method;
     *outgoing.uri_mut() = head.uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);

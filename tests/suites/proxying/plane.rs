@@ -34,6 +34,9 @@ pub type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
 /// No answer may take longer.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
+/// How long an upload may pause.
+pub const UPLOAD_PAUSE: Duration = Duration::from_millis(500);
+
 /// A running data plane that routes `g.example/v1` to one backend.
 pub struct Plane {
     pub address: SocketAddr,
@@ -82,6 +85,7 @@ impl Plane {
             tls: Arc::new(Arc::new(tls).into()),
             tokens: Arc::new(TokenTable::parse(tokens)?),
             drain_timeout: Duration::from_millis(300),
+            upload_pause: UPLOAD_PAUSE,
             snapshots: Arc::clone(&shared),
             local: Arc::new(Names),
             signals,
