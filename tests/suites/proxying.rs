@@ -9,6 +9,7 @@ mod identity;
 mod lifetime;
 pub(crate) mod pki;
 mod plane;
+mod refusals;
 mod repeats;
 mod stalls;
 mod upgrades;

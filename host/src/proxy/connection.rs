@@ -3,7 +3,7 @@
 use super::exchange::answer;
 use super::worker::Worker;
 use crate::listen::{PeerCertificate, TlsStream, handshake, refuse_plain_http};
-use crate::transport::{BulkRead, DeferredFlush};
+use crate::transport::{BulkRead, DeferredFlush, LingerHandle, LingerLimits, LingeringClose};
 use http::HeaderValue;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -116,7 +116,12 @@ pub struct Client {
     pub is_http2: bool,
     /// How it ends.
     pub gate: Rc<Gate>,
+    /// Asked as soon as a request has a body, which its answer need not wait for.
+    pub linger: LingerHandle,
 }
+
+/// A client's connection.
+type Stream = LingeringClose<TlsStream>;
 
 /// Marks a request as being served, until its answer is sent or given up.
 pub struct InFlight(Rc<Client>);
@@ -161,7 +166,9 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let address = HeaderValue::try_from(remote.ip().to_canonical().to_string())
         .unwrap_or(HeaderValue::from_static("unknown"));
-    let client = Rc::new(Client { worker, certificate, address, is_http2, gate });
+    let linger = LingerHandle::default();
+    let stream = LingeringClose::new(stream, &linger, LingerLimits::default());
+    let client = Rc::new(Client { worker, certificate, address, is_http2, gate, linger });
     let outcome =
         if is_http2 { serve_http2(client, stream).await } else { serve_http1(client, stream).await };
     if let Err(error) = outcome {
@@ -169,7 +176,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
     }
 }
 
-async fn serve_http1(client: Rc<Client>, stream: TlsStream) -> Result<(), hyper::Error> {
+async fn serve_http1(client: Rc<Client>, stream: Stream) -> Result<(), hyper::Error> {
     let gate = Rc::clone(&client.gate);
     let service = service_fn(move |request| answer(Rc::clone(&client), request));
     let connection = hyper::server::conn::http1::Builder::new()
@@ -187,7 +194,7 @@ async fn serve_http1(client: Rc<Client>, stream: TlsStream) -> Result<(), hyper:
     .await
 }
 
-async fn serve_http2(client: Rc<Client>, stream: TlsStream) -> Result<(), hyper::Error> {
+async fn serve_http2(client: Rc<Client>, stream: Stream) -> Result<(), hyper::Error> {
     let gate = Rc::clone(&client.gate);
     let service = service_fn(move |request| answer(Rc::clone(&client), request));
     let (io, flush) = DeferredFlush::new(stream);

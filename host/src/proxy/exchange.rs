@@ -15,7 +15,7 @@ use crate::model::identity::Caller;
 use crate::model::request_info::decode_path;
 use crate::route::{Availability, Route, Target};
 use http::{HeaderValue, Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,6 +27,9 @@ pub async fn answer(
     mut request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let in_flight = InFlight::new(Rc::clone(&client));
+    if !request.body().is_end_stream() {
+        client.linger.ask();
+    }
     let audit_id = claim_audit_id(&mut request);
     let is_head = request.method() == http::Method::HEAD;
     let mut response = match handle(&client, request).await {
