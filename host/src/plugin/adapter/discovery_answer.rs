@@ -1,7 +1,7 @@
 //! A transformer's answer, judged before anybody is shown it.
 
 use crate::decision::discovery::Outcome;
-use crate::merge::discovery::ResponseKind;
+use crate::merge::discovery::{GroupDiscovery, ResponseKind, check_replacement};
 use crate::plugin::component::bindings::discovery::exports::umbel::discovery::transformer as wit;
 use crate::plugin::offer::log_gate::tame;
 use serde::Deserialize;
@@ -38,6 +38,10 @@ pub(in crate::plugin) fn accept(outcome: wit::Outcome, input: &str) -> Result<Ou
                 return Err(format!("a group of {} bytes; {limit} are the limit here", document.len()));
             }
             compare(input, &document)?;
+            // Whoever merges reads it by types, and a fault that shows only there would be nobody's.
+            if let Ok(given) = serde_json::from_str::<GroupDiscovery>(input) {
+                check_replacement(&given, &document).map_err(|fault| tame(&fault.to_string()))?;
+            }
             Ok(Outcome::Replace(document))
         }
     }
@@ -180,10 +184,10 @@ pub(in crate::plugin) fn accept_order(order: Vec<String>, groups: &[&str]) -> Re
 mod tests {
     use super::*;
 
-    const INPUT: &str = r#"{"metadata":{"name":"g"},"versions":[{"version":"v1","resources":[
+    const INPUT: &str = r#"{"metadata":{"name":"g"},"versions":[{"version":"v1","freshness":"Current","resources":[
         {"resource":"things","scope":"Cluster","responseKind":{"kind":"Thing"},"verbs":["get","list","patch"],
          "subresources":[{"subresource":"status","responseKind":{"kind":"Thing"},"verbs":["get"]}]},
-        {"resource":"others","responseKind":{"kind":"Other"},"verbs":["get"]}]},{"version":"v1beta1"}]}"#;
+        {"resource":"others","responseKind":{"kind":"Other"},"verbs":["get"]}]},{"version":"v1beta1","freshness":"Stale"}]}"#;
 
     fn judge(document: &str) -> Result<Outcome, String> {
         accept(wit::Outcome::Replace(document.to_owned()), INPUT)
@@ -192,7 +196,7 @@ mod tests {
     #[test]
     fn less_is_fine() {
         judge(INPUT).unwrap();
-        judge(r#"{"metadata":{"name":"g"},"versions":[{"version":"v1","resources":[{"resource":"others","responseKind":{"kind":"Other","group":null},"verbs":["get"]}]}]}"#)
+        judge(r#"{"metadata":{"name":"g"},"versions":[{"version":"v1","freshness":"Current","resources":[{"resource":"others","responseKind":{"kind":"Other","group":null},"verbs":["get"]}]}]}"#)
             .unwrap();
         assert_eq!(group_name(INPUT).as_deref(), Some("g"));
     }
@@ -212,6 +216,20 @@ mod tests {
             ("invalid JSON", "{".to_owned(), "no JSON"),
             ("no object", "[]".to_owned(), "cannot be renamed"),
             ("no versions", r#"{"metadata":{"name":"g"}}"#.to_owned(), "versions is no list"),
+            ("nothing left", r#"{"metadata":{"name":"g"},"versions":[]}"#.to_owned(), "left no version"),
+            (
+                "what merging cannot read",
+                changed(
+                    r#""responseKind":{"kind":"Other"}"#,
+                    r#""responseKind":{"kind":"Other"},"shortNames":7"#,
+                ),
+                "invalid type: integer `7`",
+            ),
+            (
+                "no freshness",
+                changed(r#"{"version":"v1beta1","freshness":"Stale"}"#, r#"{"version":"v1beta1"}"#),
+                "missing field `freshness`",
+            ),
             ("renamed group", changed(r#""name":"g""#, r#""name":"h""#), r#"group "g" became "h""#),
             ("invented version", changed("v1beta1", "v2"), r#"version "v2" is served by nobody"#),
             ("a version twice", changed("v1beta1", "v1"), r#"version "v1" stands twice"#),
@@ -276,8 +294,8 @@ mod tests {
         let names =
             (0..1_000).map(|n| format!(r#"{{"resource":"r{n}","verbs":["get"]}}"#)).collect::<Vec<_>>();
         let input = INPUT.replace(
-            r#"{"version":"v1beta1"}"#,
-            &format!(r#"{{"version":"v2","resources":[{}]}}"#, names.join(",")),
+            r#"{"version":"v1beta1","freshness":"Stale"}"#,
+            &format!(r#"{{"version":"v2","freshness":"Current","resources":[{}]}}"#, names.join(",")),
         );
         let judge = |size: usize| {
             let document = format!("{input}{}", " ".repeat(size - input.len()));

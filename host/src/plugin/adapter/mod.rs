@@ -1,6 +1,8 @@
 //! Components as decisions: adapters, the checks on what they answer, and what stands in for an answer.
 
 pub(super) mod adapters;
+#[cfg(test)]
+mod any_answer;
 pub(super) mod complaint;
 pub(super) mod component_checker;
 pub(super) mod component_resolver;
