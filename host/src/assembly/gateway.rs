@@ -57,7 +57,7 @@ impl Gateway {
         make_manifest_dir(config)?;
         let runtime = control_runtime()?;
         let metrics = Metrics::new().map_err(CommandError::failed)?;
-        let plugins = start_plugins(config, &listener)?;
+        let plugins = start_plugins(config, &listener, &metrics)?;
         let readiness = Readiness::new(&[ROUTES, MANIFESTS]);
         let shared = Arc::new(Shared::default());
         let registry = Registry::new(store);

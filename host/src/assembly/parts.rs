@@ -3,6 +3,7 @@
 use super::CommandError;
 use crate::config::ServeConfig;
 use crate::listen::{ListenTls, SharedListenTls, TokenTable};
+use crate::observe::Metrics;
 use crate::pki::{self, Credentials, Identity};
 use crate::store::FileStore;
 use crate::upstream::{BackendTls, FrontProxy};
@@ -119,6 +120,7 @@ pub(super) fn control_runtime() -> Result<Runtime, CommandError> {
 pub(super) fn start_plugins(
     config: &ServeConfig,
     listener: &TcpListener,
+    metrics: &Metrics,
 ) -> Result<Arc<crate::plugin::Host>, CommandError> {
     use crate::decision::builtin::{DiscoveryProbe, ExternalNameResolver};
     use crate::plugin::{Builtins, CompileChild, Compiler, Host, PluginConfig, Trust};
@@ -133,7 +135,9 @@ pub(super) fn start_plugins(
     };
     let builtins =
         Builtins { resolver: Arc::new(ExternalNameResolver), health_checker: Arc::new(DiscoveryProbe) };
-    Host::start(plugins, builtins).map_err(CommandError::failed)
+    let host = Host::start(plugins, builtins).map_err(CommandError::failed)?;
+    host.show_metrics(metrics).map_err(CommandError::failed)?;
+    Ok(host)
 }
 
 /// The built-ins decide; components that lie in the plugin directory are told of, and stay as they are.
@@ -141,6 +145,7 @@ pub(super) fn start_plugins(
 pub(super) fn start_plugins(
     config: &ServeConfig,
     _listener: &TcpListener,
+    _metrics: &Metrics,
 ) -> Result<Arc<crate::decision::builtins_only::BuiltinsOnly>, CommandError> {
     let files = std::fs::read_dir(&config.plugin_dir).into_iter().flatten().flatten();
     if files.into_iter().any(|file| file.path().extension().is_some_and(|extension| extension == "wasm")) {

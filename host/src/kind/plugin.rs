@@ -85,6 +85,8 @@ static SPEC: Schema = record(
             &TEXTS,
         ),
         Field::new("grants", "What the plugin may reach.", &Schema::Opaque),
+        Field::new("metrics", "Metrics of its own that are shown on /metrics.", &Schema::Opaque),
+        Field::new("wasi", "The profile of WASI that it may import.", TEXT),
         Field::new("limits", "Limits of a call.", &Schema::Opaque),
         Field::new("probation", "When a new generation has proved itself.", &Schema::Opaque),
         Field::new("bindings", "The objects that it decides for without an annotation.", &Schema::Opaque),

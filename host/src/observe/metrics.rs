@@ -3,6 +3,7 @@
 
 use super::process::ProcessCollector;
 use super::proxied::{ProxiedCollector, ProxiedRequests};
+use prometheus::core::Collector;
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -204,6 +205,14 @@ impl Metrics {
     /// answer; counting itself takes no lock. Asking again gives the same counters.
     pub fn proxied(&self, group: &str, version: &str) -> Arc<ProxiedRequests> {
         self.proxied.handle(group, version)
+    }
+
+    /// Shows what another part collects.
+    ///
+    /// # Errors
+    /// When a metric of that name is there already.
+    pub fn add(&self, collector: impl Collector + 'static) -> Result<(), MetricsError> {
+        Ok(self.registry.register(Box::new(collector))?)
     }
 
     /// `Content-Type` of [`Metrics::render`].

@@ -50,8 +50,8 @@ explain! {
         => "build it against one of the worlds in `wit/`: resolver, health or discovery";
     InterfaceTooNew: "the component speaks a version of an interface that this gateway does not know"
         => "update the gateway, or build against the `wit/` folder of this one: `umbel plugin new` writes it";
-    ImportNotOffered: "the component imports WASI or something foreign, or a transformer imports more than `log`"
-        => "build without WASI: `umbel plugin build` does it for Rust, Go, JavaScript and Python";
+    ImportNotOffered: "the component imports WASI and its manifest does not ask for it, or files, sockets or something else that no plugin gets, or a transformer imports more than `log`"
+        => "build without WASI: `umbel plugin build` does it for Rust, Go, JavaScript and Python; or write `wasi: std` into the manifest, which gives output, clocks and random numbers, and never files or sockets";
     TypeMismatch: "an interface of a known name has other types than here"
         => "build against the `wit/` folder as it is; leave its files unchanged";
     DescribeFailed: "the first call trapped or ran out of its budget"

@@ -6,6 +6,7 @@ use crate::decision::binding::{BindingSubject, Decisions};
 use crate::decision::discovery::DiscoveryTransformer;
 use crate::decision::health::HealthChecker;
 use crate::decision::resolver::Resolver;
+use crate::observe::{Metrics, MetricsError};
 use crate::plugin::adapter::adapters::Adapters;
 use crate::plugin::adapter::component_checker::ComponentChecker;
 use crate::plugin::adapter::component_resolver::ComponentResolver;
@@ -21,10 +22,7 @@ use crate::plugin::component::engine;
 use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::runner::Runner;
 use crate::plugin::component::ticker::Ticker;
-use crate::plugin::offer::address::OwnListeners;
-use crate::plugin::offer::dns::Dns;
 use crate::plugin::offer::host_functions::add_to_linker;
-use crate::plugin::offer::http_client::HttpClient;
 use crate::plugin::source::caretaker::{Caretaker, Waker};
 use crate::plugin::source::intake::Machine;
 use crate::plugin::source::rights::Trust;
@@ -168,6 +166,17 @@ impl Host {
         self.waker.look_again(plugin);
     }
 
+    /// Shows what plugins declare in `spec.metrics` among the metrics of the process.
+    ///
+    /// # Errors
+    /// When they are shown there already.
+    pub fn show_metrics(&self, metrics: &Metrics) -> Result<(), MetricsError> {
+        match &self.crew.runner {
+            Some(runner) => runner.outside.metrics.show_in(metrics),
+            None => Ok(()),
+        }
+    }
+
     /// All plugins by name, with the reason where one does not serve; names that a binding leads to and that
     /// have no file are among them, and so is what was removed within the last hour.
     pub fn status(&self) -> Vec<Status> {
@@ -207,11 +216,7 @@ fn build_machine(config: &PluginConfig, runtime: Handle, waker: &Waker) -> Resul
     let foundry = Arc::new(Foundry::new(engine.clone(), config.compiler.clone(), cache));
     let workshop = Workshop::open(Arc::clone(&foundry), move || waker.wake());
     let workshop = workshop.map_err(|error| error.to_string())?;
-    let outside = Arc::new(Outside {
-        dns: Dns::new(&config.dns_servers),
-        http: HttpClient::default(),
-        own: OwnListeners(config.listeners.clone()),
-    });
+    let outside = Arc::new(Outside::new(&config.dns_servers, config.listeners.clone()));
     let runner = Arc::new(Runner::new(engine, ticker, outside, runtime));
     Ok(Machine { runner, linker, foundry, workshop })
 }

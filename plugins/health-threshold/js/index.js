@@ -1,5 +1,5 @@
 // Needs several failures in a row before False and several successes before True.
-import { send } from "umbel:host/probe@0.1.0";
+import { send } from "umbel:host/probe@0.1.1";
 import schema from "./schema.js";
 
 const U32_MAX = 0xffffffff;

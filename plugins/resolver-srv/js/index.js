@@ -1,5 +1,5 @@
 // Finds the endpoints of a service by DNS SRV records.
-import { addresses, services } from "umbel:host/dns@0.1.0";
+import { addresses, services } from "umbel:host/dns@0.1.1";
 import schema from "./schema.js";
 
 // Annotation on the ExternalName that names the SRV record and wins over the settings.

@@ -1,13 +1,16 @@
 //! Plugins as the gateway runs them: real components, in a real directory, over the real host.
 
+mod answers;
 mod arriving;
 mod budgets;
 mod compiling;
 mod dropped_in;
+mod grants;
 mod misbehaving;
 mod probation;
 mod refused;
 mod shipped;
+mod standard;
 mod twins;
 mod under_traffic;
 

@@ -30,7 +30,7 @@ fn cases() -> Vec<Case> {
     let core = wat::parse_str("(module (func (export \"run\")))").unwrap();
     let wasi = hollow(r#"(import "wasi:filesystem/types@0.2.12" (instance))"#, &resolver_part("0.1.0"));
     let foreign = hollow(r#"(import "acme:db/sql@1.0.0" (instance))"#, &resolver_part("0.1.0"));
-    let future = hollow(r#"(import "umbel:host/state@0.1.0" (instance))"#, &resolver_part("0.1.0"));
+    let future = hollow(r#"(import "umbel:host/disk@0.1.7" (instance))"#, &resolver_part("0.1.0"));
     let purity = hollow(
         r#"(import "umbel:host/clock@0.1.0" (instance))"#,
         &format!(r#"{LIFECYCLE} (export "umbel:discovery/transformer@0.1.0" (instance $none))"#),
@@ -46,7 +46,7 @@ fn cases() -> Vec<Case> {
         ("from-the-future", hollow("", &resolver_part("0.2.0")), Reason::InterfaceTooNew, "0.1.x"),
         ("wants-wasi", wasi, Reason::ImportNotOffered, "wasm32-unknown-unknown"),
         ("wants-a-database", foreign, Reason::ImportNotOffered, "nothing else"),
-        ("wants-state", future, Reason::InterfaceTooNew, "log, clock, dns, http, probe"),
+        ("wants-a-disk", future, Reason::InterfaceTooNew, "log, clock, dns, http, probe, state, metrics"),
         ("impure", purity, Reason::ImportNotOffered, "same answer"),
         ("hollow", hollow("", &resolver_part("0.1.0")), Reason::TypeMismatch, "wit/ folder"),
         ("Bad_Name", guest(), Reason::InvalidName, "lower-case"),

@@ -10,7 +10,10 @@ use serde::Serialize;
 use serde_json::json;
 
 /// What gateways offer of `umbel:host`, by version.
-const HOST_VERSIONS: &[(&str, &[&str])] = &[("0.1.0", &["log", "clock", "dns", "http", "probe"])];
+const HOST_VERSIONS: &[(&str, &[&str])] = &[
+    ("0.1.0", &["log", "clock", "dns", "http", "probe"]),
+    ("0.1.1", &["log", "clock", "dns", "http", "probe", "state", "metrics"]),
+];
 
 /// Flags of `umbel plugin check`.
 #[derive(Args, Clone, Debug)]
@@ -99,17 +102,12 @@ pub(super) fn judge(given: &Given) -> Judgement {
 fn judge_for(host: &str, anatomy: &Anatomy) -> Option<Refusal> {
     let (_, offered) = HOST_VERSIONS.iter().find(|(version, _)| *version == host)?;
     let newer = anatomy.imports.iter().find(|import| {
-        let (interface, version) = import.split_once('@').unwrap_or((import, ""));
-        let Some(name) = interface.strip_prefix("umbel:host/") else { return false };
-        !offered.contains(&name) || patch(version) > patch(host)
+        let (interface, _) = import.split_once('@').unwrap_or((import, ""));
+        // What an interface offers was there when it was published: later versions only add interfaces.
+        interface.strip_prefix("umbel:host/").is_some_and(|name| !offered.contains(&name))
     })?;
     let message = format!("imports {newer}; a gateway with umbel:host@{host} offers {}", offered.join(", "));
     Some(Refusal { reason: Reason::InterfaceTooNew, message })
-}
-
-/// The last number of a version; what cannot be read is newer than anything.
-fn patch(version: &str) -> u32 {
-    version.rsplit('.').next().and_then(|patch| patch.parse().ok()).unwrap_or(u32::MAX)
 }
 
 /// Prints the judgement.
@@ -158,8 +156,11 @@ mod tests {
     #[test]
     fn what_an_older_gateway_lacks_is_named() {
         let anatomy = |import: &str| Anatomy { imports: vec![import.to_owned()], ..Anatomy::default() };
-        assert_eq!(judge_for("0.1.0", &anatomy("umbel:host/dns@0.1.0")), None);
-        for import in ["umbel:host/state@0.1.1", "umbel:host/dns@0.1.1"] {
+        for fitting in ["umbel:host/dns@0.1.0", "umbel:host/dns@0.1.1"] {
+            assert_eq!(judge_for("0.1.0", &anatomy(fitting)), None);
+        }
+        assert_eq!(judge_for("0.1.1", &anatomy("umbel:host/state@0.1.1")), None);
+        for import in ["umbel:host/state@0.1.1", "umbel:host/metrics@0.1.1"] {
             let refusal = judge_for("0.1.0", &anatomy(import)).unwrap();
             assert_eq!(refusal.reason, Reason::InterfaceTooNew);
             assert!(refusal.message.contains(import), "{refusal}");

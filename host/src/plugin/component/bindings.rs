@@ -12,11 +12,13 @@ pub(in crate::plugin) mod offered {
         path: "../wit",
         inline: "package umbel:offered;
             world offered {
-                import umbel:host/log@0.1.0;
-                import umbel:host/clock@0.1.0;
-                import umbel:host/dns@0.1.0;
-                import umbel:host/http@0.1.0;
-                import umbel:host/probe@0.1.0;
+                import umbel:host/log@0.1.1;
+                import umbel:host/clock@0.1.1;
+                import umbel:host/dns@0.1.1;
+                import umbel:host/http@0.1.1;
+                import umbel:host/probe@0.1.1;
+                import umbel:host/state@0.1.1;
+                import umbel:host/metrics@0.1.1;
             }",
         world: "umbel:offered/offered",
         imports: { default: async | trappable },

@@ -10,9 +10,14 @@ use crate::plugin::offer::http_client::HttpClient;
 use crate::plugin::offer::log_gate::LogGate;
 use crate::plugin::offer::probe_gate::ProbeGate;
 use crate::plugin::offer::script::SharedScript;
+use crate::plugin::offer::state::{PluginState, States};
+use crate::plugin::offer::user_metrics::UserMetrics;
+#[cfg(feature = "wasi-std")]
+use crate::plugin::offer::wasi_std::Standard;
 use crate::plugin::offer::witness::SharedWitness;
 use crate::plugin::source::manifest::Manifest;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
@@ -27,12 +32,24 @@ pub(in crate::plugin) struct Profile {
     pub manifest: Manifest,
     /// How much it may still log.
     pub log: LogGate,
+    /// What it remembers, once it asks: whoever began before the file was removed goes on with the old one.
+    pub state: OnceLock<Arc<PluginState>>,
 }
 
 impl Profile {
+    pub(in crate::plugin) fn new(name: &str, generation: u64, manifest: Manifest) -> Self {
+        let name = name.to_owned();
+        Self { name, generation, manifest, log: LogGate::new(), state: OnceLock::new() }
+    }
+
     /// Which addresses the plugin may lead to.
     pub(in crate::plugin) fn address_policy<'a>(&'a self, own: &'a OwnListeners) -> AddressPolicy<'a> {
         AddressPolicy { granted: &self.manifest.spec.grants.addresses, own }
+    }
+
+    /// What the plugin remembers.
+    pub(in crate::plugin) fn state(&self, states: &States) -> Arc<PluginState> {
+        Arc::clone(self.state.get_or_init(|| states.of(&self.name)))
     }
 }
 
@@ -45,6 +62,29 @@ pub(in crate::plugin) struct Outside {
     pub http: HttpClient,
     /// Where this gateway listens, which plugins may not lead to.
     pub own: OwnListeners,
+    /// What plugins remember.
+    pub states: States,
+    /// What plugins show among the gateway's metrics.
+    pub metrics: UserMetrics,
+}
+
+impl Outside {
+    /// Asks `dns_servers`, or those of the system where there are none; plugins may not lead to `listeners`.
+    pub(in crate::plugin) fn new(dns_servers: &[SocketAddr], listeners: Vec<SocketAddr>) -> Self {
+        Self {
+            dns: Dns::new(dns_servers),
+            http: HttpClient::default(),
+            own: OwnListeners(listeners),
+            states: States::default(),
+            metrics: UserMetrics::default(),
+        }
+    }
+
+    /// Drops what a plugin has left here, because its file is gone.
+    pub(in crate::plugin) fn forget(&self, plugin: &str) {
+        self.states.forget(plugin);
+        self.metrics.forget(plugin);
+    }
 }
 
 /// The state of one call.
@@ -58,6 +98,9 @@ pub(in crate::plugin) struct CallState {
     pub witness: Option<SharedWitness>,
     /// Leads probes to whoever asked for the judgement; only in calls of a health checker.
     pub probes: Option<ProbeGate>,
+    /// WASI, once the guest asks for it.
+    #[cfg(feature = "wasi-std")]
+    pub standard: Option<Standard>,
     pub meter: Meter,
     pub started: Instant,
     pub wall: Duration,
@@ -77,7 +120,21 @@ impl CallState {
         let meter = Meter::new(budget);
         let (started, wall) = (Instant::now(), budget.wall);
         let (lines, lookups, requests) = (0, 0, 0);
-        Self { profile, outside, script, witness, probes, meter, started, wall, lines, lookups, requests }
+        Self {
+            profile,
+            outside,
+            script,
+            witness,
+            probes,
+            #[cfg(feature = "wasi-std")]
+            standard: None,
+            meter,
+            started,
+            wall,
+            lines,
+            lookups,
+            requests,
+        }
     }
 
     /// Makes it the state of another call of the same instance: everything begins anew but the memory, which the

@@ -31,6 +31,8 @@ pub(in crate::plugin) struct Generation {
     pub version: String,
     /// The decisions that it implements.
     pub interfaces: Vec<String>,
+    /// Whether its component imports WASI.
+    pub wasi: bool,
     /// Counts faults in a row.
     pub breaker: Breaker,
 }

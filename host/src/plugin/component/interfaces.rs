@@ -1,12 +1,13 @@
 //! What a component exports and imports, judged before it is linked.
 
 use crate::plugin::component::fault::LoadFault;
+use crate::plugin::source::manifest::Wasi;
 use crate::plugin::status::Reason;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// The interfaces of `umbel:host@0.1` that exist.
-const OFFERED: [&str; 5] = ["log", "clock", "dns", "http", "probe"];
+const OFFERED: [&str; 7] = ["log", "clock", "dns", "http", "probe", "state", "metrics"];
 /// The track of versions that this host speaks: all of `0.1.x`.
 const TRACK: &str = "0.1.";
 const LIFECYCLE: &str = "umbel:lifecycle/lifecycle";
@@ -14,12 +15,36 @@ const RESOLVER: &str = "umbel:resolver/resolver";
 const HEALTH: &str = "umbel:health/checker";
 const DISCOVERY: &str = "umbel:discovery/transformer";
 
+/// The interfaces of the `std` profile of WASI, in the versions `0.2.x`.
+const WASI_STD: [&str; 18] = [
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/stderr",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:cli/terminal-stderr",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:random/random",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+];
+
 /// The decisions that a component implements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::plugin) struct Found {
     pub resolver: bool,
     pub health: bool,
     pub discovery: bool,
+    /// Whether it imports interfaces of the `std` profile of WASI.
+    pub wasi: bool,
     /// Their names with versions.
     pub names: Vec<String>,
 }
@@ -28,12 +53,17 @@ pub(in crate::plugin) struct Found {
 ///
 /// # Errors
 /// With the name of the interface that does not fit and what to do about it.
-pub(in crate::plugin) fn inspect(component: &Component, engine: &Engine) -> Result<Found, LoadFault> {
+pub(in crate::plugin) fn inspect(
+    component: &Component,
+    engine: &Engine,
+    wasi: Wasi,
+) -> Result<Found, LoadFault> {
     let ty = component.component_type();
     let exports: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
     let imports: Vec<&str> = ty.imports(engine).map(|(name, _)| name).collect();
-    let found = identify(&exports)?;
-    check_imports(&imports, &found)?;
+    let mut found = identify(&exports)?;
+    check_imports(&imports, &found, wasi)?;
+    found.wasi = imports.iter().any(|import| import.starts_with("wasi:"));
     Ok(found)
 }
 
@@ -77,17 +107,12 @@ fn identify(exports: &[&str]) -> Result<Found, LoadFault> {
     Ok(found)
 }
 
-fn check_imports(imports: &[&str], found: &Found) -> Result<(), LoadFault> {
+fn check_imports(imports: &[&str], found: &Found, wasi: Wasi) -> Result<(), LoadFault> {
     let refuse = |reason, text: String| Err(LoadFault::new(reason, text));
     for import in imports {
         if import.starts_with("wasi:") {
-            return refuse(
-                Reason::ImportNotOffered,
-                format!(
-                    "imports {import}, and this gateway offers no WASI; build for the target wasm32-unknown-unknown \
-                     (Rust: umbel plugin build), with --disable all (JavaScript) or --stub-wasi (Python)"
-                ),
-            );
+            check_wasi_import(import, found, wasi)?;
+            continue;
         }
         let (interface, version) = import.split_once('@').unwrap_or((import, ""));
         let Some(name) = interface.strip_prefix("umbel:host/") else {
@@ -116,6 +141,48 @@ fn check_imports(imports: &[&str], found: &Found) -> Result<(), LoadFault> {
     Ok(())
 }
 
+/// Judges an import of WASI.
+fn check_wasi_import(import: &str, found: &Found, wasi: Wasi) -> Result<(), LoadFault> {
+    const WITHOUT: &str = "build without WASI: for the target wasm32-unknown-unknown (Rust: umbel plugin build), with \
+                           --disable all (JavaScript) or --stub-wasi (Python)";
+    let refuse = |text: String| Err(LoadFault::new(Reason::ImportNotOffered, text));
+    let (interface, version) = import.split_once('@').unwrap_or((import, ""));
+    if found.discovery {
+        return refuse(format!(
+            "imports {import}, but a discovery transformer gets no WASI: every replica must give the same answer; \
+             {WITHOUT}"
+        ));
+    }
+    if !WASI_STD.contains(&interface) || !version.starts_with("0.2.") {
+        return refuse(format!(
+            "imports {import}, which no gateway offers: files, sockets and the like are not for plugins, and of WASI \
+             there is wasi: std alone (output, clocks, random numbers, 0.2.x); leave out what asks for it, or {WITHOUT}"
+        ));
+    }
+    if cfg!(not(feature = "wasi-std")) {
+        return refuse(format!("imports {import}, and this gateway was built without WASI; {WITHOUT}"));
+    }
+    if wasi == Wasi::None {
+        return refuse(format!(
+            "imports {import}, and its manifest does not ask for WASI; add wasi: std to spec of the manifest, or {WITHOUT}"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a manifest asks for what a component that is linked already imports.
+///
+/// # Errors
+/// `ImportNotOffered`.
+pub(in crate::plugin) fn check_profile(imports_wasi: bool, wasi: Wasi) -> Result<(), LoadFault> {
+    if imports_wasi && wasi == Wasi::None {
+        let text =
+            "imports WASI, and its manifest does not ask for it; add wasi: std to spec of the manifest";
+        return Err(LoadFault::new(Reason::ImportNotOffered, text));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,8 +190,37 @@ mod tests {
     const BASE: &str = "umbel:lifecycle/lifecycle@0.1.0";
 
     fn reason(exports: &[&str], imports: &[&str]) -> Option<(Reason, String)> {
-        let judged = identify(exports).and_then(|found| check_imports(imports, &found));
+        reason_with(exports, imports, Wasi::None)
+    }
+
+    fn reason_with(exports: &[&str], imports: &[&str], wasi: Wasi) -> Option<(Reason, String)> {
+        let judged = identify(exports).and_then(|found| check_imports(imports, &found, wasi));
         judged.err().map(|fault| (fault.reason, fault.message))
+    }
+
+    #[test]
+    #[cfg(feature = "wasi-std")]
+    fn wasi_is_for_those_who_ask_and_never_files_or_sockets() {
+        let resolver = [BASE, "umbel:resolver/resolver@0.1.0"];
+        let transformer = [BASE, "umbel:discovery/transformer@0.1.0"];
+        let output = ["wasi:cli/stdout@0.2.6", "wasi:io/streams@0.2.6", "umbel:host/log@0.1.1"];
+        assert_eq!(reason_with(&resolver, &output, Wasi::Std), None);
+        for (exports, import, wasi, says) in [
+            (resolver, "wasi:cli/stdout@0.2.6", Wasi::None, "add wasi: std to spec of the manifest"),
+            (resolver, "wasi:filesystem/types@0.2.6", Wasi::Std, "files, sockets and the like"),
+            (resolver, "wasi:filesystem/preopens@0.2.6", Wasi::Std, "files, sockets and the like"),
+            (resolver, "wasi:sockets/tcp@0.2.6", Wasi::Std, "files, sockets and the like"),
+            (resolver, "wasi:http/outgoing-handler@0.2.6", Wasi::Std, "no gateway offers"),
+            (resolver, "wasi:clocks/timezone@0.2.6", Wasi::Std, "no gateway offers"),
+            (resolver, "wasi:cli/stdout@0.3.0", Wasi::Std, "0.2.x"),
+            (transformer, "wasi:random/random@0.2.6", Wasi::Std, "same answer"),
+        ] {
+            let (reason, message) = reason_with(&exports, &[import], wasi).unwrap();
+            assert_eq!(reason, Reason::ImportNotOffered, "{import}");
+            assert!(message.contains(says) && message.contains(import), "{message}");
+        }
+        assert!(check_profile(true, Wasi::None).is_err());
+        check_profile(true, Wasi::Std).and(check_profile(false, Wasi::None)).unwrap();
     }
 
     #[test]
@@ -132,6 +228,7 @@ mod tests {
         let found = identify(&[BASE, "umbel:resolver/resolver@0.1.0", "umbel:health/checker@0.1.3"]).unwrap();
         assert!(found.resolver && found.health && !found.discovery);
         assert_eq!(reason(&[BASE, "umbel:resolver/resolver@0.1.0"], &["umbel:host/dns@0.1.0"]), None);
+        assert_eq!(reason(&[BASE, "umbel:health/checker@0.1.0"], &["umbel:host/state@0.1.1"]), None);
     }
 
     #[test]
@@ -154,9 +251,9 @@ mod tests {
             ),
             (
                 vec![BASE, "umbel:resolver/resolver@0.1.0"],
-                vec!["umbel:host/state@0.1.0"],
+                vec!["umbel:host/disk@0.1.7"],
                 Reason::InterfaceTooNew,
-                "log, clock, dns, http, probe",
+                "log, clock, dns, http, probe, state, metrics",
             ),
             (
                 vec![BASE, "umbel:resolver/resolver@0.1.0"],
@@ -167,6 +264,12 @@ mod tests {
             (
                 vec![BASE, "umbel:discovery/transformer@0.1.0"],
                 vec!["umbel:host/clock@0.1.0"],
+                Reason::ImportNotOffered,
+                "same answer",
+            ),
+            (
+                vec![BASE, "umbel:discovery/transformer@0.1.0"],
+                vec!["umbel:host/state@0.1.1"],
                 Reason::ImportNotOffered,
                 "same answer",
             ),

@@ -10,9 +10,9 @@ use crate::plugin::component::generation::{Facets, Generation, Shelves};
 use crate::plugin::component::guest_call::{Describe, TryExports, Validate};
 use crate::plugin::component::interfaces::{self, Found};
 use crate::plugin::component::runner::{Call, Runner};
-use crate::plugin::offer::log_gate::{LogGate, tame};
+use crate::plugin::offer::log_gate::tame;
 use crate::plugin::source::files::{Source, Unfit};
-use crate::plugin::source::manifest::Manifest;
+use crate::plugin::source::manifest::{Manifest, Wasi};
 use crate::plugin::status::Reason;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -53,6 +53,8 @@ pub(in crate::plugin) struct Code {
     pub digest: String,
     pub facets: Facets,
     pub interfaces: Vec<String>,
+    /// Whether it imports WASI.
+    pub wasi: bool,
 }
 
 /// Links what was compiled.
@@ -64,11 +66,27 @@ pub(in crate::plugin) fn link(
     linker: &Linker<CallState>,
     component: &Component,
     digest: String,
+    wasi: Wasi,
 ) -> Result<Code, LoadFault> {
-    let found = interfaces::inspect(component, &runner.engine)?;
+    let found = interfaces::inspect(component, &runner.engine, wasi)?;
+    let linker = if found.wasi { &with_wasi(linker)? } else { linker };
     let pre = linker.instantiate_pre(component).map_err(|error| mismatch(&error))?;
     let facets = open_facets(&pre, &found).map_err(|error| mismatch(&error))?;
-    Ok(Code { digest, facets, interfaces: found.names })
+    Ok(Code { digest, facets, interfaces: found.names, wasi: found.wasi })
+}
+
+/// The linker with the `std` profile of WASI besides.
+#[cfg(feature = "wasi-std")]
+fn with_wasi(linker: &Linker<CallState>) -> Result<Linker<CallState>, LoadFault> {
+    let mut linker = linker.clone();
+    crate::plugin::offer::wasi_std::add_to_linker(&mut linker).map_err(|error| mismatch(&error))?;
+    Ok(linker)
+}
+
+/// Nobody gets here: such a component was refused by its imports.
+#[cfg(not(feature = "wasi-std"))]
+fn with_wasi(linker: &Linker<CallState>) -> Result<Linker<CallState>, LoadFault> {
+    Ok(linker.clone())
 }
 
 /// Whether the manifest means this component.
@@ -92,11 +110,11 @@ pub(in crate::plugin) fn assemble(
     code: Code,
     number: u64,
 ) -> Arc<Generation> {
-    let Code { digest, facets, interfaces } = code;
+    let Code { digest, facets, interfaces, wasi } = code;
     let calls = if facets.health.is_some() { CONCURRENCY_HEALTH } else { CONCURRENCY };
     let places = manifest.spec.limits.concurrency.unwrap_or(calls);
     let shelves = Shelves::new(manifest.spec.reuse);
-    let profile = Profile { name: name.to_owned(), generation: number, manifest, log: LogGate::new() };
+    let profile = Profile::new(name, number, manifest);
     Arc::new(Generation {
         profile: Arc::new(profile),
         digest,
@@ -107,6 +125,7 @@ pub(in crate::plugin) fn assemble(
         description: String::new(),
         version: String::new(),
         interfaces,
+        wasi,
         breaker: Breaker::default(),
     })
 }

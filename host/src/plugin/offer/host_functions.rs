@@ -1,20 +1,23 @@
 //! What plugins may import: the `umbel:host` interfaces, with their limits.
 
 use crate::decision::health::{ProbeFault, ProbeRequest};
-use crate::plugin::component::bindings::offered::umbel::host::{clock, dns, http, log, probe};
-use crate::plugin::component::call_state::CallState;
+use crate::plugin::component::bindings::offered::umbel::host::{
+    clock, dns, http, log, metrics, probe, state,
+};
+use crate::plugin::component::call_state::{CallState, Profile};
 use crate::plugin::offer::address::{AddressPolicy, Use};
 use crate::plugin::offer::dns::DnsFault;
 use crate::plugin::offer::http_client::{HttpFault, Outgoing, is_reserved};
 use crate::plugin::offer::log_gate::{Admission, line};
 use crate::plugin::offer::probe_rules::check_target;
+use crate::plugin::offer::script::SharedScript;
 use crate::plugin::offer::witness::{http_sent, probe_sent};
 use hickory_resolver::proto::rr::RecordType;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::component::{HasSelf, Linker};
 
-const LINES_PER_CALL: u32 = 64;
+pub(in crate::plugin) const LINES_PER_CALL: u32 = 64;
 const LOOKUPS_PER_CALL: u32 = 16;
 const REQUESTS_PER_CALL: u32 = 8;
 const PROBES_PER_CALL: u32 = 32;
@@ -32,7 +35,9 @@ pub(in crate::plugin) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmti
     clock::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     dns::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     http::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
-    probe::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)
+    probe::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+    state::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+    metrics::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)
 }
 
 impl log::Host for CallState {
@@ -46,23 +51,41 @@ impl log::Host for CallState {
         if self.lines > LINES_PER_CALL {
             return Ok(());
         }
-        let Admission::Write(dropped) = self.profile.log.admit(Instant::now()) else { return Ok(()) };
-        let (plugin, generation) = (self.profile.name.as_str(), self.profile.generation);
-        if dropped > 0 {
-            tracing::warn!(plugin, dropped, "the plugin logs too much; lines were dropped");
-        }
-        let text = line(&message, &fields);
-        if self.record_line(level_name(level), &text) {
+        if !admits_line(&self.profile) {
             return Ok(());
         }
-        match level {
-            log::Level::Trace => tracing::trace!(plugin, generation, "{text}"),
-            log::Level::Debug => tracing::debug!(plugin, generation, "{text}"),
-            log::Level::Info => tracing::info!(plugin, generation, "{text}"),
-            log::Level::Warn => tracing::warn!(plugin, generation, "{text}"),
-            log::Level::Error => tracing::error!(plugin, generation, "{text}"),
-        }
+        show_line(&self.profile, self.script.as_ref(), level, &line(&message, &fields));
         Ok(())
+    }
+}
+
+/// Whether the plugin may write a line now. Says how many were dropped before it.
+pub(in crate::plugin) fn admits_line(profile: &Profile) -> bool {
+    let Admission::Write(dropped) = profile.log.admit(Instant::now()) else { return false };
+    if dropped > 0 {
+        tracing::warn!(plugin = profile.name, dropped, "the plugin logs too much; lines were dropped");
+    }
+    true
+}
+
+/// Shows a line of a plugin to people, or to whoever runs the script.
+pub(in crate::plugin) fn show_line(
+    profile: &Profile,
+    script: Option<&SharedScript>,
+    level: log::Level,
+    text: &str,
+) {
+    if let Some(script) = script {
+        script.lock().lines.push((level_name(level), text.to_owned()));
+        return;
+    }
+    let (plugin, generation) = (profile.name.as_str(), profile.generation);
+    match level {
+        log::Level::Trace => tracing::trace!(plugin, generation, "{text}"),
+        log::Level::Debug => tracing::debug!(plugin, generation, "{text}"),
+        log::Level::Info => tracing::info!(plugin, generation, "{text}"),
+        log::Level::Warn => tracing::warn!(plugin, generation, "{text}"),
+        log::Level::Error => tracing::error!(plugin, generation, "{text}"),
     }
 }
 

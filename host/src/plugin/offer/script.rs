@@ -4,6 +4,7 @@ use crate::decision::health::{ProbeFault, ProbeRequest, ProbeResponse, Prober};
 use crate::plugin::component::call_state::CallState;
 use crate::plugin::offer::dns::{DnsFault, ServiceRecord};
 use crate::plugin::offer::http_client::{HttpFault, Incoming, Outgoing, judge};
+use crate::plugin::offer::state::PluginState;
 use crate::plugin::record::{Body, Family, HttpRecord, ProbeRecord, Response, Tape, WorldFault};
 use futures_util::future::BoxFuture;
 use hickory_resolver::proto::rr::RecordType;
@@ -17,6 +18,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(in crate::plugin) struct Script {
     tape: Tape,
+    /// What the plugin remembers, from what the tape says on.
+    state: Arc<PluginState>,
     /// The records that have answered; of equal ones each takes its turn.
     used: HashSet<(Store, usize)>,
     /// Readings of each clock.
@@ -49,8 +52,11 @@ pub(in crate::plugin) type SharedScript = Arc<Mutex<Script>>;
 impl Script {
     pub(in crate::plugin) fn shared(tape: Tape) -> SharedScript {
         let (used, missed, lines) = (HashSet::new(), Vec::new(), Vec::new());
+        let state = tape.state.iter().map(|(key, Body(value))| (key.clone(), value.to_vec()));
+        let state = PluginState::holding(state);
         Arc::new(Mutex::new(Self {
             tape,
+            state,
             used,
             readings: [0; 3],
             missed,
@@ -60,6 +66,12 @@ impl Script {
             fuel: None,
             memory: 0,
         }))
+    }
+
+    /// What the plugin remembers in this world.
+    pub(super) fn open_state(&mut self) -> Arc<PluginState> {
+        self.host_calls += 1;
+        Arc::clone(&self.state)
     }
 
     /// Which of `found` records answers this time: one after the other, and the last one stays.
@@ -265,13 +277,6 @@ impl CallState {
             Some(script) => script.lock().http(&outgoing),
             None => Err(HttpFault::Connect("there is no recorded world".to_owned())),
         }
-    }
-
-    /// Keeps a line for whoever runs the script; says whether there is one.
-    pub(in crate::plugin) fn record_line(&self, level: &'static str, text: &str) -> bool {
-        let Some(script) = &self.script else { return false };
-        script.lock().lines.push((level, text.to_owned()));
-        true
     }
 
     pub(in crate::plugin) fn recorded_wall_ms(&self) -> Option<u64> {

@@ -12,6 +12,7 @@ use crate::plugin::record::{
     WorldFault,
 };
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub(in crate::plugin) struct Witness {
     pub gap: Option<String>,
     /// Bytes that the tape takes, about.
     pub size: usize,
+    /// Keys of state that the call has read or written: what they hold from then on it knows from itself.
+    known_keys: BTreeSet<String>,
 }
 
 /// A witness that both ends of a call hold.
@@ -162,6 +165,24 @@ impl Witness {
         Response { status, headers, body, truncated, first_byte_us: None }
     }
 
+    /// The first look at a key tells what it held when the call began.
+    pub(super) fn state_read(&mut self, key: &str, value: Option<&[u8]>) {
+        if !self.known_keys.insert(key.to_owned()) {
+            return;
+        }
+        if let Some(value) = value {
+            self.size += key.len() + value.len();
+            self.tape.state.insert(key.to_owned(), Body::from(value.to_vec()));
+        }
+    }
+
+    pub(super) fn state_written(&mut self, key: &str, fitted: bool) {
+        self.known_keys.insert(key.to_owned());
+        if !fitted {
+            self.leave_out(format!("there was no room for the key {key:?} of its state"));
+        }
+    }
+
     pub(super) fn wall_ms(&mut self, reading: u64) {
         let has_room = add(&mut self.tape.clock.wall_ms, reading);
         self.note_reading(has_room);
@@ -287,6 +308,21 @@ mod tests {
         assert_eq!(script.http(&get("http://b/")).unwrap_err(), HttpFault::Tls("expired".into()));
         assert!(script.missed.is_empty(), "{:?}", script.missed);
         assert!(!text.contains("x-mine"), "{text}");
+    }
+
+    #[test]
+    fn state_is_kept_as_it_was_when_the_call_began() {
+        let mut witness = Witness::default();
+        witness.state_read("a", Some(b"1"));
+        witness.state_written("a", true);
+        witness.state_read("a", Some(b"2"));
+        witness.state_read("b", None);
+        witness.state_written("c", true);
+        witness.state_read("c", Some(b"3"));
+        assert_eq!(witness.tape.state, [("a".to_owned(), Body::from("1"))].into());
+        assert_eq!(witness.gap, None);
+        witness.state_written("d", false);
+        assert!(witness.gap.unwrap().contains("no room for the key \"d\""));
     }
 
     #[test]

@@ -169,7 +169,6 @@ impl<'a> Hearing<'a> {
 mod tests {
     use super::*;
     use crate::plugin::component::bindings::resolver::exports::umbel::resolver::resolver as wit;
-    use crate::plugin::offer::log_gate::LogGate;
     use crate::plugin::record::{DnsRecord, Question};
     use crate::plugin::source::manifest::Manifest;
     use std::time::Duration;
@@ -182,7 +181,7 @@ spec: {settings: {zone: a}, secrets: {token: {file: /run/secrets/token}}, grants
 
     fn profile(generation: u64) -> Arc<Profile> {
         let manifest = Manifest::parse("p", MANIFEST).unwrap();
-        Arc::new(Profile { name: "p".to_owned(), generation, manifest, log: LogGate::new() })
+        Arc::new(Profile::new("p", generation, manifest))
     }
 
     fn resolve(name: &str) -> Asked {

@@ -5,13 +5,14 @@ use crate::plugin::code::workshop::Workshop;
 use crate::plugin::component::call_state::CallState;
 use crate::plugin::component::fault::LoadFault;
 use crate::plugin::component::generation::Generation;
+use crate::plugin::component::interfaces::check_profile;
 use crate::plugin::component::load::{Code, Gated, assemble, gate, introduce, link};
 use crate::plugin::component::runner::Runner;
 use crate::plugin::roster::Roster;
 use crate::plugin::slot::Slot;
 use crate::plugin::source::directory::{Look, Pair};
 use crate::plugin::source::files::{Source, Unfit};
-use crate::plugin::source::manifest::Manifest;
+use crate::plugin::source::manifest::{Manifest, Wasi};
 use crate::plugin::source::rights::Trust;
 use crate::plugin::status::{Reason, State};
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,7 +132,8 @@ impl Intake {
             origin = "cache";
             slot.progress.enter(State::Compiling);
             let recalled = machine.foundry.recall(&input.digest);
-            code = recalled.map(|component| connect(machine, &slot, &component, &input));
+            code =
+                recalled.map(|component| connect(machine, &slot, &component, (&input, manifest.spec.wasi)));
         }
         if let Some(code) = code {
             let loaded = code.and_then(|code| bring_up(machine, &slot, manifest, code));
@@ -173,7 +175,8 @@ impl Intake {
             return;
         };
         let (Ok(machine), Some(slot)) = (&self.machine, self.roster.slot(name)) else { return };
-        let code = made.and_then(|component| connect(machine, &slot, &component, &input));
+        let code =
+            made.and_then(|component| connect(machine, &slot, &component, (&input, manifest.spec.wasi)));
         let loaded = code.and_then(|code| bring_up(machine, &slot, manifest, code));
         self.conclude(&slot, input, ("compiler", began), loaded);
     }
@@ -184,6 +187,9 @@ impl Intake {
         self.waiting.retain(|name, _| !names.contains(name));
         self.roster.remove_slots(names);
         for name in names {
+            if let Ok(machine) = &self.machine {
+                machine.runner.outside.forget(name);
+            }
             tracing::info!(plugin = name, "the plugin is gone from the directory");
         }
     }
@@ -197,6 +203,7 @@ impl Intake {
             digest: sibling.digest.clone(),
             facets: sibling.facets.clone(),
             interfaces: sibling.interfaces.clone(),
+            wasi: sibling.wasi,
         })
     }
 
@@ -239,9 +246,14 @@ impl Intake {
     }
 }
 
-fn connect(machine: &Machine, slot: &Slot, component: &Component, input: &Input) -> Result<Code, LoadFault> {
+fn connect(
+    machine: &Machine,
+    slot: &Slot,
+    component: &Component,
+    (input, wasi): (&Input, Wasi),
+) -> Result<Code, LoadFault> {
     slot.progress.enter(State::Linking);
-    link(&machine.runner, &machine.linker, component, input.digest.clone())
+    link(&machine.runner, &machine.linker, component, input.digest.clone(), wasi)
 }
 
 fn bring_up(
@@ -250,6 +262,7 @@ fn bring_up(
     manifest: Manifest,
     code: Code,
 ) -> Result<Arc<Generation>, LoadFault> {
+    check_profile(code.wasi, manifest.spec.wasi)?;
     slot.progress.enter(State::Validating);
     let trial = assemble(&slot.name, manifest, code, slot.next_number());
     introduce(&machine.runner, trial).map(|(generation, _)| generation)

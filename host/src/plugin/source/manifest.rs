@@ -1,6 +1,8 @@
 //! `<name>.yaml` beside a component: settings, grants, limits and bindings.
 
+use crate::plugin::offer::declared_metrics::{DeclaredMetric, check_metrics};
 use crate::plugin::offer::probe_rules::ProbePrefix;
+use crate::plugin::offer::state;
 use crate::plugin::source::pattern::Pattern;
 use crate::plugin::succession::Terms;
 use ipnet::IpNet;
@@ -34,6 +36,10 @@ pub(in crate::plugin) struct Spec {
     pub secrets: BTreeMap<String, Secret>,
     /// What the plugin may reach.
     pub grants: Grants,
+    /// Metrics of its own that are shown among the gateway's.
+    pub metrics: Vec<DeclaredMetric>,
+    /// The system interface that it may import.
+    pub wasi: Wasi,
     /// Limits other than the usual ones.
     pub limits: Limits,
     /// When a new generation has proved itself.
@@ -82,6 +88,34 @@ pub(in crate::plugin) struct Grants {
     pub addresses: Vec<IpNet>,
     /// Paths of a backend that health checks may ask for, besides those of health and discovery.
     pub probe: Vec<ProbePrefix>,
+    /// Memory between calls; none without it.
+    pub state: Option<StateGrant>,
+}
+
+/// A profile of WASI.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::plugin) enum Wasi {
+    /// Nothing.
+    #[default]
+    None,
+    /// Output into the log, clocks and random numbers.
+    Std,
+}
+
+/// How much a plugin may remember.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::plugin) struct StateGrant {
+    #[serde(deserialize_with = "size")]
+    bytes: Option<usize>,
+}
+
+impl StateGrant {
+    /// Bytes of all keys and values.
+    pub(in crate::plugin) fn bytes(&self) -> usize {
+        self.bytes.unwrap_or(state::BYTES_MAX)
+    }
 }
 
 /// Limits that replace the usual ones.
@@ -217,6 +251,8 @@ impl Manifest {
         check_limits(&spec.limits)?;
         spec.probation.check()?;
         check_reuse(&spec)?;
+        check_metrics(&spec.metrics)?;
+        check_state(spec.grants.state.as_ref())?;
         let digest = spec.digest.as_deref().map(parse_digest).transpose()?;
         let settings = serde_json::Value::Object(spec.settings.clone().unwrap_or_default()).to_string();
         Ok(Self { digest, settings, shown: show(text), spec })
@@ -235,6 +271,15 @@ fn show(text: &str) -> serde_json::Value {
         *secrets = names.into();
     }
     spec
+}
+
+fn check_state(grant: Option<&StateGrant>) -> Result<(), String> {
+    match grant.map(StateGrant::bytes) {
+        Some(bytes) if bytes == 0 || bytes > state::BYTES_MAX => {
+            Err("spec.grants.state.bytes must be from 1KiB to 1MiB".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_limits(limits: &Limits) -> Result<(), String> {
@@ -266,6 +311,11 @@ fn check_reuse(spec: &Spec) -> Result<(), String> {
                     group alone; remove spec.reuse or spec.discovery.enabled"
                 .to_owned(),
         );
+    }
+    if spec.wasi == Wasi::Std {
+        let text = "spec.reuse and wasi: std do not go together: what an instance holds of WASI ends with the call; \
+                    remove one of them";
+        return Err(text.to_owned());
     }
     if !(1..=10_000).contains(&reuse.max_calls) {
         return Err("spec.reuse.maxCalls must be from 1 to 10000".to_owned());
@@ -337,6 +387,9 @@ spec:
     http: ['https://consul.internal:8501/v1/']
     addresses: [10.0.0.0/8]
     probe: [/status/]
+    state: {bytes: 64KiB}
+  metrics: [{name: lookups_total, type: counter, help: Names that were looked up.}]
+  wasi: none
   limits: {wall: 1s, cpu: 50ms, memory: 32MiB, concurrency: 4}
   probation: {calls: 5, duration: 90s}
   reuse: {maxCalls: 50}
@@ -350,6 +403,11 @@ spec:
         assert_eq!(manifest.settings, r#"{"datacenter":"dc1"}"#);
         assert_eq!(manifest.spec.limits.cpu, Some(Duration::from_millis(50)));
         assert_eq!(manifest.spec.limits.memory, Some(32 << 20));
+        assert_eq!(manifest.spec.grants.state.as_ref().map(StateGrant::bytes), Some(64 << 10));
+        assert_eq!(manifest.spec.metrics[0].name, "lookups_total");
+        assert_eq!(manifest.spec.wasi, Wasi::None);
+        let asking = FULL.replace("  wasi: none\n", "  wasi: std\n").replace("  reuse: {maxCalls: 50}\n", "");
+        assert_eq!(Manifest::parse("consul", &asking).unwrap().spec.wasi, Wasi::Std);
         assert!(manifest.digest.unwrap().ends_with("abcdef"));
         assert_eq!(manifest.spec.secrets["consul-token"].header, "Authorization");
         assert!(manifest.spec.bindings.services[0].matches("prod/shop"));
@@ -381,6 +439,15 @@ spec:
             (format!("{head}spec: {{reuse: {{maxCalls: 0}}}}"), "from 1 to 10000"),
             (format!("{head}spec: {{reuse: {{maxIdle: 0s}}}}"), "at most 300s"),
             (format!("{head}spec: {{reuse: {{}}, discovery: {{enabled: true}}}}"), "remove spec.reuse or"),
+            (format!("{head}spec: {{grants: {{state: {{bytes: 2MiB}}}}}}"), "from 1KiB to 1MiB"),
+            (format!("{head}spec: {{grants: {{state: {{bytes: 0KiB}}}}}}"), "from 1KiB to 1MiB"),
+            (
+                format!("{head}spec: {{metrics: [{{name: A, type: gauge}}]}}"),
+                "spec.metrics: \"A\" is no name",
+            ),
+            (format!("{head}spec: {{metrics: [{{name: a, type: sum}}]}}"), "unknown variant `sum`"),
+            (format!("{head}spec: {{reuse: {{}}, wasi: std}}"), "do not go together"),
+            (format!("{head}spec: {{wasi: all}}"), "unknown variant `all`, expected `none` or `std`"),
             (format!("{head}spec: {{digest: abc}}"), "as sha256sum prints them"),
             (format!("{head}spec: {{settings: []}}"), "settings"),
             ("{".to_owned(), "line"),

@@ -65,7 +65,9 @@ impl Candidate<'_> {
 
     /// How long calls take that find a warm instance, after one that makes it.
     fn warm(&self, question: &Question, world: &Tape, calls: usize) -> Result<Vec<Duration>, String> {
-        if !matches!(question, Question::Resolve { .. } | Question::Check { .. }) {
+        let stays = matches!(question, Question::Resolve { .. } | Question::Check { .. });
+        // What a guest holds of WASI ends with the call.
+        if !stays || self.generation.wasi {
             return Ok(Vec::new());
         }
         let warmed = self.warmed();
@@ -86,6 +88,7 @@ impl Candidate<'_> {
             digest: generation.digest.clone(),
             facets: generation.facets.clone(),
             interfaces: generation.interfaces.clone(),
+            wasi: generation.wasi,
         };
         let mut generation = assemble(&generation.profile.name, manifest, code, 1);
         if let Some(generation) = Arc::get_mut(&mut generation) {

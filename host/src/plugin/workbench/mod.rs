@@ -13,15 +13,13 @@ use crate::plugin::component::call_state::{CallState, Outside};
 use crate::plugin::component::engine;
 use crate::plugin::component::fault::LoadFault;
 use crate::plugin::component::generation::Generation;
+use crate::plugin::component::interfaces::check_profile;
 use crate::plugin::component::load::{Code, Described, assemble, check_pin, digest, introduce, link};
 use crate::plugin::component::runner::Runner;
 use crate::plugin::component::ticker::Ticker;
-use crate::plugin::offer::address::OwnListeners;
-use crate::plugin::offer::dns::Dns;
 use crate::plugin::offer::host_functions::add_to_linker;
-use crate::plugin::offer::http_client::HttpClient;
 use crate::plugin::source::files::Source;
-use crate::plugin::source::manifest::Manifest;
+use crate::plugin::source::manifest::{Manifest, Wasi};
 use crate::plugin::status::Reason;
 use serde::Serialize;
 use std::sync::Arc;
@@ -96,11 +94,7 @@ impl Workbench {
             .build()
             .map_err(|error| unavailable(error.to_string()))?;
         let ticker = Ticker::start(&engine).map_err(|error| unavailable(error.to_string()))?;
-        let outside = Arc::new(Outside {
-            dns: Dns::new(&[]),
-            http: HttpClient::default(),
-            own: OwnListeners::default(),
-        });
+        let outside = Arc::new(Outside::new(&[], Vec::new()));
         let runner = Arc::new(Runner::new(engine, ticker, outside, runtime.handle().clone()));
         Ok(Self { runner, linker, runtime })
     }
@@ -113,7 +107,7 @@ impl Workbench {
         Source::check_name(name)?;
         Source::judge(component)?;
         let compiled = compile(&self.runner.engine, component)?;
-        let code = link(&self.runner, &self.linker, &compiled, digest(component))?;
+        let code = link(&self.runner, &self.linker, &compiled, digest(component), Wasi::Std)?;
         Ok(Compiled { bench: self, name: name.to_owned(), code })
     }
 }
@@ -144,6 +138,7 @@ impl<'a> Compiled<'a> {
     pub fn candidate(&self, manifest: Option<&str>) -> Result<Candidate<'a>, Refusal> {
         let manifest = self.manifest(manifest)?;
         check_pin(&manifest, &self.code.digest)?;
+        check_profile(self.code.wasi, manifest.spec.wasi)?;
         let generation = assemble(&self.name, manifest, self.code.clone(), 1);
         let (generation, described) = introduce(&self.bench.runner, generation)?;
         Ok(Candidate { bench: self.bench, generation, described: Some(described) })
@@ -154,7 +149,9 @@ impl<'a> Compiled<'a> {
     /// # Errors
     /// `ManifestInvalid`.
     pub fn unasked(&self, manifest: &str) -> Result<Candidate<'a>, Refusal> {
-        let generation = assemble(&self.name, self.manifest(Some(manifest))?, self.code.clone(), 1);
+        let manifest = self.manifest(Some(manifest))?;
+        check_profile(self.code.wasi, manifest.spec.wasi)?;
+        let generation = assemble(&self.name, manifest, self.code.clone(), 1);
         Ok(Candidate { bench: self.bench, generation, described: None })
     }
 

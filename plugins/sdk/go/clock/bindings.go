@@ -4,7 +4,7 @@ package clock
 
 import ()
 
-//go:wasmimport umbel:host/clock@0.1.0 wall-ms
+//go:wasmimport umbel:host/clock@0.1.1 wall-ms
 func wasm_import_wall_ms() int64
 
 func WallMs() uint64 {
@@ -14,7 +14,7 @@ func WallMs() uint64 {
 
 }
 
-//go:wasmimport umbel:host/clock@0.1.0 monotonic-us
+//go:wasmimport umbel:host/clock@0.1.1 monotonic-us
 func wasm_import_monotonic_us() int64
 
 func MonotonicUs() uint64 {
@@ -24,7 +24,7 @@ func MonotonicUs() uint64 {
 
 }
 
-//go:wasmimport umbel:host/clock@0.1.0 remaining-ms
+//go:wasmimport umbel:host/clock@0.1.1 remaining-ms
 func wasm_import_remaining_ms() int32
 
 func RemainingMs() uint32 {

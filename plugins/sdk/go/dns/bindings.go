@@ -80,7 +80,7 @@ func MakeFaultFailed(value string) Fault {
 	return Fault{FaultFailed, value}
 }
 
-//go:wasmimport umbel:host/dns@0.1.0 addresses
+//go:wasmimport umbel:host/dns@0.1.1 addresses
 func wasm_import_addresses(arg0 uintptr, arg1 uint32, arg2 int32, arg3 uintptr)
 
 func Addresses(name string, family Family) wit.Result[[]Address, Fault] {
@@ -141,7 +141,7 @@ func Addresses(name string, family Family) wit.Result[[]Address, Fault] {
 
 }
 
-//go:wasmimport umbel:host/dns@0.1.0 services
+//go:wasmimport umbel:host/dns@0.1.1 services
 func wasm_import_services(arg0 uintptr, arg1 uint32, arg2 uintptr)
 
 func Services(name string) wit.Result[[]Service, Fault] {

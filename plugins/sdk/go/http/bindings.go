@@ -114,7 +114,7 @@ func MakeFaultOther(value string) Fault {
 	return Fault{FaultOther, value}
 }
 
-//go:wasmimport umbel:host/http@0.1.0 send
+//go:wasmimport umbel:host/http@0.1.1 send
 func wasm_import_send(arg0 uintptr, arg1 uint32, arg2 uintptr, arg3 uint32, arg4 uintptr, arg5 uint32, arg6 int32, arg7 uintptr, arg8 uint32, arg9 int32, arg10 uintptr, arg11 uint32, arg12 int32, arg13 int32, arg14 uintptr, arg15 uint32, arg16 uintptr)
 
 func Send(request Request) wit.Result[Response, Fault] {

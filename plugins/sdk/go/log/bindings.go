@@ -19,7 +19,7 @@ const (
 
 type Level = uint8
 
-//go:wasmimport umbel:host/log@0.1.0 write
+//go:wasmimport umbel:host/log@0.1.1 write
 func wasm_import_write(arg0 int32, arg1 uintptr, arg2 uint32, arg3 uintptr, arg4 uint32)
 
 func Write(level Level, message string, fields []wit.Tuple2[string, string]) {

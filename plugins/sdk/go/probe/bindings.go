@@ -119,7 +119,7 @@ func MakeFaultOther(value string) Fault {
 	return Fault{FaultOther, value}
 }
 
-//go:wasmimport umbel:host/probe@0.1.0 send
+//go:wasmimport umbel:host/probe@0.1.1 send
 func wasm_import_send(arg0 int32, arg1 uintptr, arg2 uint32, arg3 uintptr, arg4 uint32, arg5 uintptr, arg6 uint32, arg7 int32, arg8 int32, arg9 int32, arg10 int32, arg11 uintptr, arg12 uint32, arg13 uintptr)
 
 func Send(request Request) wit.Result[Response, Fault] {

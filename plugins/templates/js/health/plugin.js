@@ -1,6 +1,6 @@
 // A backend is available when one of its endpoints answers a path with a status below 400.
 
-import probe from "umbel:host/probe@0.1.0";
+import probe from "umbel:host/probe@0.1.1";
 import { parse } from "./settings.js";
 
 const schema = {

@@ -1,6 +1,6 @@
 // Finds the endpoints of a service by the addresses of <name>.<namespace>.<zone>.
 
-import dns from "umbel:host/dns@0.1.0";
+import dns from "umbel:host/dns@0.1.1";
 import { parse } from "./settings.js";
 
 const schema = {

@@ -6,7 +6,7 @@ wit_bindgen::generate!({
     path: "../../../wit",
     inline: "package umbel:misbehaving;
         world misbehaving {
-            import umbel:host/log@0.1.0;
+            import umbel:host/log@0.1.1;
             export umbel:lifecycle/lifecycle@0.1.0;
             export umbel:resolver/resolver@0.1.0;
             export umbel:health/checker@0.1.0;
@@ -73,6 +73,16 @@ fn misbehave(deed: &str) {
 #[expect(unconditional_recursion, reason = "that is the deed")]
 fn recurse(depth: u64) -> u64 {
     std::hint::black_box([depth; 64])[7] + recurse(depth + 1)
+}
+
+/// What differs from machine to machine and from process to process where nobody takes care.
+fn odd_note() -> String {
+    let with_payload = f64::from_bits(std::hint::black_box(0x7ff8_0000_dead_beef));
+    let infinite = std::hint::black_box(f64::INFINITY);
+    let nans = [with_payload + infinite, infinite - infinite].map(|nan| format!("{:x}", nan.to_bits()));
+    let map: std::collections::HashMap<String, u32> = (0..64).map(|n| (format!("k{n}"), n)).collect();
+    let keys: Vec<&str> = map.keys().map(String::as_str).collect();
+    format!("nan {} keys {}", nans.join(" "), keys.join(" "))
 }
 
 impl Lifecycle for Plugin {
@@ -165,6 +175,14 @@ impl transformer::Guest for Plugin {
             "bad-json" => Outcome::Replace("{".to_owned()),
             "rename" => Outcome::Replace(group.replace("\"name\":\"", "\"name\":\"other-")),
             "hide" => Outcome::Hide("as told".to_owned()),
+            "invent-verb" => Outcome::Replace(group.replacen("[\"get\"", "[\"get\",\"delete\"", 1)),
+            "duplicate-kind" => Outcome::Replace(group.replace("\"others\"", "\"things\"")),
+            "grow" => Outcome::Replace(format!("{group}{}", " ".repeat(group.len() * 10 + (64 << 10)))),
+            "empty" => Outcome::Replace("{\"metadata\":{\"name\":\"a.test\"},\"versions\":[]}".to_owned()),
+            "nan-and-maps" => {
+                let note = format!("{{\"note\":\"{}\",\"name\":", odd_note());
+                Outcome::Replace(group.replacen("{\"name\":", &note, 1))
+            }
             _ => Outcome::Keep,
         })
     }

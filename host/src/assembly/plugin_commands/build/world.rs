@@ -8,7 +8,8 @@ use wit_parser::{Resolve, WorldId};
 
 /// Every published interface package.
 const PACKAGES: &[(&str, &str)] = &[
-    ("host.wit", include_str!("../../../../../wit/frozen/umbel-host-0.1.0/host.wit")),
+    ("host-0.1.0.wit", include_str!("../../../../../wit/frozen/umbel-host-0.1.0/host.wit")),
+    ("host-0.1.1.wit", include_str!("../../../../../wit/frozen/umbel-host-0.1.1/host.wit")),
     ("lifecycle.wit", include_str!("../../../../../wit/frozen/umbel-lifecycle-0.1.0/lifecycle.wit")),
     ("resolver.wit", include_str!("../../../../../wit/frozen/umbel-resolver-0.1.0/resolver.wit")),
     ("health.wit", include_str!("../../../../../wit/frozen/umbel-health-0.1.0/health.wit")),
@@ -128,7 +129,7 @@ mod tests {
 
     #[test]
     fn every_published_interface_can_be_named() {
-        let imports = ["umbel:host/log@0.1.0", "umbel:host/probe@0.1.0"];
+        let imports = ["umbel:host/log@0.1.0", "umbel:host/state@0.1.1"];
         let exports = ["umbel:lifecycle/lifecycle@0.1.0", "umbel:health/checker@0.1.0"];
         let set = |names: [&str; 2]| names.into_iter().map(str::to_owned).collect();
         let surface = Surface { imports: set(imports), exports: set(exports), preview1: Vec::new() };

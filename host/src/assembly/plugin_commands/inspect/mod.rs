@@ -12,9 +12,11 @@ use clap::Args;
 use serde_json::json;
 
 /// What of the manifest each imported interface needs.
-const GRANTS: [(&str, &str); 2] = [
+const GRANTS: [(&str, &str); 4] = [
     ("umbel:host/dns", "spec.grants.dns: the names it looks up"),
     ("umbel:host/http", "spec.grants.http: where it asks"),
+    ("umbel:host/state", "spec.grants.state: {bytes: …}"),
+    ("umbel:host/metrics", "spec.metrics: what it shows"),
 ];
 const LIFECYCLE: &str = "umbel:lifecycle/";
 

@@ -1,0 +1,141 @@
+//! `spec.metrics` of a manifest: what a plugin may count, set and observe.
+
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// Metrics of one plugin.
+const METRICS_MAX: usize = 32;
+/// Bytes of a name, and of what is said about it.
+const NAME_MAX: usize = 64;
+const HELP_MAX: usize = 256;
+/// What the text format makes of histograms.
+const RESERVED: [&str; 3] = ["_bucket", "_sum", "_count"];
+
+/// One metric of a plugin's own.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::plugin) struct DeclaredMetric {
+    /// Its name, without the prefix that all of them get.
+    pub name: String,
+    /// How it moves.
+    #[serde(rename = "type")]
+    pub kind: MetricKind,
+    /// One line for people.
+    #[serde(default)]
+    pub help: String,
+}
+
+/// How a metric moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::plugin) enum MetricKind {
+    /// Only up.
+    Counter,
+    /// To any value.
+    Gauge,
+    /// Observations in buckets.
+    Histogram,
+}
+
+impl MetricKind {
+    /// The word of the manifest.
+    pub(in crate::plugin) fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// Judges all metrics of a manifest.
+///
+/// # Errors
+/// The first rule that is broken.
+pub(in crate::plugin) fn check_metrics(metrics: &[DeclaredMetric]) -> Result<(), String> {
+    if metrics.len() > METRICS_MAX {
+        return Err(format!("spec.metrics has {} entries; {METRICS_MAX} are the limit", metrics.len()));
+    }
+    let mut seen = BTreeSet::new();
+    for DeclaredMetric { name, help, .. } in metrics {
+        let refuse = |why: &str| Err(format!("spec.metrics: {name:?} {why}"));
+        let formed = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if !formed || name.len() > NAME_MAX {
+            return refuse(
+                "is no name: lower-case letters, digits and _, beginning with a letter, at most 64",
+            );
+        }
+        if let Some(end) = RESERVED.iter().find(|end| name.ends_with(**end)) {
+            return refuse(&format!("must not end with {end}, which histograms use"));
+        }
+        if help.len() > HELP_MAX || help.chars().any(char::is_control) {
+            return refuse("has a help that is no single line of at most 256 bytes");
+        }
+        if !seen.insert(name) {
+            return refuse("stands twice");
+        }
+    }
+    Ok(())
+}
+
+/// The declaration of a metric.
+///
+/// # Errors
+/// The line that the manifest lacks, or what it says instead.
+pub(in crate::plugin) fn find_metric<'a>(
+    metrics: &'a [DeclaredMetric],
+    name: &str,
+    kind: MetricKind,
+) -> Result<&'a DeclaredMetric, String> {
+    let word = kind.word();
+    match metrics.iter().find(|metric| metric.name == name) {
+        Some(metric) if metric.kind == kind => Ok(metric),
+        Some(metric) => Err(format!(
+            "metric {name:?} is declared as {}; write type: {word} in spec.metrics of the manifest",
+            metric.kind.word()
+        )),
+        None => Err(format!(
+            "metric {name:?} is not declared; add {{name: {name}, type: {word}, help: …}} to spec.metrics of the \
+             manifest"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<(), String> {
+        check_metrics(&serde_yaml_ng::from_str::<Vec<DeclaredMetric>>(text).unwrap())
+    }
+
+    #[test]
+    fn names_are_those_of_the_text_format() {
+        check("[{name: lookups_total, type: counter, help: Lookups.}, {name: a1, type: histogram}]").unwrap();
+        for (text, says) in [
+            ("[{name: Lookups, type: counter}]", "is no name"),
+            ("[{name: '1a', type: counter}]", "is no name"),
+            ("[{name: '', type: counter}]", "is no name"),
+            ("[{name: 'a{b=\"c\"}', type: counter}]", "is no name"),
+            ("[{name: a_sum, type: gauge}]", "must not end with _sum"),
+            ("[{name: a, type: gauge}, {name: a, type: counter}]", "stands twice"),
+            ("[{name: a, type: gauge, help: \"x\\n# TYPE y\"}]", "single line"),
+        ] {
+            let refused = check(text).unwrap_err();
+            assert!(refused.contains(says), "{text}: {refused}");
+        }
+        let many: Vec<String> = (0..33).map(|n| format!("{{name: a{n}, type: gauge}}")).collect();
+        assert!(check(&format!("[{}]", many.join(", "))).unwrap_err().contains("32 are the limit"));
+    }
+
+    #[test]
+    fn what_is_not_declared_names_the_line() {
+        let metrics: Vec<DeclaredMetric> = serde_yaml_ng::from_str("[{name: a, type: gauge}]").unwrap();
+        find_metric(&metrics, "a", MetricKind::Gauge).unwrap();
+        let refused = find_metric(&metrics, "b", MetricKind::Counter).unwrap_err();
+        assert!(refused.contains("add {name: b, type: counter, help: …} to spec.metrics"), "{refused}");
+        let refused = find_metric(&metrics, "a", MetricKind::Counter).unwrap_err();
+        assert!(refused.contains("declared as gauge"), "{refused}");
+    }
+}

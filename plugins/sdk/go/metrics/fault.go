@@ -1,0 +1,4 @@
+package metrics
+
+// Error makes a fault an error.
+func (f Fault) Error() string { return f.value.(string) }
