@@ -6,8 +6,8 @@ use umbel::plugin::Reason;
 
 const HEAD: &str = "# Errors: cause and fix
 
-A gateway that does not take a component into service says why with one of these codes: in `kubectl get --raw /plugins`,
-in its log, and in `umbel plugin check`, which adds cause and fix. The message beside the code names the details. Whatever
+A gateway that does not take a component into service says why with one of these codes: in `kubectl get plugins`, in its
+log, and with the fix in `kubectl describe plugin NAME` and `umbel plugin check`. The message beside the code names the details. Whatever
 served before keeps serving.
 
 ";

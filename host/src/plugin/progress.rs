@@ -19,6 +19,11 @@ struct Course {
 }
 
 impl Course {
+    fn open(&mut self, step: State, now: Instant) {
+        self.under_way = Some((step, now));
+        self.shown = Some((step, Timestamp::now()));
+    }
+
     fn close(&mut self, now: Instant) {
         if let Some((step, began)) = self.under_way.take() {
             let took = now.saturating_duration_since(began).as_millis();
@@ -42,7 +47,7 @@ impl Progress {
     pub(in crate::plugin) fn begin(&self) {
         let mut course = self.0.lock();
         course.took.clear();
-        course.under_way = Some((State::Checking, Instant::now()));
+        course.open(State::Checking, Instant::now());
     }
 
     /// The step before is over, this one begins.
@@ -50,12 +55,15 @@ impl Progress {
         let now = Instant::now();
         let mut course = self.0.lock();
         course.close(now);
-        course.under_way = Some((step, now));
+        course.open(step, now);
     }
 
     /// The newest files are taken into service or refused.
     pub(in crate::plugin) fn end(&self) {
-        self.0.lock().close(Instant::now());
+        let mut course = self.0.lock();
+        course.close(Instant::now());
+        // The same state as before the step is another one: that of other files.
+        course.shown = None;
     }
 
     /// The step that has not ended, where there is one.
@@ -118,5 +126,10 @@ mod tests {
         let second = progress.since(State::Active);
         assert!(second >= first && progress.since(State::Active) == second);
         assert!(progress.since(State::Compiling) >= second, "again, so anew");
+        let third = progress.since(State::Active);
+        progress.begin();
+        std::thread::sleep(Duration::from_millis(2));
+        progress.end();
+        assert!(progress.since(State::Active) > third, "of other files");
     }
 }

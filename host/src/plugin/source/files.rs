@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes of a component.
-const COMPONENT_MAX: u64 = 32 << 20;
+pub(super) const COMPONENT_MAX: u64 = 32 << 20;
 /// Bytes of a manifest.
 const MANIFEST_MAX: u64 = 1 << 20;
 /// What every WebAssembly file begins with.

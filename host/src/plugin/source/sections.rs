@@ -8,14 +8,20 @@ use std::path::Path;
 const HEAD: u64 = 8;
 /// Most bytes that a length of 32 bits takes in LEB128.
 const LENGTH_MAX: u32 = 5;
+/// Sections that are looked at. No compiler writes so many, but a file of zeros has millions of empty ones.
+const SECTIONS_MAX: usize = 10_000;
 
-/// Whether the file ends before its last section does. What is no WebAssembly at all is not cut off.
+/// Whether the file ends before its last section does. What is no WebAssembly at all is not cut off, nor is what is
+/// too large to be taken or has more sections than a component can have.
 ///
 /// # Errors
 /// When it cannot be read.
 pub(super) fn is_cut_off(path: &Path) -> Result<bool> {
     let file = super::files::open(path)?;
     let size = file.metadata()?.len();
+    if size > super::files::COMPONENT_MAX {
+        return Ok(false);
+    }
     walk(&mut BufReader::new(file), size)
 }
 
@@ -30,7 +36,10 @@ fn walk(file: &mut BufReader<File>, size: u64) -> Result<bool> {
         return Ok(true);
     }
     file.seek_relative(4)?;
-    while position < size {
+    for _ in 0..SECTIONS_MAX {
+        if position >= size {
+            break;
+        }
         match section_end(file) {
             Ok(end) if end > size => return Ok(true),
             Ok(end) => position = end,
@@ -38,7 +47,9 @@ fn walk(file: &mut BufReader<File>, size: u64) -> Result<bool> {
             Err(error) if error.kind() == ErrorKind::InvalidData => return Ok(false),
             Err(error) => return Err(error),
         }
-        file.seek(std::io::SeekFrom::Start(position))?;
+        let here = file.stream_position()?;
+        // Within the buffer where it can be; a seek would empty it.
+        file.seek_relative(i64::try_from(position.saturating_sub(here)).unwrap_or(i64::MAX))?;
     }
     Ok(false)
 }
@@ -74,6 +85,17 @@ mod tests {
             let between = length == 13 || length == whole.len();
             assert_eq!(is_cut_off(file.path()).unwrap(), !between, "{length}");
         }
+        // What ends in the middle of its last section, after more of them than are looked at.
+        let sections = |count: usize| [&b"\0asm\x0d\0\x01\0"[..], &vec![0; 2 * count], &[0, 9]].concat();
+        for (count, cut_off) in [(SECTIONS_MAX - 1, true), (SECTIONS_MAX, false)] {
+            std::fs::write(file.path(), sections(count)).unwrap();
+            assert_eq!(is_cut_off(file.path()).unwrap(), cut_off, "{count}");
+        }
+        let large = File::options().write(true).open(file.path()).unwrap();
+        std::fs::write(file.path(), b"\0asm\x0d\0\x01\0\0\xff\xff\xff\xff\x0f").unwrap();
+        assert!(is_cut_off(file.path()).unwrap());
+        large.set_len(crate::plugin::source::files::COMPONENT_MAX + 1).unwrap();
+        assert!(!is_cut_off(file.path()).unwrap(), "too large to matter");
         for other in [&b"text"[..], b"\0asm\x0d\0\x01\0\0\xff\xff\xff\xff\xff\xff"] {
             std::fs::write(file.path(), other).unwrap();
             assert!(!is_cut_off(file.path()).unwrap(), "{other:?}");
