@@ -26,6 +26,7 @@ use crate::plugin::offer::host_functions::add_to_linker;
 use crate::plugin::source::caretaker::{Caretaker, Waker};
 use crate::plugin::source::intake::Machine;
 use crate::plugin::source::rights::Trust;
+use crate::plugin::telemetry::PluginCollector;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
@@ -123,6 +124,7 @@ impl Host {
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("plugin")
+            .on_thread_start(Engine::tls_eager_initialize)
             .enable_all()
             .build()
             .map_err(StartError::Threads)?;
@@ -166,11 +168,12 @@ impl Host {
         self.waker.look_again(plugin);
     }
 
-    /// Shows what plugins declare in `spec.metrics` among the metrics of the process.
+    /// Shows the numbers of plugins, and what they declare in `spec.metrics`, among the metrics of the process.
     ///
     /// # Errors
     /// When they are shown there already.
     pub fn show_metrics(&self, metrics: &Metrics) -> Result<(), MetricsError> {
+        metrics.add(PluginCollector::new(Arc::clone(&self.crew.roster), self.foundry.clone())?)?;
         match &self.crew.runner {
             Some(runner) => runner.outside.metrics.show_in(metrics),
             None => Ok(()),

@@ -29,6 +29,7 @@ mod slot;
 mod source;
 mod status;
 mod succession;
+mod telemetry;
 mod views;
 mod workbench;
 
@@ -39,6 +40,7 @@ pub use component::load::digest;
 pub use host::{Builtins, Host, PluginConfig, StartError};
 pub use source::rights::Trust;
 pub use status::{Hold, Reason, State, Status, StepTime, report};
+pub use telemetry::PluginCollector;
 pub use workbench::{
     Candidate, Compiled, Costs, Description, Metering, Refusal, SettingsProblem, Tried, Workbench,
 };

@@ -11,6 +11,7 @@ use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::{CallFault, FaultClass, FaultCounts, LoadFault};
 use crate::plugin::component::generation::Generation;
 use crate::plugin::record::ring::CallRing;
+use crate::plugin::telemetry::Tally;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub(in crate::plugin) struct Slot {
     pub faults: FaultCounts,
     last_fault: Mutex<Option<String>>,
     disabled: AtomicBool,
+    /// What its calls cost, and what became of its files.
+    pub tally: Arc<Tally>,
     /// Where the newest files are.
     pub progress: Progress,
     /// What health checks under this name remember.
@@ -53,6 +56,7 @@ impl Slot {
             faults: FaultCounts::default(),
             last_fault: Mutex::new(None),
             disabled: AtomicBool::new(false),
+            tally: Arc::default(),
             progress: Progress::default(),
             memory: HealthMemory::default(),
             last_good: LastGood::default(),
@@ -75,12 +79,15 @@ impl Slot {
         self.generations.store(generation.profile.generation, Ordering::Relaxed);
         *self.newest.lock() = None;
         self.progress.end();
+        self.tally.count_reload(None);
+        generation.tally.store(Arc::clone(&self.tally));
         let terms = generation.profile.manifest.spec.probation.terms();
         self.line.publish(generation, terms, Instant::now());
     }
 
     /// Notes why the newest file cannot serve.
     pub(in crate::plugin) fn refuse(&self, fault: LoadFault) {
+        self.tally.count_reload(Some(fault.reason));
         *self.newest.lock() = Some(fault);
     }
 

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 use umbel::decision::resolver::{Resolver, Target};
-use umbel_tests::{DnsServer, Guest, Record, multi_memory};
+use umbel_tests::{DnsServer, Guest, Record, multi_memory, wait_for};
 
 const PLUGIN: &str = "bad";
 /// What the built-in answers, where the plugin does not.
@@ -165,6 +165,48 @@ async fn endless_loop_is_cut_by_cpu_budget() -> Result<()> {
     }
     assert_eq!(resolver_faults(&plugins)?, [("timeout-cpu".to_owned(), 4)].into());
     Ok(())
+}
+
+#[tokio::test]
+async fn a_plugin_that_takes_all_places_leaves_others_a_quick_answer() -> Result<()> {
+    // Takes questions and never answers.
+    let silent = UdpSocket::bind("127.0.0.1:0")?;
+    let plugins = Plugins::start_loaded(vec![silent.local_addr()?], |dir| {
+        let greedy = "{limits: {wall: 60s, cpu: 10s, concurrency: 32}, grants: {dns: ['*.test']}}";
+        write_manifest(dir, "greedy", greedy)?;
+        drop_guest(dir, Guest::Waiting, "greedy")?;
+        write_manifest(dir, PLUGIN, &format!("{{limits: {{{PATIENT}}}}}"))?;
+        drop_guest(dir, Guest::Misbehaving, PLUGIN)
+    })
+    .await?;
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let greedy = plugins.resolver("greedy");
+        calls.spawn(async move { greedy.resolve(&target(None)).await });
+    }
+    let resolver = plugins.resolver(PLUGIN);
+    let ask = || async {
+        // Another target each time, so that no last good answer stands in.
+        let name = format!("shop-{}", fastrand::u64(..));
+        let outcome = resolver.resolve(&Target { name, external_name: None, ..told("count") }).await;
+        anyhow::Ok(outcome.map(|found| found.endpoints[0].host.clone()).map_err(|fault| fault.to_string()))
+    };
+    wait_for("all places to be taken", super::PATIENCE, || async {
+        let fault = ask().await?.err().context("it was answered")?;
+        ensure!(fault.contains("is busy: 32 calls run"), "{fault}");
+        Ok(())
+    })
+    .await?;
+    let status = plugins.status(PLUGIN)?;
+    ensure!(resolver_faults(&plugins)?.get("queue-full") >= Some(&1), "{status:?}");
+    assert_eq!(status.faults, 0, "that does not speak against it");
+    calls.shutdown().await;
+    wait_for("places to be free again", super::PATIENCE, || async {
+        let host = ask().await?.map_err(anyhow::Error::msg)?;
+        ensure!(host == "10.0.0.1", "{host}");
+        Ok(())
+    })
+    .await
 }
 
 /// A guest that looks one name up again and again, under these limits.

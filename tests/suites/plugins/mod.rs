@@ -7,6 +7,7 @@ mod compiling;
 mod dropped_in;
 mod grants;
 mod misbehaving;
+mod numbers;
 mod probation;
 mod refused;
 mod shipped;

@@ -162,6 +162,14 @@ impl Gateway {
         .await?;
         Ok(found)
     }
+
+    /// The lines of `/metrics` that tell of the plugin.
+    async fn metrics(&self) -> Result<Vec<String>> {
+        let text = self.admin.get("/metrics").await?.text();
+        let of_plugin = format!("plugin=\"{PLUGIN}\"");
+        let lines = text.lines().filter(|line| line.starts_with("aggregator_plugin_"));
+        Ok(lines.filter(|line| line.contains(&of_plugin)).map(str::to_owned).collect())
+    }
 }
 
 /// Whether this generation serves and was asked, more often than before.
@@ -195,10 +203,15 @@ async fn no_request_fails_while_a_plugin_comes_is_replaced_and_goes() -> Result<
     assert_ne!(one["digest"], two["digest"]);
     assert_eq!(two["faults"], 0, "{two}");
     traffic.go_on().await?;
+    let shown = gateway.metrics().await?;
+    let taken =
+        format!("aggregator_plugin_reload_total{{plugin=\"{PLUGIN}\",reason=\"\",result=\"taken\"}} 2");
+    ensure!(shown.contains(&taken), "{shown:#?}");
 
     let removed = Instant::now();
     fs::remove_file(gateway.file(&format!("{PLUGIN}.wasm")))?;
     let gone = gateway.wait_shown("gone", removed, |plugin| plugin["reason"] == "Missing").await?;
+    assert_eq!(gateway.metrics().await?, [""; 0], "its series are gone with it");
     assert_eq!((&gone["state"], &gone["generation"]), (&json!("Removed"), &json!(0)), "{gone}");
     traffic.go_on().await?;
 

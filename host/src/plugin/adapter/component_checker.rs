@@ -81,6 +81,7 @@ impl ComponentChecker {
             };
         }
         slot.memory.keep(&subject.api_service, Vec::new());
+        slot.tally.count_policy(Facet::Health, "Builtin");
         let trouble = trouble.unwrap_or_else(|| slot.absence(Facet::Health));
         self.fall_back(subject, prober, &trouble).await
     }

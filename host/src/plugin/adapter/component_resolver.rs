@@ -98,15 +98,23 @@ impl ComponentResolver {
     ) -> Result<Resolution, ResolveFault> {
         let service = format!("{}/{}", target.namespace, target.name);
         let is_news = self.complaint.is_due(&trouble, Instant::now());
+        let applied = |policy| {
+            if let Some(slot) = slot {
+                slot.tally.count_policy(Facet::Resolver, policy);
+            }
+        };
         if let Some(last) = slot.and_then(|slot| last_good(slot, target)) {
+            applied("UseLastGood");
             if is_news {
                 tracing::warn!(service, "{trouble}; its last good answer serves");
             }
             return Ok(last);
         }
         if target.external_name.is_none() {
+            applied("Fail");
             return Err(ResolveFault::Other(trouble));
         }
+        applied("Builtin");
         if is_news {
             tracing::warn!(service, "{trouble}; the host of the ExternalName serves");
         }

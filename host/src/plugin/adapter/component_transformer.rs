@@ -61,10 +61,14 @@ impl ComponentTransformer {
         let trouble = trouble.unwrap_or_else(|| slot.absence(Facet::Discovery));
         match slot.last_good.outcome(&name, group) {
             Some(outcome) => {
+                slot.tally.count_policy(Facet::Discovery, "UseLastGood");
                 tracing::warn!(group = name, "{trouble}; its last outcome serves");
                 Ok(outcome)
             }
-            None => Err(trouble),
+            None => {
+                slot.tally.count_policy(Facet::Discovery, "Bypass");
+                Err(trouble)
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use crate::plugin::offer::user_metrics::UserMetrics;
 use crate::plugin::offer::wasi_std::Standard;
 use crate::plugin::offer::witness::SharedWitness;
 use crate::plugin::source::manifest::Manifest;
+use crate::plugin::telemetry::Tally;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -96,6 +97,8 @@ pub(in crate::plugin) struct CallState {
     pub script: Option<SharedScript>,
     /// Notes what the world answers, where the call is kept.
     pub witness: Option<SharedWitness>,
+    /// Counts what the call does; not for calls in a recorded world.
+    pub tally: Option<Arc<Tally>>,
     /// Leads probes to whoever asked for the judgement; only in calls of a health checker.
     pub probes: Option<ProbeGate>,
     /// WASI, once the guest asks for it.
@@ -116,7 +119,7 @@ impl CallState {
         surroundings: Surroundings,
         budget: &Budget,
     ) -> Self {
-        let Surroundings { probes, script, witness } = surroundings;
+        let Surroundings { probes, script, witness, tally } = surroundings;
         let meter = Meter::new(budget);
         let (started, wall) = (Instant::now(), budget.wall);
         let (lines, lookups, requests) = (0, 0, 0);
@@ -125,6 +128,7 @@ impl CallState {
             outside,
             script,
             witness,
+            tally,
             probes,
             #[cfg(feature = "wasi-std")]
             standard: None,
@@ -137,18 +141,31 @@ impl CallState {
         }
     }
 
-    /// Makes it the state of another call of the same instance: everything begins anew but the memory, which the
-    /// instance still has.
+    /// Makes it the state of another call of the same instance: everything begins anew but the memory and the
+    /// streams, which the instance still has.
     pub(in crate::plugin) fn renew(&mut self, surroundings: Surroundings, budget: &Budget) {
         let (profile, outside) = (Arc::clone(&self.profile), Arc::clone(&self.outside));
         let memory_used = self.meter.memory_used;
+        #[cfg(feature = "wasi-std")]
+        let standard = self.standard.take().map(Standard::renew);
         *self = Self::new(profile, outside, surroundings, budget);
         self.meter.memory_used = memory_used;
+        #[cfg(feature = "wasi-std")]
+        {
+            self.standard = standard;
+        }
     }
 
     /// Which addresses the plugin may lead to.
     pub(in crate::plugin) fn address_policy(&self) -> AddressPolicy<'_> {
         self.profile.address_policy(&self.outside.own)
+    }
+
+    /// Counts a log line that nobody will see.
+    pub(in crate::plugin) fn count_dropped_line(&self) {
+        if let Some(tally) = &self.tally {
+            tally.count_dropped_line();
+        }
     }
 
     /// How much of the call's time is left.

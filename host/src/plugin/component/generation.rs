@@ -6,6 +6,8 @@ use crate::plugin::component::budget::{Budget, Facet};
 use crate::plugin::component::call_state::{CallState, Profile};
 use crate::plugin::component::shelf::Shelf;
 use crate::plugin::source::manifest::Reuse;
+use crate::plugin::telemetry::Tally;
+use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use tokio::sync::Semaphore;
@@ -13,6 +15,8 @@ use tokio::sync::Semaphore;
 /// One loaded component with its manifest. Never changed; a new file makes a new generation, and calls in flight
 /// keep the old one alive.
 pub(in crate::plugin) struct Generation {
+    /// Where its calls are counted: with those of the plugin, once it serves.
+    pub tally: ArcSwap<Tally>,
     /// What its host functions see.
     pub profile: Arc<Profile>,
     /// SHA-256 of the component, in hexadecimal.

@@ -1,12 +1,13 @@
 //! An instance in its store, and the rule that nobody enters one that has failed.
 
-use crate::plugin::component::budget::Budget;
+use crate::plugin::component::budget::{Budget, Facet};
 use crate::plugin::component::call_state::CallState;
 use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::generation::Generation;
 use crate::plugin::component::guest_call::GuestCall;
 use crate::plugin::component::runner::Surroundings;
 use crate::plugin::offer::log_gate::tame;
+use crate::plugin::telemetry::Spent;
 use std::sync::Arc;
 use wasmtime::{Engine, Store, Trap, WasmBacktrace};
 
@@ -72,7 +73,7 @@ impl<P: Send + 'static> Instance<P> {
             wasmtime::Result::Ok((part, answer))
         };
         let ended = tokio::time::timeout(budget.wall, clock.count(attempt)).await;
-        note_costs(store);
+        note_costs(store, C::FACET);
         match ended {
             Ok(Ok((part, answer))) => {
                 (self.part, self.calls) = (Some(part), self.calls + 1);
@@ -98,12 +99,16 @@ fn arm(store: &mut Store<CallState>, budget: &Budget) {
     store.set_epoch_deadline(1);
 }
 
-fn note_costs(store: &mut Store<CallState>) {
+fn note_costs(store: &mut Store<CallState>, facet: Facet) {
     let fuel = store.get_fuel().ok().map(|left| u64::MAX - left);
     let state = store.data();
     if let Some(script) = &state.script {
         let mut script = script.lock();
         (script.fuel, script.memory) = (fuel, state.meter.memory_used());
+    }
+    if let Some(tally) = &state.tally {
+        let (took, cpu) = (state.started.elapsed(), state.meter.clock.used());
+        tally.count_spent(facet, &Spent { took, cpu, memory: state.meter.memory_used() });
     }
 }
 

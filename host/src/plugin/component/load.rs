@@ -14,6 +14,7 @@ use crate::plugin::offer::log_gate::tame;
 use crate::plugin::source::files::{Source, Unfit};
 use crate::plugin::source::manifest::{Manifest, Wasi};
 use crate::plugin::status::Reason;
+use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -116,6 +117,7 @@ pub(in crate::plugin) fn assemble(
     let shelves = Shelves::new(manifest.spec.reuse);
     let profile = Profile::new(name, number, manifest);
     Arc::new(Generation {
+        tally: ArcSwap::default(),
         profile: Arc::new(profile),
         digest,
         facets,

@@ -1,5 +1,6 @@
 //! Runs calls: each within its budgets, on the plugin runtime.
 
+use crate::plugin::component::budget::Facet;
 use crate::plugin::component::call_state::{CallState, Outside};
 use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::generation::Generation;
@@ -9,6 +10,7 @@ use crate::plugin::component::ticker::Ticker;
 use crate::plugin::offer::probe_gate::ProbeGate;
 use crate::plugin::offer::script::SharedScript;
 use crate::plugin::offer::witness::SharedWitness;
+use crate::plugin::telemetry::Tally;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -64,8 +66,15 @@ impl<'a, C: GuestCall> Call<'a, C> {
     /// # Errors
     /// Why there is no answer.
     pub(in crate::plugin) async fn run(self, runner: &Arc<Runner>) -> Result<C::Answer, CallFault> {
-        let Self { generation, surroundings, asked } = self;
+        let Self { generation, mut surroundings, asked } = self;
+        let began = Instant::now();
         let places = runner.take_places(generation).await?;
+        if surroundings.script.is_none() {
+            let tally = generation.tally.load_full();
+            tally.count_wait(C::FACET, began.elapsed());
+            surroundings.tally = Some(tally);
+        }
+        let tally = surroundings.tally.clone();
         let (runner, generation) = (Arc::clone(runner), Arc::clone(generation));
         let task = runner.runtime.clone().spawn(async move {
             let _places = places;
@@ -91,7 +100,7 @@ impl<'a, C: GuestCall> Call<'a, C> {
             }
             Ok(answer)
         });
-        AbortOnDrop(task).join().await
+        Unfinished { task, tally, facet: C::FACET }.join().await
     }
 }
 
@@ -154,6 +163,8 @@ pub(in crate::plugin) struct Surroundings {
     pub script: Option<SharedScript>,
     /// Notes what the world answers.
     pub witness: Option<SharedWitness>,
+    /// Counts what the call does; known when it begins.
+    pub tally: Option<Arc<Tally>>,
 }
 
 /// Counts a call among the waiting ones.
@@ -174,20 +185,30 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A task that ends when nobody waits for it any more.
-struct AbortOnDrop<R>(JoinHandle<Result<R, CallFault>>);
+/// A call under way, which ends when nobody waits for it any more.
+struct Unfinished<R> {
+    task: JoinHandle<Result<R, CallFault>>,
+    tally: Option<Arc<Tally>>,
+    facet: Facet,
+}
 
-impl<R> AbortOnDrop<R> {
+impl<R> Unfinished<R> {
     async fn join(mut self) -> Result<R, CallFault> {
-        match (&mut self.0).await {
-            Ok(answer) => answer,
-            Err(error) => Err(CallFault::Host(error.to_string())),
+        let ended = (&mut self.task).await;
+        let tally = self.tally.take();
+        let answer = ended.unwrap_or_else(|error| Err(CallFault::Host(error.to_string())));
+        if let Some(tally) = tally.filter(|_| answer.is_ok()) {
+            tally.count_answer(self.facet);
         }
+        answer
     }
 }
 
-impl<R> Drop for AbortOnDrop<R> {
+impl<R> Drop for Unfinished<R> {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
+        if let Some(tally) = &self.tally {
+            tally.count_abandoned(self.facet);
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::plugin::component::bindings::offered::umbel::host::{
 };
 use crate::plugin::component::call_state::{CallState, Profile};
 use crate::plugin::offer::address::{AddressPolicy, Use};
+use crate::plugin::offer::counted::{Counted, HasCounted};
 use crate::plugin::offer::dns::DnsFault;
 use crate::plugin::offer::http_client::{HttpFault, Outgoing, is_reserved};
 use crate::plugin::offer::log_gate::{Admission, line};
@@ -31,13 +32,13 @@ const PROBE_BODY_MAX: usize = 64 << 10;
 /// # Errors
 /// When the bindings contradict themselves.
 pub(in crate::plugin) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
-    log::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+    log::add_to_linker::<_, HasCounted>(linker, |state| Counted(state))?;
     clock::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
-    dns::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
-    http::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
-    probe::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
-    state::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
-    metrics::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)
+    dns::add_to_linker::<_, HasCounted>(linker, |state| Counted(state))?;
+    http::add_to_linker::<_, HasCounted>(linker, |state| Counted(state))?;
+    probe::add_to_linker::<_, HasCounted>(linker, |state| Counted(state))?;
+    state::add_to_linker::<_, HasCounted>(linker, |state| Counted(state))?;
+    metrics::add_to_linker::<_, HasCounted>(linker, |state| Counted(state))
 }
 
 impl log::Host for CallState {
@@ -49,9 +50,11 @@ impl log::Host for CallState {
     ) -> wasmtime::Result<()> {
         self.lines += 1;
         if self.lines > LINES_PER_CALL {
+            self.count_dropped_line();
             return Ok(());
         }
         if !admits_line(&self.profile) {
+            self.count_dropped_line();
             return Ok(());
         }
         show_line(&self.profile, self.script.as_ref(), level, &line(&message, &fields));

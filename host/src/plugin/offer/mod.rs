@@ -1,6 +1,7 @@
 //! What guests may import: the `umbel:host` interfaces, their limits and the address policy.
 
 pub(super) mod address;
+pub(super) mod counted;
 pub(super) mod declared_metrics;
 pub(super) mod disguise;
 pub(super) mod dns;

@@ -23,6 +23,7 @@ const RESOURCES_MAX: usize = 256;
 pub(in crate::plugin) struct Standard(Mutex<Parts>);
 
 struct Parts {
+    output: Arc<Output>,
     context: WasiCtx,
     table: ResourceTable,
 }
@@ -38,12 +39,18 @@ impl Standard {
         let output = Arc::new(Output::new(Arc::clone(profile), script.cloned()));
         let context = WasiCtx::builder()
             .stdout(Channel::out(Arc::clone(&output)))
-            .stderr(Channel::error(output))
+            .stderr(Channel::error(Arc::clone(&output)))
             .max_random_size(RANDOM_MAX)
             .build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        Self(Mutex::new(Parts { context, table }))
+        Self(Mutex::new(Parts { output, context, table }))
+    }
+
+    /// The same for another call of the same instance, which still holds its streams.
+    pub(in crate::plugin) fn renew(mut self) -> Self {
+        self.0.get_mut().output.renew();
+        self
     }
 }
 
@@ -51,7 +58,7 @@ impl WasiView for CallState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let (profile, script) = (&self.profile, self.script.as_ref());
         let standard = self.standard.get_or_insert_with(|| Standard::open(profile, script));
-        let Parts { context, table } = standard.0.get_mut();
+        let Parts { context, table, .. } = standard.0.get_mut();
         WasiCtxView { ctx: context, table }
     }
 }
