@@ -106,7 +106,7 @@ impl Roster {
         }
     }
 
-    /// Whether everything that was in the directory at the start has been loaded or refused.
+    /// Whether everything that was in the directory at the start is known: loaded, refused, or being compiled.
     pub(in crate::plugin) fn has_looked(&self) -> bool {
         self.looked.load(Ordering::Relaxed)
     }

@@ -3,7 +3,7 @@
 use super::host::Host;
 use super::status::{State, Status, report};
 use crate::decision::plugins::{Deed, Newest, PluginView, Plugins};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 impl Plugins for Host {
@@ -40,7 +40,9 @@ impl Plugins for Host {
     }
 
     fn report(&self) -> Value {
-        report(&self.status())
+        let mut document = report(&self.status());
+        document["nativeCode"] = json!(self.code_counts());
+        document
     }
 
     fn calls(&self, plugin: &str) -> Option<Value> {

@@ -104,6 +104,56 @@ async fn compile_child_dies() -> Result<()> {
     Ok(())
 }
 
+/// The limit that the process sets itself last.
+const LAST_LIMIT: &str = "Max cpu time              60                   61";
+
+/// The process that compiles for this one, where there is one that has taken its rights from itself.
+fn restricted_child() -> Result<(std::path::PathBuf, String)> {
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let path = entry.path();
+        let read = |file: &str| fs::read_to_string(path.join(file)).unwrap_or_default();
+        // The name may hold spaces, so fields are counted from its end.
+        let stat = read("stat");
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let is_ours = fields.get(1).is_some_and(|parent| *parent == std::process::id().to_string());
+        let limits = read("limits");
+        if is_ours && read("cmdline").contains("--memory=1073741823") && limits.contains(LAST_LIMIT) {
+            let niceness = fields.get(16).copied().unwrap_or_default();
+            let environment = read("environ");
+            return Ok((path, format!("nice {niceness}\nenvironment {environment}\n{limits}")));
+        }
+    }
+    Err(anyhow!("no compiler runs"))
+}
+
+#[tokio::test]
+async fn the_compile_child_gives_its_rights_away_and_ends_with_its_host() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    write_large(&home.path().join("large.wasm"))?;
+    // One byte less than usual tells it from those of other tests.
+    let limits = CompileLimits { memory: (1 << 30) - 1, ..CompileLimits::default() };
+    let plugins = Plugins::start_compiled(vec![], child(None, limits)?, None, |_| Ok(()))?;
+    fs::copy(home.path().join("large.wasm"), plugins.dir.path().join("large.wasm"))?;
+    let found = || async { restricted_child() };
+    let (process, rights) = wait_for("the compiler to run", PATIENCE, found).await?;
+    let rights: String = rights.split_whitespace().collect::<Vec<_>>().join(" ");
+    for right in [
+        "nice 19",
+        "environment RAYON_NUM_THREADS=2\0",
+        "Max cpu time 60 61 seconds",
+        "Max core file size 0 0 bytes",
+        "Max address space 1073741823 1073741823 bytes",
+    ] {
+        assert!(rights.contains(right), "{right} is not among {rights}");
+    }
+    drop(plugins);
+    wait_for("the compiler to end", PATIENCE, || async {
+        ensure!(!process.join("limits").exists(), "{} is still there", process.display());
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_slow_compilation_delays_no_other_plugin() -> Result<()> {
     let home = tempfile::tempdir()?;

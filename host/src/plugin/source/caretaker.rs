@@ -113,9 +113,13 @@ impl Caretaker {
             tracker.take_again(&again);
             roster.look_at_clock(now);
             look(&directory, &roster, &mut tracker, &mut intake);
+            if !tracker.is_unsettled() && !roster.has_looked() {
+                // What is being compiled may take long, and is shown as such meanwhile.
+                roster.note_look();
+                roster.announce();
+            }
             if starting && !tracker.is_unsettled() && intake.is_idle() {
                 starting = false;
-                roster.note_look();
                 step_back();
                 // Whoever started the host may have stopped waiting.
                 match ready.try_send(()) {
