@@ -182,3 +182,44 @@ async fn a_watch_sees_a_plugin_come_and_go_and_nothing_when_nothing_happens() ->
     assert!(last.contains(r#""state":"Removed""#), "{last}");
     Ok(())
 }
+
+#[tokio::test]
+async fn an_annotation_names_the_failure_policy() -> Result<()> {
+    let Some(bench) = Bench::start().await? else { return Ok(()) };
+    let objects = "apiVersion: service.grafana.app/v0alpha1
+kind: ExternalName
+metadata:
+  name: shop
+  namespace: default
+  annotations: {umbel.dev/resolver: ghost, umbel.dev/plugin-failure-policy: Fail}
+spec: {host: shop.example.com}
+---
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1.shop.example.com}
+spec:
+  group: shop.example.com
+  version: v1
+  groupPriorityMinimum: 1000
+  versionPriority: 10
+  insecureSkipTLSVerify: true
+  service: {namespace: default, name: shop}
+";
+    let created = bench.kubectl.run_with_input(&["create", "-f", "-"], objects).await?;
+    ensure!(created.code == 0, "{created:?}");
+    wait_for("the APIService to be refused its endpoints", PATIENCE, || async {
+        let refused = bench.kubectl.run(&["get", "--raw", "/apis/shop.example.com/v1"]).await?;
+        let told = "plugin \"ghost\" is not there, and nothing stands in for it";
+        ensure!(refused.stderr.contains("(PluginFailed)") && refused.stderr.contains(told), "{refused:?}");
+        Ok(())
+    })
+    .await?;
+    bench.wait_field("ghost", ".status.bindings[0].policy", "Fail").await?;
+    let object = bench.field("ghost", ".status.bindings[0].object").await?;
+    assert_eq!(object, "APIService/v1.shop.example.com");
+    let annotation = "umbel.dev/plugin-failure-policy=fail";
+    let arguments = ["annotate", "apiservice", "v1.shop.example.com", annotation];
+    let warned = bench.kubectl.run(&arguments).await?;
+    assert!(warned.code == 0 && warned.stderr.contains("\"fail\" is no failure policy"), "{warned:?}");
+    Ok(())
+}

@@ -2,6 +2,7 @@
 
 use super::condition::Condition;
 use crate::decision::binding::{HEALTH_CHECKER_ANNOTATION, RESOLVER_ANNOTATION};
+use crate::model::failure_policy::{self, FailurePolicy};
 use crate::model::group_version::GroupVersion;
 use crate::model::object::Object;
 use crate::store::Revision;
@@ -29,6 +30,7 @@ pub(super) struct ApiService {
     pub(super) tls: TlsSource,
     pub(super) resolver: Option<String>,
     pub(super) health_checker: Option<String>,
+    pub(super) failure_policy: Option<FailurePolicy>,
     pub(super) condition: Option<Condition>,
 }
 
@@ -39,6 +41,7 @@ pub(super) struct ExternalName {
     pub(super) annotations: Vec<(String, String)>,
     pub(super) resolver: Option<String>,
     pub(super) health_checker: Option<String>,
+    pub(super) failure_policy: Option<FailurePolicy>,
 }
 
 impl ApiService {
@@ -65,6 +68,7 @@ impl ApiService {
             tls: read_tls(object),
             resolver: object.annotation(RESOLVER_ANNOTATION).map(str::to_owned),
             health_checker: object.annotation(HEALTH_CHECKER_ANNOTATION).map(str::to_owned),
+            failure_policy: read_policy(object),
             condition: Condition::read(object),
         }
     }
@@ -72,11 +76,19 @@ impl ApiService {
     /// Whether both lead to the same backend, judged by the same checker.
     pub(super) fn routes_like(&self, other: &Self) -> bool {
         let of = |it: &Self| {
-            let decisions = (it.resolver.clone(), it.health_checker.clone());
+            let decisions = (it.resolver.clone(), it.health_checker.clone(), it.failure_policy);
             (it.uid.clone(), it.group_version.clone(), it.service.clone(), decisions)
         };
         of(self) == of(other) && self.tls == other.tls
     }
+}
+
+/// A text that is no policy leaves the default, as the log says.
+fn read_policy(object: &Object) -> Option<FailurePolicy> {
+    if let Some(complaint) = failure_policy::complaint(object) {
+        tracing::warn!(object = object.name(), "{complaint}");
+    }
+    FailurePolicy::parse(object.annotation(failure_policy::ANNOTATION)?).ok()
 }
 
 fn read_tls(object: &Object) -> TlsSource {
@@ -104,6 +116,7 @@ impl ExternalName {
                 .collect(),
             resolver: object.annotation(RESOLVER_ANNOTATION).map(str::to_owned),
             health_checker: object.annotation(HEALTH_CHECKER_ANNOTATION).map(str::to_owned),
+            failure_policy: read_policy(object),
         }
     }
 }

@@ -110,6 +110,11 @@ impl Entry {
                 self.trouble = format!("service/{name} in \"{namespace}\" is not present");
                 Condition::fails("ServiceNotFound", message)
             }
+            ResolveFault::Withheld { public, detail } => {
+                self.trouble.clone_from(public);
+                let message = format!("service/{name} in \"{namespace}\" has no endpoints: {detail}");
+                Condition::fails("PluginFailed", message)
+            }
             other => {
                 self.trouble = "its service cannot be resolved".to_owned();
                 let message = format!("service/{name} in \"{namespace}\" cannot be checked due to: {other}");
@@ -137,7 +142,7 @@ impl Entry {
         let condition = match judgement.state {
             State::Up | State::Degraded => Condition::holds(judgement.reason, judgement.message),
             State::Down => Condition::fails(judgement.reason, judgement.message),
-            State::Unknown => return false,
+            State::Unknown => Condition::unknown(judgement.reason, judgement.message),
         };
         let changed = self.condition.as_ref() != Some(&condition)
             || (condition.status != Truth::True && self.trouble != judgement.trouble);

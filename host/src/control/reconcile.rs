@@ -172,11 +172,14 @@ impl Reconciler {
             None => self.external_names.remove(&name),
         };
         let decisions = |of: Option<&ExternalName>| {
-            of.map(|e| (e.resolver.clone(), e.health_checker.clone())).unwrap_or_default()
+            of.map(|e| (e.resolver.clone(), e.health_checker.clone(), e.failure_policy)).unwrap_or_default()
         };
         let decides_else = decisions(old.as_ref()) != decisions(value.as_ref());
         for api_service in self.services.retarget(&name, value.as_ref()) {
             if decides_else {
+                if let Some(entry) = self.entries.get_mut(&api_service) {
+                    entry.checker = None;
+                }
                 self.attach(&api_service);
             } else {
                 self.place(&api_service);
@@ -222,6 +225,7 @@ impl Reconciler {
         if let Some(service) = &entry.service {
             self.services.leave(name, service);
         }
+        self.decisions.forget(name);
         let group = entry.declared.group_version.group;
         if let Some(names) = self.groups.get_mut(&group) {
             names.remove(name);
@@ -256,10 +260,16 @@ impl Reconciler {
         let key = service.map(|(service, port)| {
             let external_name = self.external_names.get(&service);
             let plugin = entry.declared.resolver.clone().or(external_name.and_then(|e| e.resolver.clone()));
-            let subject = BindingSubject { api_service: name.to_owned(), service: service.clone(), plugin };
+            let failure_policy =
+                entry.declared.failure_policy.or(external_name.and_then(|e| e.failure_policy));
+            let api_service = name.to_owned();
+            let subject = BindingSubject { api_service, service: service.clone(), plugin, failure_policy };
             let resolver = self.decisions.resolver(&subject);
             self.services.join(name, &service, port, resolver, external_name)
         });
+        if key.is_none() {
+            self.decisions.forget(name);
+        }
         if let Some(old) = old.filter(|old| key.as_ref() != Some(old)) {
             self.services.leave(name, &old);
         }
@@ -308,7 +318,10 @@ impl Reconciler {
             .health_checker
             .clone()
             .or_else(|| self.external_names.get(&service).and_then(|e| e.health_checker.clone()));
-        let subject = BindingSubject { api_service: name.to_owned(), service: service.clone(), plugin };
+        let external_name = self.external_names.get(&service);
+        let failure_policy = entry.declared.failure_policy.or(external_name.and_then(|e| e.failure_policy));
+        let api_service = name.to_owned();
+        let subject = BindingSubject { api_service, service: service.clone(), plugin, failure_policy };
         let checker = match &entry.checker {
             Some(checker) => Arc::clone(checker),
             None => self.decisions.health_checker(&subject),

@@ -229,7 +229,10 @@ impl Service {
     /// Whether the previous answer outlives this failure.
     fn may_keep(&self, failure: &Outcome) -> bool {
         let Some(Ok(previous)) = &self.outcome else { return false };
-        let is_definite = matches!(failure, Err(ResolveFault::NotFound(_) | ResolveFault::Invalid(_)));
+        let is_definite = matches!(
+            failure,
+            Err(ResolveFault::NotFound(_) | ResolveFault::Invalid(_) | ResolveFault::Withheld { .. })
+        );
         let fits = previous.stale.is_zero()
             || self.resolved_at.elapsed() < previous.fresh.saturating_add(previous.stale);
         !is_definite && fits

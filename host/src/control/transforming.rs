@@ -170,15 +170,18 @@ impl Work {
         let (mut hidden, mut is_settled) = (false, true);
         for link in &self.chain {
             let Some(given) = discovery.take() else { break };
-            match link.ask(group, transform(&given, link.asked.as_ref())).await {
-                Some(answer) => {
-                    hidden = answer.is_none();
-                    discovery = answer;
+            if let Some(answer) = link.ask(group, transform(&given, link.asked.as_ref())).await {
+                hidden = answer.is_none();
+                discovery = answer;
+                continue;
+            }
+            is_settled = false;
+            match link.asked.without_answer(group) {
+                Outcome::Hide(reason) => {
+                    tracing::warn!(group, reason, "a group is hidden while a transformer does not answer");
+                    hidden = true;
                 }
-                None => {
-                    is_settled = false;
-                    discovery = Some(given);
-                }
+                Outcome::Keep | Outcome::Replace(_) => discovery = Some(given),
             }
         }
         (Shown::new(group, &sorted, discovery.as_ref(), hidden), is_settled)
@@ -365,6 +368,47 @@ pub(super) mod tests {
         assert_eq!(names, [UNTOUCHABLE, "z", "liar", "broken"]);
         assert!(!text.contains("v9"), "{text}");
         assert!(set.group.contains_key("hidden"), "a hidden group is not listed, and still there");
+    }
+
+    /// Never answers about anything, and hides what begins with "secret" meanwhile.
+    struct Closed;
+
+    impl DiscoveryTransformer for Closed {
+        fn transform<'a>(&'a self, _group: &'a str) -> BoxFuture<'a, Result<Outcome, String>> {
+            Box::pin(ready(Err("trapped".into())))
+        }
+
+        fn without_answer(&self, group: &str) -> Outcome {
+            if group.starts_with("secret") { Outcome::Hide("closed".into()) } else { Outcome::Keep }
+        }
+
+        fn order<'a>(&'a self, _: &'a [GroupHead]) -> BoxFuture<'a, Result<Option<Vec<String>>, String>> {
+            Box::pin(ready(Ok(None)))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_must_not_be_seen_stays_hidden_without_an_answer() {
+        let transforming = Transforming::start(vec![Arc::new(Closed)], Pace::default()).unwrap();
+        // More than are asked about: a transformer that is left alone hides, too.
+        let secrets: Vec<String> = (0..PATIENCE + 5).map(|number| format!("secret{number}")).collect();
+        let mut missing: BTreeSet<&str> = secrets.iter().map(String::as_str).chain(["open"]).collect();
+        for group in &missing {
+            transforming.give(group, Some(Arc::new(input(group))));
+        }
+        let mut documents = Documents::default();
+        while !missing.is_empty() {
+            for (group, news) in take(&transforming).await {
+                let News::Group(Some(shown)) = news else { panic!("{group}") };
+                missing.remove(group.as_str());
+                documents.put(&group, *shown);
+            }
+        }
+        documents.arrange(None);
+        let mut set = DocumentSet::default();
+        documents.join(&mut set);
+        let text = String::from_utf8_lossy(&set.aggregated_v2.unwrap().identity).into_owned();
+        assert!(text.contains("\"open\"") && !text.contains("secret"), "{text}");
     }
 
     /// Fails until it was asked so often.

@@ -27,6 +27,12 @@ pub trait DiscoveryTransformer: Send + Sync {
     /// What becomes of one group, given as an `APIGroupDiscovery` in JSON.
     fn transform<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Outcome, String>>;
 
+    /// What becomes of a group, by its name, while there is no usable answer about it: only what removes things that
+    /// must not be seen has it hidden.
+    fn without_answer(&self, _group: &str) -> Outcome {
+        Outcome::Keep
+    }
+
     /// A new order of the groups; `None` keeps the present one.
     fn order<'a>(&'a self, groups: &'a [GroupHead]) -> BoxFuture<'a, Result<Option<Vec<String>>, String>>;
 }

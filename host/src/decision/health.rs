@@ -62,13 +62,16 @@ pub struct Verdict {
     pub next: Option<Duration>,
 }
 
-/// Why there is no judgement; the previous verdict stands.
+/// Why there is no judgement; the previous verdict stands unless it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HealthFault {
     /// This checker does not handle the subject.
     #[error("no checker handles this APIService")]
     NotMine,
-    /// Could not tell, a broken plugin included.
+    /// Nobody stands for the verdict before any more: it becomes `Unknown`.
+    #[error("{0}")]
+    Lapsed(String),
+    /// Could not tell.
     #[error("{0}")]
     Inconclusive(String),
 }

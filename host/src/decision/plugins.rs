@@ -61,6 +61,8 @@ pub struct PluginView {
     pub faults: u64,
     /// The last of these.
     pub last_fault: String,
+    /// The objects that lead to it: which, the kind of decision, and what stands in when it fails.
+    pub bindings: Vec<[String; 3]>,
 }
 
 /// What can be asked of a plugin.

@@ -64,7 +64,16 @@ pub enum ResolveFault {
     /// The answer cannot be had now.
     #[error("{0}")]
     Unavailable(String),
-    /// Anything else, a broken plugin included: becomes `ServiceAccessError`.
+    /// The plugin that decides failed, and by its failure policy nothing stands in for it: no endpoints, whatever was
+    /// known before. Becomes `PluginFailed`.
+    #[error("{detail}")]
+    Withheld {
+        /// For clients: names the plugin and nothing that it said.
+        public: String,
+        /// For operators.
+        detail: String,
+    },
+    /// Anything else: becomes `ServiceAccessError`.
     #[error("{0}")]
     Other(String),
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{ALL_VERBS, Column, Kind, KindRules, Scope, object_meta};
 use crate::model::failure::{FieldError, quoted};
+use crate::model::failure_policy;
 use crate::model::object::Object;
 use crate::model::schema::{Field, ListSharing, Record, Schema, ZeroValue};
 use crate::object::age::age_cell;
@@ -138,6 +139,10 @@ pub fn typed(object: &Object) -> Option<APIService> {
 struct Rules;
 
 impl KindRules for Rules {
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        failure_policy::complaint(object).into_iter().collect()
+    }
+
     fn set_defaults(&self, object: &mut Object) {
         if object.at(&["spec", "service"]).is_some_and(Value::is_object)
             && object.at(&["spec", "service", "port"]).is_none_or(Value::is_null)

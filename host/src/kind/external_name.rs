@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{ALL_VERBS, Column, Kind, KindRules, Scope, object_meta};
 use crate::model::failure::{FieldError, quoted};
+use crate::model::failure_policy;
 use crate::model::object::Object;
 use crate::model::schema::{Field, Record, Schema, ZeroValue};
 use crate::object::age::age_cell;
@@ -85,6 +86,10 @@ const COLUMNS: &[Column] = &[
 struct Rules;
 
 impl KindRules for Rules {
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        failure_policy::complaint(object).into_iter().collect()
+    }
+
     /// As upstream has it for kinds whose names become host names: an APIService's backend is verified as
     /// `<name>.<namespace>.svc`.
     fn validate_name(&self, field: &str, name: &str, _object: &Object) -> Vec<FieldError> {

@@ -88,6 +88,7 @@ static SPEC: Schema = record(
         Field::new("metrics", "Metrics of its own that are shown on /metrics.", &Schema::Opaque),
         Field::new("wasi", "The profile of WASI that it may import.", TEXT),
         Field::new("limits", "Limits of a call.", &Schema::Opaque),
+        Field::new("failurePolicy", "What stands in for the plugin when it fails.", TEXT),
         Field::new("probation", "When a new generation has proved itself.", &Schema::Opaque),
         Field::new("bindings", "The objects that it decides for without an annotation.", &Schema::Opaque),
         Field::new("discovery", "How it takes part in discovery.", &Schema::Opaque),
@@ -116,6 +117,7 @@ static STATUS: Schema = record(
             .zero(ZeroValue::Written),
         Field::new("faults", "How many of them it failed.", &Schema::Int64).zero(ZeroValue::Written),
         Field::new("lastFault", "The last of these.", TEXT),
+        Field::new("bindings", "The objects that lead to it; the first hundred.", &BINDINGS),
         Field::new(
             "conditions",
             "Loaded: the newest file serves. SettingsValid: its settings suit it. Serving and Ready: it answers. Healthy: \
@@ -151,6 +153,18 @@ static STEP: Schema = record(
     &[
         Field::new("step", "Checking, Compiling, Linking, Validating or Rehearsing.", TEXT),
         Field::new("milliseconds", "How long it took.", &Schema::Int64).zero(ZeroValue::Written),
+    ],
+);
+
+static BINDINGS: Schema = Schema::List { items: &BINDING, sharing: ListSharing::Atomic };
+
+static BINDING: Schema = record(
+    "dev.umbel.plugins.v1alpha1.PluginBinding",
+    "An object that leads to the plugin.",
+    &[
+        Field::new("object", "The APIService, or the groups that a transformer is asked about.", TEXT),
+        Field::new("kind", "The kind of decision: resolver, health or discovery.", TEXT),
+        Field::new("policy", "What stands in when the plugin fails, in this order.", TEXT),
     ],
 );
 

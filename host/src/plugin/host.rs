@@ -1,16 +1,19 @@
 //! The plugins of one process, and who decides for which object.
 
+use super::bound::{Binding, Bound};
 use super::roster::Roster;
 use super::status::Status;
 use crate::decision::binding::{BindingSubject, Decisions};
 use crate::decision::discovery::DiscoveryTransformer;
 use crate::decision::health::HealthChecker;
 use crate::decision::resolver::Resolver;
+use crate::model::failure_policy::FailurePolicy;
 use crate::observe::{Metrics, MetricsError};
 use crate::plugin::adapter::adapters::Adapters;
 use crate::plugin::adapter::component_checker::ComponentChecker;
 use crate::plugin::adapter::component_resolver::ComponentResolver;
 use crate::plugin::adapter::component_transformer::ComponentTransformer;
+use crate::plugin::adapter::stand_in::{Step, describe};
 use crate::plugin::code::cache::Cache;
 use crate::plugin::code::compiler::Compiler;
 use crate::plugin::code::foundry::{CodeCounts, Foundry};
@@ -25,6 +28,7 @@ use crate::plugin::component::ticker::Ticker;
 use crate::plugin::offer::host_functions::add_to_linker;
 use crate::plugin::source::caretaker::{Caretaker, Waker};
 use crate::plugin::source::intake::Machine;
+use crate::plugin::source::pattern::Pattern;
 use crate::plugin::source::rights::Trust;
 use crate::plugin::telemetry::PluginCollector;
 use std::cmp::Reverse;
@@ -106,6 +110,7 @@ pub struct Host {
     crew: Arc<Crew>,
     resolvers: Adapters<ComponentResolver>,
     checkers: Adapters<ComponentChecker>,
+    bound: Bound,
     runtime: Option<Runtime>,
     waker: Waker,
     foundry: Option<Arc<Foundry>>,
@@ -148,6 +153,7 @@ impl Host {
             crew,
             resolvers: Adapters::default(),
             checkers: Adapters::default(),
+            bound: Bound::default(),
             runtime: Some(runtime),
             waker,
             foundry,
@@ -192,7 +198,35 @@ impl Host {
         for status in self.crew.roster.removed() {
             all.entry(status.name.clone()).or_insert(status);
         }
-        all.into_values().collect()
+        all.into_values().map(|status| self.with_bindings(status)).collect()
+    }
+
+    fn with_bindings(&self, mut status: Status) -> Status {
+        let slot = self.crew.roster.slot(&status.name);
+        let rules = slot.map(|slot| slot.rules()).unwrap_or_default();
+        let bound = self.bound.of(&status.name).into_iter();
+        let bound = bound.map(|(facet, name, policy)| (facet, format!("APIService/{name}"), policy));
+        let groups: Vec<&str> = rules.discovery.groups.iter().map(Pattern::as_str).collect();
+        let groups = if groups.is_empty() { "*".to_owned() } else { groups.join(",") };
+        let transforms = rules.discovery.enabled.then_some((Facet::Discovery, groups, None));
+        let all = bound.chain(transforms);
+        status.bindings = all
+            .map(|(facet, object, policy)| Binding {
+                object,
+                kind: facet.word(),
+                policy: describe(rules.plan(facet, policy)),
+            })
+            .collect();
+        status.stand_ins = self.crew.roster.stand_ins.of(&status.name);
+        status
+    }
+
+    /// Who decides for an object, and the policy that it names itself.
+    fn lead(&self, subject: &BindingSubject, facet: Facet) -> Option<(String, Option<FailurePolicy>)> {
+        let plugin = self.crew.roster.bound(subject, facet);
+        let lead = plugin.map(|plugin| (plugin, subject.failure_policy));
+        self.bound.note(facet, &subject.api_service, lead.clone());
+        lead
     }
 }
 
@@ -241,19 +275,19 @@ fn open_cache(config: &PluginConfig, engine: &Engine) -> Option<Cache> {
 
 impl Decisions for Host {
     fn resolver(&self, subject: &BindingSubject) -> Arc<dyn Resolver> {
-        match self.crew.roster.bound(subject, Facet::Resolver) {
-            Some(plugin) => self
-                .resolvers
-                .open(&plugin, || ComponentResolver::new(Arc::clone(&self.crew), plugin.clone())),
+        match self.lead(subject, Facet::Resolver) {
+            Some((plugin, policy)) => self.resolvers.open(&plugin, policy, || {
+                ComponentResolver::new(Arc::clone(&self.crew), plugin.clone(), policy)
+            }),
             None => Arc::clone(&self.crew.builtins.resolver),
         }
     }
 
     fn health_checker(&self, subject: &BindingSubject) -> Arc<dyn HealthChecker> {
-        match self.crew.roster.bound(subject, Facet::Health) {
-            Some(plugin) => {
-                self.checkers.open(&plugin, || ComponentChecker::new(Arc::clone(&self.crew), plugin.clone()))
-            }
+        match self.lead(subject, Facet::Health) {
+            Some((plugin, policy)) => self.checkers.open(&plugin, policy, || {
+                ComponentChecker::new(Arc::clone(&self.crew), plugin.clone(), policy)
+            }),
             None => Arc::clone(&self.crew.builtins.health_checker),
         }
     }
@@ -261,13 +295,14 @@ impl Decisions for Host {
     fn transformers(&self) -> Vec<Arc<dyn DiscoveryTransformer>> {
         let mut enabled: Vec<(Reverse<i32>, String)> = Vec::new();
         for (name, slot) in self.crew.roster.all().iter() {
-            let offered = slot.current().filter(|current| current.has(Facet::Discovery));
-            let Some(current) = offered.filter(|_| !slot.is_disabled()) else {
-                continue;
+            let rules = slot.rules();
+            // One that hides things takes part also where its component cannot be loaded.
+            let takes_part = match slot.current() {
+                Some(current) => current.has(Facet::Discovery),
+                None => rules.plan(Facet::Discovery, None).contains(&Step::Fail),
             };
-            let discovery = &current.profile.manifest.spec.discovery;
-            if discovery.enabled {
-                enabled.push((Reverse(discovery.priority), name.clone()));
+            if takes_part && rules.discovery.enabled && !slot.is_disabled() {
+                enabled.push((Reverse(rules.discovery.priority), name.clone()));
             }
         }
         enabled.sort();
@@ -276,6 +311,10 @@ impl Decisions for Host {
             .into_iter()
             .map(|(_, plugin)| Arc::new(adapter(plugin)) as Arc<dyn DiscoveryTransformer>)
             .collect()
+    }
+
+    fn forget(&self, api_service: &str) {
+        self.bound.forget(api_service);
     }
 
     fn generation(&self) -> watch::Receiver<u64> {

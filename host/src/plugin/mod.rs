@@ -14,6 +14,7 @@
 //! it, or the built-in, answers instead.
 
 mod adapter;
+mod bound;
 mod breaker;
 mod candidate;
 mod code;
@@ -33,6 +34,8 @@ mod telemetry;
 mod views;
 mod workbench;
 
+pub use adapter::stand_in::StandInCount;
+pub use bound::Binding;
 pub use code::compiler::{CompileChild, CompileLimits, Compiler};
 pub use code::foundry::CodeCounts;
 pub use code::labour::compile_for_parent;

@@ -4,6 +4,7 @@ use super::removed::Removed;
 use super::slot::Slot;
 use super::status::Status;
 use crate::decision::binding::BindingSubject;
+use crate::plugin::adapter::stand_in::{Cause, StandIns, Step, Trouble};
 use crate::plugin::component::budget::Facet;
 use crate::plugin::source::pattern::Pattern;
 use arc_swap::ArcSwap;
@@ -27,6 +28,8 @@ pub(in crate::plugin) struct Roster {
     disabled: Mutex<BTreeSet<String>>,
     removed: Mutex<Removed>,
     looked: AtomicBool,
+    /// How often something stood in for a plugin.
+    pub stand_ins: StandIns,
 }
 
 impl Roster {
@@ -38,6 +41,7 @@ impl Roster {
             disabled: Mutex::default(),
             removed: Mutex::default(),
             looked: AtomicBool::new(false),
+            stand_ins: StandIns::default(),
         }
     }
 
@@ -127,6 +131,19 @@ impl Roster {
     /// What people are told about a name that a binding leads to and nobody has.
     pub(in crate::plugin) fn missing(&self, name: &str) -> Status {
         Status::missing(name, self.directory.join(format!("{name}.wasm")), self.absence(name))
+    }
+
+    /// Counts that something stood in for a plugin.
+    pub(in crate::plugin) fn note_stand_in(&self, facet: Facet, step: Step, trouble: &Trouble) {
+        self.stand_ins.count(facet, step, trouble);
+        if let Some(slot) = self.slot(&trouble.plugin) {
+            slot.tally.count_policy(facet, step.word());
+        }
+    }
+
+    /// Why a name leads nowhere, for whoever asks the plugin of that name.
+    pub(in crate::plugin) fn trouble(&self, name: &str) -> Trouble {
+        Trouble { plugin: name.to_owned(), cause: Cause::Missing, text: self.absence(name) }
     }
 
     /// Why a name leads nowhere, for people.

@@ -5,19 +5,41 @@ use super::candidate::Candidate;
 use super::progress::Progress;
 use super::status::{Hold, Reason, State, Status};
 use super::succession::{Record, Ruling, Succession, Terms};
+use crate::model::failure_policy::FailurePolicy;
 use crate::plugin::adapter::health_memory::HealthMemory;
 use crate::plugin::adapter::last_good::LastGood;
+use crate::plugin::adapter::stand_in::{Cause, Step, Trouble, plan};
 use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::{CallFault, FaultClass, FaultCounts, LoadFault};
 use crate::plugin::component::generation::Generation;
 use crate::plugin::record::ring::CallRing;
+use crate::plugin::source::manifest::{Discovery, Manifest, Purpose};
 use crate::plugin::telemetry::Tally;
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+/// What a manifest says about how a plugin takes part, and what becomes of those who ask when it fails.
+#[derive(Clone, Debug, Default)]
+pub(in crate::plugin) struct Rules {
+    pub policy: Option<FailurePolicy>,
+    pub discovery: Discovery,
+}
+
+impl Rules {
+    fn of(manifest: &Manifest) -> Self {
+        Self { policy: manifest.spec.failure_policy, discovery: manifest.spec.discovery.clone() }
+    }
+
+    /// What stands in, in this order.
+    pub(in crate::plugin) fn plan(&self, facet: Facet, own: Option<FailurePolicy>) -> &'static [Step] {
+        plan(facet, own.or(self.policy), self.discovery.purpose == Purpose::Restrict)
+    }
+}
 
 /// One name. Lives as long as a file of that name does; generations come and go.
 #[derive(Debug)]
@@ -34,6 +56,8 @@ pub(in crate::plugin) struct Slot {
     disabled: AtomicBool,
     /// What its calls cost, and what became of its files.
     pub tally: Arc<Tally>,
+    /// What the newest manifest says that could be understood, whatever became of its component.
+    rules: ArcSwapOption<Rules>,
     /// Where the newest files are.
     pub progress: Progress,
     /// What health checks under this name remember.
@@ -57,6 +81,7 @@ impl Slot {
             last_fault: Mutex::new(None),
             disabled: AtomicBool::new(false),
             tally: Arc::default(),
+            rules: ArcSwapOption::empty(),
             progress: Progress::default(),
             memory: HealthMemory::default(),
             last_good: LastGood::default(),
@@ -85,6 +110,19 @@ impl Slot {
         self.line.publish(generation, terms, Instant::now());
     }
 
+    /// Notes what the newest manifest says: it holds also where no component can be loaded.
+    pub(in crate::plugin) fn declare(&self, manifest: &Manifest) {
+        self.rules.store(Some(Arc::new(Rules::of(manifest))));
+    }
+
+    /// The rules of what serves; where nothing does, of the newest manifest.
+    pub(in crate::plugin) fn rules(&self) -> Rules {
+        match self.line.current() {
+            Some(current) => Rules::of(&current.profile.manifest),
+            None => self.rules.load().as_deref().cloned().unwrap_or_default(),
+        }
+    }
+
     /// Notes why the newest file cannot serve.
     pub(in crate::plugin) fn refuse(&self, fault: LoadFault) {
         self.tally.count_reload(Some(fault.reason));
@@ -105,26 +143,31 @@ impl Slot {
         fits.filter_map(|generation| Candidate::admit(generation, Instant::now()))
     }
 
-    /// Why nothing here answers for a decision, for people.
-    pub(in crate::plugin) fn absence(&self, facet: Facet) -> String {
-        let name = &self.name;
+    /// Why nothing here answers for a decision.
+    pub(in crate::plugin) fn absence(&self, facet: Facet) -> Trouble {
+        let (name, plugin) = (&self.name, self.name.clone());
+        let trouble = |cause, text| Trouble { plugin, cause, text };
         if self.is_disabled() {
-            return format!("plugin {name:?} is switched off by an operator");
+            return trouble(Cause::Disabled, format!("plugin {name:?} is switched off by an operator"));
         }
-        match (self.newest.lock().as_ref(), self.line.current().as_ref()) {
-            (Some(fault), None) => format!("plugin {name:?} cannot be loaded: {fault}"),
+        match (self.newest.lock().as_ref(), self.line.current()) {
+            (Some(fault), None) => {
+                trouble(Cause::NotLoaded, format!("plugin {name:?} cannot be loaded: {fault}"))
+            }
             (_, Some(generation)) if generation.breaker.is_quarantined() && generation.has(facet) => {
-                format!("plugin {name:?} is quarantined: {}", self.quarantine_text())
+                let text = format!("plugin {name:?} is quarantined: {}", self.quarantine_text());
+                trouble(Cause::Quarantined, text)
             }
             (_, Some(generation)) if generation.has(facet) => {
-                format!("plugin {name:?} is suspended: {}", self.suspension_text())
+                let text = format!("plugin {name:?} is suspended: {}", self.suspension_text());
+                trouble(Cause::Suspended, text)
             }
-            (_, Some(generation)) => format!(
-                "plugin {name:?} is no {}: it implements {}",
-                facet.noun(),
-                generation.interfaces.join(", ")
-            ),
-            (None, None) => format!("plugin {name:?} is being loaded"),
+            (_, Some(generation)) => {
+                let others = generation.interfaces.join(", ");
+                let text = format!("plugin {name:?} is no {}: it implements {others}", facet.noun());
+                trouble(Cause::OtherKind, text)
+            }
+            (None, None) => trouble(Cause::NotLoaded, format!("plugin {name:?} is being loaded")),
         }
     }
 
@@ -354,6 +397,8 @@ impl Slot {
             calls: self.calls.load(Ordering::Relaxed),
             faults: self.faults.blamed(),
             faults_by_class: self.faults_by_class(),
+            bindings: Vec::new(),
+            stand_ins: Vec::new(),
             last_fault: self.last_fault.lock().clone(),
         }
     }

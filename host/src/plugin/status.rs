@@ -1,5 +1,7 @@
 //! What people are told about a plugin.
 
+use super::bound::Binding;
+use crate::plugin::adapter::stand_in::StandInCount;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -178,7 +180,13 @@ pub struct Status {
     /// Every fault, of the load and those that the plugin declares included, by kind of decision and class.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub faults_by_class: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
-    /// The last of these.
+    /// The objects that lead to it, with what stands in for it when it fails; the first hundred.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bindings: Vec<Binding>,
+    /// How often something stood in for it, by reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stand_ins: Vec<StandInCount>,
+    /// The last fault that speaks against it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_fault: Option<String>,
 }
@@ -208,6 +216,8 @@ impl Status {
             calls: 0,
             faults: 0,
             faults_by_class: BTreeMap::new(),
+            bindings: Vec::new(),
+            stand_ins: Vec::new(),
             last_fault: None,
         }
     }

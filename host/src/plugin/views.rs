@@ -88,6 +88,7 @@ fn view(status: Status, disabled: bool) -> PluginView {
         description: status.description.unwrap_or_default(),
         calls: status.calls,
         faults: status.faults,
+        bindings: status.bindings.into_iter().map(|b| [b.object, b.kind.to_owned(), b.policy]).collect(),
         last_fault: status.last_fault.unwrap_or_default(),
     }
 }

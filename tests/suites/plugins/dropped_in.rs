@@ -224,6 +224,7 @@ async fn manifests_bind_and_annotations_win() -> Result<()> {
             api_service: api_service.to_owned(),
             service: (service.0.to_owned(), service.1.to_owned()),
             plugin: plugin.map(str::to_owned),
+            failure_policy: None,
         };
         let found = plugins.host.resolver(&subject).resolve(&target(Some("own.host.test"))).await?;
         assert_eq!(found.endpoints[0].host, wanted, "{subject:?}");

@@ -8,6 +8,7 @@ mod dropped_in;
 mod grants;
 mod misbehaving;
 mod numbers;
+mod policies;
 mod probation;
 mod refused;
 mod shipped;

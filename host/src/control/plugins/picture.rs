@@ -37,6 +37,10 @@ pub(super) fn picture(
     let kinds: Vec<&str> = view.interfaces.iter().filter_map(|interface| kind_of(interface)).collect();
     let steps = view.steps.iter().map(|(step, took)| json!({"step": step, "milliseconds": took}));
     let steps: Vec<Value> = steps.collect();
+    let bindings = view.bindings.iter();
+    let bindings: Vec<Value> = bindings
+        .map(|[object, kind, policy]| json!({"object": object, "kind": kind, "policy": policy}))
+        .collect();
     object.set(&["spec"], view.manifest.clone());
     object.set(
         &["status"],
@@ -45,6 +49,7 @@ pub(super) fn picture(
             "generation": view.generation, "digest": view.digest, "path": view.path, "kinds": kinds,
             "interfaces": view.interfaces, "version": view.version, "description": view.description,
             "calls": view.calls, "faults": view.faults, "lastFault": view.last_fault,
+            "bindings": bindings,
             "conditions": conditions, "observedActions": actions, "history": history,
         }),
     );

@@ -101,6 +101,10 @@ impl Member {
         let judgement = match look.verdict {
             Ok(verdict) if verdict.state != State::Unknown => Some(self.judge(verdict, look.seen, now)),
             Ok(_) => None,
+            Err(HealthFault::Lapsed(message)) => {
+                let (state, reason) = (State::Unknown, "PluginFailed".to_owned());
+                Some(self.judge(Verdict { state, reason, message, next: None }, look.seen, now))
+            }
             Err(fault) => {
                 tracing::warn!(api_service = self.spec.api_service, %fault, "no verdict; the one before stands");
                 None

@@ -1,10 +1,12 @@
 //! A component as a [`Resolver`].
 
 use crate::decision::resolver::{Resolution, ResolveFault, Resolver, Target};
+use crate::model::failure_policy::FailurePolicy;
 use crate::plugin::adapter::complaint::Complaint;
 use crate::plugin::adapter::last_good::RETRY;
 use crate::plugin::adapter::pinning::{Found, pin};
 use crate::plugin::adapter::resolver_answer::{accept, declared, is_own_host, refuse_address};
+use crate::plugin::adapter::stand_in::{Step, Trouble};
 use crate::plugin::component::bindings::resolver::exports::umbel::resolver::resolver as wit;
 use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::CallFault;
@@ -26,10 +28,12 @@ use std::time::{Duration, Instant};
 const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 
 /// Asks the plugin of one name, whatever generation serves under it at the time of the call. What a plugin
-/// cannot answer goes to the generation before, then to its last good answer, then to the built-in.
+/// cannot answer goes to the generation before, then to what the failure policy says.
 pub(in crate::plugin) struct ComponentResolver {
     crew: Arc<Crew>,
     plugin: String,
+    /// What the objects say themselves that are bound so.
+    policy: Option<FailurePolicy>,
     /// Where the last good answers are, also when the file has gone.
     last_slot: ArcSwapOption<Slot>,
     complaint: Complaint,
@@ -42,31 +46,30 @@ impl Resolver for ComponentResolver {
 }
 
 impl ComponentResolver {
-    pub(in crate::plugin) fn new(crew: Arc<Crew>, plugin: String) -> Self {
-        Self { crew, plugin, last_slot: ArcSwapOption::empty(), complaint: Complaint::default() }
+    pub(in crate::plugin) fn new(crew: Arc<Crew>, plugin: String, policy: Option<FailurePolicy>) -> Self {
+        Self { crew, plugin, policy, last_slot: ArcSwapOption::empty(), complaint: Complaint::default() }
     }
 
     async fn decide(&self, target: &Target) -> Result<Resolution, ResolveFault> {
         let Some(slot) = self.crew.roster.slot(&self.plugin) else {
-            let gone = self.last_slot.load_full();
-            return self.fall_back(gone.as_deref(), target, self.crew.roster.absence(&self.plugin)).await;
+            let trouble = self.crew.roster.trouble(&self.plugin);
+            return self.stand_in(self.last_slot.load_full().as_deref(), target, trouble).await;
         };
         self.last_slot.store(Some(Arc::clone(&slot)));
         let mut trouble = None;
         for generation in slot.candidates(Facet::Resolver) {
             let answer = match self.ask(&slot, &generation, target).await {
                 Ok(answer) => answer,
-                // Another answer than the plugin's own would send traffic elsewhere because of a moment's load.
                 Err(fault) if fault.is_busy() => {
                     slot.note_busy(Facet::Resolver);
-                    let cause = format!("plugin {:?} {fault}", self.plugin);
-                    return last_good(&slot, target).ok_or(ResolveFault::Unavailable(cause));
+                    trouble = Some(Trouble::of_call(&self.plugin, &fault));
+                    break;
                 }
                 Err(fault) => {
                     if slot.note_fault(&generation, Facet::Resolver, &fault) {
                         self.crew.roster.announce();
                     }
-                    trouble.get_or_insert_with(|| format!("plugin {:?} {fault}", self.plugin));
+                    trouble.get_or_insert_with(|| Trouble::of_call(&self.plugin, &fault));
                     continue;
                 }
             };
@@ -81,46 +84,55 @@ impl ComponentResolver {
                 Err(ResolveFault::NotMine) => self.crew.builtins.resolver.resolve(target).await,
                 Err(ResolveFault::Unavailable(cause)) => {
                     slot.note_declared(Facet::Resolver);
-                    last_good(&slot, target).ok_or(ResolveFault::Unavailable(cause))
+                    self.stand_in(Some(&slot), target, Trouble::declared(&self.plugin, cause)).await
                 }
                 Err(fault) => Err(fault),
             };
         }
         let trouble = trouble.unwrap_or_else(|| slot.absence(Facet::Resolver));
-        self.fall_back(Some(&slot), target, trouble).await
+        self.stand_in(Some(&slot), target, trouble).await
     }
 
-    async fn fall_back(
+    /// Answers as the failure policy says.
+    async fn stand_in(
         &self,
         slot: Option<&Slot>,
         target: &Target,
-        trouble: String,
+        trouble: Trouble,
     ) -> Result<Resolution, ResolveFault> {
-        let service = format!("{}/{}", target.namespace, target.name);
-        let is_news = self.complaint.is_due(&trouble, Instant::now());
-        let applied = |policy| {
-            if let Some(slot) = slot {
-                slot.tally.count_policy(Facet::Resolver, policy);
+        let rules = slot.map(Slot::rules).unwrap_or_default();
+        let is_usual = self.policy.or(rules.policy).is_none();
+        for step in rules.plan(Facet::Resolver, self.policy) {
+            match step {
+                Step::LastGood => {
+                    if let Some(last) = slot.and_then(|slot| last_good(slot, target)) {
+                        self.note(*step, target, &trouble, "its last good answer serves");
+                        return Ok(last);
+                    }
+                }
+                // A moment's load is no reason to send traffic elsewhere, unless somebody says that it is.
+                Step::Builtin if is_usual && trouble.is_passing() => {
+                    return Err(ResolveFault::Unavailable(trouble.text));
+                }
+                Step::Builtin if target.external_name.is_some() => {
+                    self.note(*step, target, &trouble, "the host of the ExternalName serves");
+                    let answer = self.crew.builtins.resolver.resolve(target).await?;
+                    // The built-in's own answer would be good for ever, and the plugin never asked again.
+                    return Ok(Resolution { fresh: RETRY, ..answer });
+                }
+                _ => {}
             }
-        };
-        if let Some(last) = slot.and_then(|slot| last_good(slot, target)) {
-            applied("UseLastGood");
-            if is_news {
-                tracing::warn!(service, "{trouble}; its last good answer serves");
-            }
-            return Ok(last);
         }
-        if target.external_name.is_none() {
-            applied("Fail");
-            return Err(ResolveFault::Other(trouble));
+        self.note(Step::Fail, target, &trouble, "nothing stands in for it");
+        Err(ResolveFault::Withheld { public: trouble.for_client(), detail: trouble.text })
+    }
+
+    fn note(&self, step: Step, target: &Target, trouble: &Trouble, what: &str) {
+        self.crew.roster.note_stand_in(Facet::Resolver, step, trouble);
+        if self.complaint.is_due(&trouble.text, Instant::now()) {
+            let service = format!("{}/{}", target.namespace, target.name);
+            tracing::warn!(service, "{}; {what}", trouble.text);
         }
-        applied("Builtin");
-        if is_news {
-            tracing::warn!(service, "{trouble}; the host of the ExternalName serves");
-        }
-        let answer = self.crew.builtins.resolver.resolve(target).await?;
-        // The built-in's own answer would be good for ever, and the plugin never asked again.
-        Ok(Resolution { fresh: RETRY, ..answer })
     }
 
     async fn ask(

@@ -2,6 +2,7 @@
 
 use crate::decision::discovery::{DiscoveryTransformer, GroupHead, Outcome};
 use crate::plugin::adapter::discovery_answer::{accept, accept_order, group_name};
+use crate::plugin::adapter::stand_in::{Step, Trouble};
 use crate::plugin::component::bindings::discovery::exports::umbel::discovery::transformer as wit;
 use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::CallFault;
@@ -17,8 +18,7 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
 /// Asks the plugin of one name, whatever generation serves under it at the time of the call. What it cannot
-/// answer goes to the generation before, then to its last outcome for the same document; then the group is
-/// served as it is.
+/// answer goes to the generation before, then to what the failure policy says.
 pub(in crate::plugin) struct ComponentTransformer {
     pub crew: Arc<Crew>,
     pub plugin: String,
@@ -27,6 +27,13 @@ pub(in crate::plugin) struct ComponentTransformer {
 impl DiscoveryTransformer for ComponentTransformer {
     fn transform<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Outcome, String>> {
         Box::pin(self.decide(group))
+    }
+
+    fn without_answer(&self, group: &str) -> Outcome {
+        match self.hides(group) {
+            true => Outcome::Hide(format!("plugin {:?} does not answer, and fails closed", self.plugin)),
+            false => Outcome::Keep,
+        }
     }
 
     fn order<'a>(&'a self, groups: &'a [GroupHead]) -> BoxFuture<'a, Result<Option<Vec<String>>, String>> {
@@ -40,8 +47,7 @@ impl ComponentTransformer {
         let name = group_name(group).unwrap_or_default();
         let mut trouble = None;
         for generation in slot.candidates(Facet::Discovery) {
-            let filter = &generation.profile.manifest.spec.discovery.groups;
-            if !filter.is_empty() && !filter.iter().any(|pattern| pattern.matches(&name)) {
+            if !generation.profile.manifest.spec.discovery.concerns(&name) {
                 return Ok(Outcome::Keep);
             }
             match self.ask(&slot, &generation, group).await {
@@ -49,27 +55,50 @@ impl ComponentTransformer {
                     if slot.note_answer(&generation) {
                         self.crew.roster.announce();
                     }
-                    match &outcome {
-                        Ok(outcome) => slot.last_good.keep_outcome(&name, group, outcome),
-                        Err(_) => slot.note_declared(Facet::Discovery),
+                    match outcome {
+                        Ok(outcome) => {
+                            slot.last_good.keep_outcome(&name, group, &outcome);
+                            return Ok(outcome);
+                        }
+                        Err(cause) => {
+                            slot.note_declared(Facet::Discovery);
+                            trouble = Some(Trouble::declared(&self.plugin, cause));
+                            break;
+                        }
                     }
-                    return outcome;
                 }
                 Err(fault) => self.note(&slot, &generation, &fault, &mut trouble),
             }
         }
         let trouble = trouble.unwrap_or_else(|| slot.absence(Facet::Discovery));
-        match slot.last_good.outcome(&name, group) {
-            Some(outcome) => {
-                slot.tally.count_policy(Facet::Discovery, "UseLastGood");
-                tracing::warn!(group = name, "{trouble}; its last outcome serves");
-                Ok(outcome)
-            }
-            None => {
-                slot.tally.count_policy(Facet::Discovery, "Bypass");
-                Err(trouble)
-            }
+        self.stand_in(&slot, &name, group, trouble)
+    }
+
+    /// Decides as the failure policy says. What is hidden for lack of an answer is no outcome: it is asked again.
+    fn stand_in(&self, slot: &Slot, name: &str, group: &str, trouble: Trouble) -> Result<Outcome, String> {
+        let rules = slot.rules();
+        if !rules.discovery.concerns(name) {
+            return Ok(Outcome::Keep);
         }
+        let count = |step| self.crew.roster.note_stand_in(Facet::Discovery, step, &trouble);
+        for step in rules.plan(Facet::Discovery, None) {
+            if *step == Step::LastGood {
+                let Some(outcome) = slot.last_good.outcome(name, group) else { continue };
+                tracing::warn!(group = name, "{}; its last outcome serves", trouble.text);
+                count(*step);
+                return Ok(outcome);
+            }
+            count(*step);
+            break;
+        }
+        Err(trouble.text)
+    }
+
+    /// Whether a group is hidden while there is no answer about it.
+    fn hides(&self, name: &str) -> bool {
+        let Some(slot) = self.crew.roster.slot(&self.plugin) else { return false };
+        let rules = slot.rules();
+        rules.discovery.concerns(name) && rules.plan(Facet::Discovery, None).contains(&Step::Fail)
     }
 
     async fn decide_order(&self, groups: &[GroupHead]) -> Result<Option<Vec<String>>, String> {
@@ -86,7 +115,7 @@ impl ComponentTransformer {
                 Err(fault) => self.note(&slot, &generation, &fault, &mut trouble),
             }
         }
-        Err(trouble.unwrap_or_else(|| slot.absence(Facet::Discovery)))
+        Err(trouble.unwrap_or_else(|| slot.absence(Facet::Discovery)).text)
     }
 
     fn note(
@@ -94,18 +123,18 @@ impl ComponentTransformer {
         slot: &Slot,
         generation: &Arc<Generation>,
         fault: &CallFault,
-        trouble: &mut Option<String>,
+        trouble: &mut Option<Trouble>,
     ) {
         if fault.is_busy() {
             slot.note_busy(Facet::Discovery);
-            trouble.get_or_insert_with(|| format!("plugin {:?} {fault}", self.plugin));
+            trouble.get_or_insert_with(|| Trouble::of_call(&self.plugin, fault));
             return;
         }
         // Whoever asks is building documents from the present set; a rollback takes part in the next ones.
         if slot.note_fault(generation, Facet::Discovery, fault) {
             self.crew.roster.announce();
         }
-        trouble.get_or_insert_with(|| format!("plugin {:?} {fault}", self.plugin));
+        trouble.get_or_insert_with(|| Trouble::of_call(&self.plugin, fault));
     }
 
     async fn ask(

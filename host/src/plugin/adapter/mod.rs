@@ -14,3 +14,4 @@ pub(super) mod last_good;
 pub(super) mod pinning;
 pub(super) mod replay;
 pub(super) mod resolver_answer;
+pub(super) mod stand_in;

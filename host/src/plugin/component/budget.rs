@@ -4,7 +4,7 @@ use crate::plugin::source::manifest::Limits;
 use std::time::Duration;
 
 /// The decisions that a component can implement, and the talk before it serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::plugin) enum Facet {
     /// `describe` and `validate`.
     Lifecycle,

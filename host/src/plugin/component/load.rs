@@ -204,7 +204,11 @@ pub fn digest(bytes: &[u8]) -> String {
 }
 
 impl Source {
-    fn parse_manifest(&self, text: Option<&str>) -> Result<Manifest, LoadFault> {
+    /// The manifest, from the text that was read.
+    ///
+    /// # Errors
+    /// `ManifestInvalid`.
+    pub(in crate::plugin) fn parse_manifest(&self, text: Option<&str>) -> Result<Manifest, LoadFault> {
         let Some(text) = text else { return Ok(Manifest::absent()) };
         Manifest::parse(&self.name, text).map_err(|cause| {
             LoadFault::new(Reason::ManifestInvalid, format!("{}: {cause}", self.yaml.display()))

@@ -102,7 +102,13 @@ impl Intake {
             Ok(gated) => gated,
             // A later look sees them as they are by then.
             Err(Unfit::Changing) => return,
-            Err(Unfit::Refused(fault)) => return self.refuse(&open_slot(), fault),
+            Err(Unfit::Refused(fault)) => {
+                let slot = open_slot();
+                if let Some(manifest) = read_manifest(&source) {
+                    slot.declare(&manifest);
+                }
+                return self.refuse(&slot, fault);
+            }
         };
         let Gated { manifest, manifest_text, digest } = gated;
         let input = Input { digest, manifest: manifest_text };
@@ -123,6 +129,7 @@ impl Intake {
         }
         self.waiting.remove(name);
         let slot = open_slot();
+        slot.declare(&manifest);
         let Ok(machine) = &self.machine else {
             let cause = self.machine.as_ref().err().cloned().unwrap_or_default();
             return self.refuse(&slot, LoadFault::new(Reason::EngineUnavailable, cause));
@@ -254,6 +261,11 @@ fn connect(
 ) -> Result<Code, LoadFault> {
     slot.progress.enter(State::Linking);
     link(&machine.runner, &machine.linker, component, input.digest.clone(), wasi)
+}
+
+/// The manifest beside a component that is refused, where it can be understood: what it says about failures holds.
+fn read_manifest(source: &Source) -> Option<Manifest> {
+    source.parse_manifest(source.read_manifest_text().ok()?.as_deref()).ok()
 }
 
 fn bring_up(

@@ -1,5 +1,6 @@
 //! `<name>.yaml` beside a component: settings, grants, limits and bindings.
 
+use crate::model::failure_policy::FailurePolicy;
 use crate::plugin::offer::declared_metrics::{DeclaredMetric, check_metrics};
 use crate::plugin::offer::probe_rules::ProbePrefix;
 use crate::plugin::offer::state;
@@ -46,6 +47,9 @@ pub(in crate::plugin) struct Spec {
     pub probation: Probation,
     /// Whether instances answer more than once; each call gets a new one without it.
     pub reuse: Option<Reuse>,
+    /// What stands in for the plugin when it fails; each kind of decision has its usual order.
+    #[serde(deserialize_with = "failure_policy")]
+    pub failure_policy: Option<FailurePolicy>,
     /// The objects that the plugin decides for without an annotation.
     pub bindings: Bindings,
     /// How it takes part in discovery.
@@ -202,11 +206,31 @@ pub(in crate::plugin) struct Discovery {
     pub priority: i32,
     /// The groups that it is asked about; all of them by default.
     pub groups: Vec<Pattern>,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
+/// What a transformer is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::plugin) enum Purpose {
+    /// Makes discovery nicer; without it, groups are shown as they are.
+    #[default]
+    Present,
+    /// Removes what must not be seen; without it, groups are hidden.
+    Restrict,
+}
+
+impl Discovery {
+    /// Whether it is asked about the group of that name.
+    pub(in crate::plugin) fn concerns(&self, group: &str) -> bool {
+        self.groups.is_empty() || self.groups.iter().any(|pattern| pattern.matches(group))
+    }
 }
 
 impl Default for Discovery {
     fn default() -> Self {
-        Self { enabled: false, priority: 100, groups: Vec::new() }
+        Self { enabled: false, priority: 100, groups: Vec::new(), purpose: Purpose::default() }
     }
 }
 
@@ -351,6 +375,11 @@ fn given_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Er
     parsed.ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no duration such as 500ms or 2s")))
 }
 
+fn failure_policy<'de, D: Deserializer<'de>>(input: D) -> Result<Option<FailurePolicy>, D::Error> {
+    let text = String::deserialize(input)?;
+    FailurePolicy::parse(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
 fn size<'de, D: Deserializer<'de>>(input: D) -> Result<Option<usize>, D::Error> {
     let text = String::deserialize(input)?;
     let parsed = match split_number(&text) {
@@ -393,8 +422,9 @@ spec:
   limits: {wall: 1s, cpu: 50ms, memory: 32MiB, concurrency: 4}
   probation: {calls: 5, duration: 90s}
   reuse: {maxCalls: 50}
+  failurePolicy: Fail
   bindings: {services: [prod/*], apiServices: ['*.example.com']}
-  discovery: {priority: 7, groups: ['*.example.com']}
+  discovery: {priority: 7, groups: ['*.example.com'], purpose: restrict}
 ";
 
     #[test]
@@ -416,6 +446,8 @@ spec:
         assert_eq!(manifest.spec.probation.terms(), terms);
         let reuse = Reuse { max_calls: 50, max_idle: Duration::from_secs(30) };
         assert_eq!(manifest.spec.reuse, Some(reuse));
+        assert_eq!(manifest.spec.failure_policy, Some(FailurePolicy::Fail));
+        assert_eq!(manifest.spec.discovery.purpose, Purpose::Restrict);
     }
 
     #[test]
@@ -433,6 +465,11 @@ spec:
             (format!("{head}spec: {{limits: {{memory: 1MB}}}}"), "is no size"),
             (format!("{head}spec: {{limits: {{memory: 65MiB}}}}"), "to 64MiB"),
             (format!("{head}spec: {{limits: {{concurrency: 0}}}}"), "from 1 to 32"),
+            (
+                format!("{head}spec: {{failurePolicy: Open}}"),
+                "write one of UseLastGood, Builtin, Bypass, Fail",
+            ),
+            (format!("{head}spec: {{discovery: {{purpose: hide}}}}"), "`present` or `restrict`"),
             (format!("{head}spec: {{probation: {{calls: 0}}}}"), "from 1 to 10000"),
             (format!("{head}spec: {{probation: {{duration: 2h}}}}"), "is no duration"),
             (format!("{head}spec: {{probation: {{duration: 10ms}}}}"), "from 1s to 3600s"),

@@ -15,6 +15,11 @@ impl From<String> for Pattern {
 }
 
 impl Pattern {
+    /// The pattern itself, in its normal form.
+    pub(in crate::plugin) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether the whole text fits.
     pub(in crate::plugin) fn matches(&self, text: &str) -> bool {
         fits(self.0.as_bytes(), normal(text).as_bytes())

@@ -1,0 +1,193 @@
+//! What stands in for a plugin that does not answer: each policy for each kind of decision.
+
+use super::{Plugins, Recorded, drop_guest, judged, subject_of, target, write_manifest};
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::fs;
+use std::sync::Arc;
+use umbel::decision::binding::{BindingSubject, Decisions};
+use umbel::decision::discovery::{DiscoveryTransformer, Outcome};
+use umbel::decision::health::{HealthFault, State, Subject};
+use umbel::decision::plugins::Plugins as _;
+use umbel::decision::resolver::ResolveFault;
+use umbel::model::failure_policy::FailurePolicy;
+use umbel_tests::Guest;
+
+const GROUP: &str = r#"{"metadata":{"name":"a.test"},"versions":[{"version":"v1"}]}"#;
+const OTHER: &str = r#"{"metadata":{"name":"a.test"},"versions":[{"version":"v2"}]}"#;
+
+/// What the guest says of every backend; it counts the calls of its instance.
+const JUDGED: &str = "judged by a plugin, 1";
+
+/// No policy, and all of them.
+fn policies() -> Vec<Option<FailurePolicy>> {
+    std::iter::once(None).chain(FailurePolicy::ALL.map(Some)).collect()
+}
+
+fn bound(policy: Option<FailurePolicy>) -> BindingSubject {
+    let api_service = format!("v1.{}", policy.map_or("usual", FailurePolicy::word));
+    BindingSubject { api_service, failure_policy: policy, ..subject_of("p") }
+}
+
+fn the_only(plugins: &Plugins) -> Result<Arc<dyn DiscoveryTransformer>> {
+    plugins.host.transformers().pop().context("no transformer")
+}
+
+/// A plugin that answered once, and then an operator switched it off.
+async fn silenced() -> Result<Plugins> {
+    let plugins = Plugins::start_loaded(vec![], |dir| {
+        write_manifest(dir, "p", "{limits: {wall: 30s}, settings: {host: 10.0.0.1}}")?;
+        drop_guest(dir, Guest::Misbehaving, "p")
+    })
+    .await?;
+    assert_eq!(plugins.resolver("p").resolve(&target(Some("own.test"))).await?.endpoints[0].host, "10.0.0.1");
+    let prober = Recorded::new(vec![Ok(500)]);
+    let verdict = plugins.health_checker("p").check(&judged(&["a.test"]), &prober).await?;
+    assert_eq!(verdict.message, JUDGED);
+    plugins.host.set_disabled("p", true);
+    Ok(plugins)
+}
+
+#[tokio::test]
+async fn each_policy_of_a_resolver() -> Result<()> {
+    let plugins = silenced().await?;
+    for policy in policies() {
+        let resolver = plugins.host.resolver(&bound(policy));
+        let ask = async |name: &str, host: Option<&str>| {
+            let target = umbel::decision::resolver::Target { name: name.to_owned(), ..target(host) };
+            match resolver.resolve(&target).await {
+                Ok(found) => found.endpoints[0].host.clone(),
+                Err(ResolveFault::Withheld { public, detail }) => {
+                    assert_eq!(public, "plugin \"p\" is switched off, and nothing stands in for it");
+                    assert!(detail.contains("by an operator"), "{detail}");
+                    "nothing".to_owned()
+                }
+                Err(other) => other.to_string(),
+            }
+        };
+        let found =
+            [ask("shop", Some("own.test")).await, ask("new", Some("own.test")).await, ask("new", None).await];
+        let wanted = match policy {
+            None => ["10.0.0.1", "own.test", "nothing"],
+            Some(FailurePolicy::UseLastGood) => ["10.0.0.1", "nothing", "nothing"],
+            Some(FailurePolicy::Builtin | FailurePolicy::Bypass) => ["own.test", "own.test", "nothing"],
+            Some(FailurePolicy::Fail) => ["nothing"; 3],
+        };
+        assert_eq!(found, wanted, "{policy:?}");
+    }
+    let status = plugins.status("p")?;
+    let shown = serde_json::to_value(&status)?;
+    let of = |policy: &str| {
+        let object = format!("APIService/v1.{policy}");
+        status.bindings.iter().find(|one| one.object == object).map(|one| one.policy.clone())
+    };
+    assert_eq!(of("usual").as_deref(), Some("UseLastGood, then Builtin, then Fail"), "{shown}");
+    assert_eq!(of("Fail").as_deref(), Some("Fail"), "{shown}");
+    let counted = json!({"kind": "resolver", "policy": "Builtin", "reason": "disabled", "count": 5});
+    assert!(shown["standIns"].as_array().is_some_and(|all| all.contains(&counted)), "{shown}");
+    plugins.host.forget("v1.Fail");
+    assert!(!plugins.status("p")?.bindings.iter().any(|one| one.object == "APIService/v1.Fail"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_policy_of_a_health_checker() -> Result<()> {
+    let plugins = silenced().await?;
+    let prober = Recorded::new(vec![Ok(200)]);
+    for policy in policies() {
+        let checker = plugins.host.health_checker(&bound(policy));
+        let known = checker.check(&judged(&["a.test"]), &prober).await?;
+        let told = (known.state, known.message.as_str());
+        let fresh = Subject { api_service: "v1.new".to_owned(), ..judged(&["a.test"]) };
+        let fresh = checker.check(&fresh, &prober).await;
+        let built_in =
+            "all checks passed (by the built-in check: plugin \"p\" is switched off by an operator)";
+        match policy {
+            None | Some(FailurePolicy::Builtin) => assert_eq!(told, (State::Up, built_in)),
+            Some(FailurePolicy::Bypass) => assert_eq!(told, (State::Up, "all checks passed")),
+            Some(FailurePolicy::UseLastGood) => {
+                assert_eq!(told, (State::Up, JUDGED));
+                assert!(matches!(fresh, Err(HealthFault::Lapsed(_))), "{fresh:?}");
+            }
+            Some(FailurePolicy::Fail) => {
+                assert_eq!((known.state, known.reason.as_str()), (State::Down, "PluginFailed"));
+                assert!(known.message.contains("switched off"), "{}", known.message);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The transformer of a plugin that answered about `GROUP` and is silent now.
+async fn silent_transformer(further: &str) -> Result<(Plugins, Arc<dyn DiscoveryTransformer>)> {
+    let plugins = Plugins::start_loaded(vec![], |dir| {
+        let spec = "limits: {wall: 30s}, settings: {do: hide}, discovery: {enabled: true, groups: ['*.test']";
+        write_manifest(dir, "p", &format!("{{{spec}{further}}}"))?;
+        drop_guest(dir, Guest::Misbehaving, "p")
+    })
+    .await?;
+    let transformer = the_only(&plugins)?;
+    assert_eq!(transformer.transform(GROUP).await, Ok(Outcome::Hide("as told".to_owned())));
+    plugins.host.set_disabled("p", true);
+    Ok((plugins, transformer))
+}
+
+#[tokio::test]
+async fn each_policy_of_a_transformer() -> Result<()> {
+    for (policy, restricts, keeps_last, hides) in [
+        ("", false, true, false),
+        ("UseLastGood", false, true, false),
+        ("Builtin", false, false, false),
+        ("Bypass", false, false, false),
+        ("Fail", false, false, true),
+        ("", true, false, true),
+        ("UseLastGood", true, true, true),
+        ("Bypass", true, false, false),
+    ] {
+        let purpose = if restricts { ", purpose: restrict}" } else { "}" };
+        let named = if policy.is_empty() { String::new() } else { format!(", failurePolicy: {policy}") };
+        let (plugins, transformer) = silent_transformer(&format!("{purpose}{named}")).await?;
+        let case = format!("{policy:?} restricts: {restricts}");
+        let last = transformer.transform(GROUP).await;
+        assert_eq!(last.is_ok(), keeps_last, "{case}: {last:?}");
+        let refused = transformer.transform(OTHER).await.unwrap_err();
+        assert!(refused.contains("switched off"), "{case}: {refused}");
+        let is_hidden = |name: &str| matches!(transformer.without_answer(name), Outcome::Hide(_));
+        assert_eq!(is_hidden("a.test"), hides, "{case}");
+        assert!(!is_hidden("other.example"), "{case}: it is not asked about that");
+        let status: Value = serde_json::to_value(plugins.status("p")?)?;
+        assert_eq!(status["bindings"][0]["object"], "*.test", "{case}: {status}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn restrict_fails_closed() -> Result<()> {
+    let spec = "{settings: {do: trap}, limits: {wall: 30s}, discovery: {enabled: true, purpose: restrict}}";
+    let plugins = Plugins::start_loaded(vec![], |dir| {
+        write_manifest(dir, "p", spec)?;
+        fs::write(dir.join("p.wasm"), b"broken")?;
+        Ok(())
+    })
+    .await?;
+    // Its component cannot even be loaded, and still nothing is shown that it would hide.
+    let transformer = the_only(&plugins)?;
+    let refused = transformer.transform(GROUP).await.unwrap_err();
+    assert!(refused.contains("cannot be loaded"), "{refused}");
+    assert!(matches!(transformer.without_answer("a.test"), Outcome::Hide(_)));
+
+    drop_guest(plugins.dir.path(), Guest::Misbehaving, "p")?;
+    plugins.wait_generation("p", 1).await?;
+    let transformer = the_only(&plugins)?;
+    let refused = transformer.transform(GROUP).await.unwrap_err();
+    assert!(refused.contains("trapped"), "{refused}");
+    assert!(matches!(transformer.without_answer("a.test"), Outcome::Hide(_)));
+    let status = serde_json::to_value(plugins.status("p")?)?;
+    let counted = json!({"kind": "discovery", "policy": "Fail", "reason": "trap", "count": 1});
+    assert!(status["standIns"].as_array().is_some_and(|all| all.contains(&counted)), "{status}");
+
+    write_manifest(plugins.dir.path(), "p", &spec.replace("purpose: restrict", "purpose: present"))?;
+    plugins.wait_generation("p", 2).await?;
+    assert_eq!(the_only(&plugins)?.without_answer("a.test"), Outcome::Keep);
+    Ok(())
+}
