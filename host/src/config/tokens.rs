@@ -61,6 +61,11 @@ fn parse_line(line: &str) -> Result<StaticToken, String> {
         return Err("token and user must not be empty".to_owned());
     }
     let groups = fields.next().unwrap_or_default();
+    if [&user, &uid, &groups].into_iter().any(|field| field.contains(char::is_control)) {
+        return Err(
+            "user, uid and groups must not have control characters: no header can carry them".to_owned()
+        );
+    }
     let groups = groups.split(',').map(str::trim).filter(|g| !g.is_empty()).map(str::to_owned).collect();
     Ok(StaticToken { token, user, uid, groups })
 }
@@ -124,7 +129,9 @@ mod tests {
 
     #[test]
     fn every_broken_line_is_told_and_no_token_is_shown() {
-        let told = parse_tokens("secret1,jo\nsecret2,jo,1,a,b\n,jo,1\nsecret3,jo,1,\"a\nok,jo,1\nok,al,2\n");
+        let told = parse_tokens(
+            "secret1,jo\nsecret2,jo,1,a,b\n,jo,1\nsecret3,jo,1,\"a\nok,jo,1\nok,al,2\nsecret4,j\u{7}o,1\n",
+        );
         let told: Vec<String> = told.unwrap_err().iter().map(ToString::to_string).collect();
         assert_eq!(
             told,
@@ -134,6 +141,7 @@ mod tests {
                 "line 3: token and user must not be empty",
                 "line 4: a quote is opened and not closed",
                 "line 6: the same token stands on an earlier line; every token must be its own",
+                "line 7: user, uid and groups must not have control characters: no header can carry them",
             ]
         );
     }

@@ -55,7 +55,12 @@ fn read_caller(leaf: &CertificateDer<'_>) -> Result<Caller, String> {
     if user.is_empty() {
         return Err("the certificate's subject has no common name".to_owned());
     }
-    let groups = subject.iter_organization().filter_map(|o| o.as_str().ok()).map(str::to_owned).collect();
+    let groups: Vec<String> =
+        subject.iter_organization().filter_map(|o| o.as_str().ok()).map(str::to_owned).collect();
+    if groups.iter().map(String::as_str).chain([user]).any(|name| name.contains(char::is_control)) {
+        return Err("a name in the certificate's subject has control characters, which no header can carry"
+            .to_owned());
+    }
     let fingerprint: String = Sha256::digest(leaf).iter().map(|byte| format!("{byte:02x}")).collect();
     let extra =
         ("authentication.kubernetes.io/credential-id".to_owned(), vec![format!("X509SHA256={fingerprint}")]);
