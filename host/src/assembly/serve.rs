@@ -34,7 +34,8 @@ pub(super) fn run(config: &ServeConfig) -> Result<(), CommandError> {
         Started::Stopped { by, gateway } => (gateway, by),
     };
     catching.spawn(async move {
-        ends.next().await;
+        let signal = ends.next().await;
+        tracing::warn!(signal, "a second signal: stopped at once, requests in flight are cut");
         std::process::exit(1);
     });
     match gateway {

@@ -11,6 +11,7 @@ use crate::upstream::UpstreamFault;
 use http::header::HOST;
 use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Response, Version, request};
+use std::io;
 use std::rc::Rc;
 
 /// A request as the client sent it, ready to be sent as often as is safe.
@@ -152,8 +153,8 @@ fn absolute(host: &Host, uri: &Uri) -> Result<Uri, Lost> {
 }
 
 fn fault_of(error: &h2::Error) -> UpstreamFault {
-    if error.is_io() {
-        UpstreamFault::Closed(format!("the connection closed before an answer came: {error}"))
+    if let Some(broken) = error.get_io() {
+        UpstreamFault::Closed(format!("the connection closed before an answer came: {}", words_of(broken)))
     } else if error.is_go_away() {
         UpstreamFault::Closed(format!("the backend is closing its connection: {error}"))
     } else {
@@ -162,7 +163,7 @@ fn fault_of(error: &h2::Error) -> UpstreamFault {
 }
 
 fn is_io(error: &hyper::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
+    std::error::Error::source(error).is_some_and(|source| source.is::<io::Error>())
 }
 
 /// Tells apart why an HTTP/1.1 backend did not answer.
@@ -170,7 +171,31 @@ pub fn fault_of_http1(error: &hyper::Error) -> UpstreamFault {
     if error.is_parse() {
         return UpstreamFault::Protocol(format!("the backend's answer is no HTTP: {error}"));
     }
-    let cause =
-        std::error::Error::source(error).map_or_else(|| error.to_string(), |s| format!("{error}: {s}"));
+    let source = std::error::Error::source(error);
+    let cause = match source.and_then(|source| source.downcast_ref::<io::Error>()) {
+        Some(broken) => words_of(broken),
+        None => source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
+    };
     UpstreamFault::Closed(format!("the connection closed before an answer came: {cause}"))
+}
+
+/// Why a connection broke. What TLS says of one that was cut off is advice to programmers, with a web address in it.
+fn words_of(broken: &io::Error) -> String {
+    match broken.kind() {
+        io::ErrorKind::UnexpectedEof => "the backend cut it off".to_owned(),
+        _ => broken.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_was_cut_off_is_told_in_plain_words() {
+        let of_tls = io::Error::new(io::ErrorKind::UnexpectedEof, "no close_notify: https://docs.rs/rustls");
+        assert_eq!(words_of(&of_tls), "the backend cut it off");
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert_eq!(words_of(&reset), "connection reset");
+    }
 }
