@@ -187,6 +187,12 @@ impl Failure {
         }
     }
 
+    /// 503 while it is not known yet what is served, as upstream says it before all its paths are installed.
+    pub fn not_routed_yet() -> Self {
+        let text = "the request has been made before all known HTTP paths have been installed, please retry";
+        Self::unavailable(text).retry_after(1)
+    }
+
     /// 405 as go-restful words it.
     pub fn method_not_allowed() -> Self {
         Self {

@@ -36,10 +36,12 @@ pub fn groups(snapshot: &Snapshot, head: &Request<Incoming>, has_slash: bool) ->
 /// `/apis/<group>`.
 ///
 /// # Errors
-/// 404 for a group that nobody serves; 405 and 406 in go-restful's words for an own group.
+/// 404 for a group that nobody serves; 405 and 406 in go-restful's words for an own group; 503 before the first document
+/// is built.
 pub fn group(snapshot: &Snapshot, head: &Request<Incoming>, name: &str) -> Answer {
     let Some((json, yaml)) = snapshot.documents.group.get(name).map(AsRef::as_ref) else {
-        return Err(Box::new(Failure::no_such_resource()));
+        let is_built = snapshot.documents.groups_json.is_some();
+        return Err(if is_built { Box::new(Failure::no_such_resource()) } else { not_ready() });
     };
     let routes = snapshot.routes.get(name).map_or(&[][..], AsRef::as_ref);
     let is_own = !routes.is_empty() && routes.iter().all(|route| matches!(route.target, Target::Local));

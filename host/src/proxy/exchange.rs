@@ -13,7 +13,7 @@ use super::upgrade::{is_http2_upgrade, is_upgrade, refuse_http2, upgrade};
 use crate::model::failure::Failure;
 use crate::model::identity::Caller;
 use crate::model::request_info::decode_path;
-use crate::route::{Availability, Route, Target};
+use crate::route::{Availability, Route, Snapshot, Target};
 use http::{HeaderValue, Request, Response};
 use hyper::body::{Body, Incoming};
 use std::convert::Infallible;
@@ -100,7 +100,7 @@ fn dispatch(client: &Client, request: &Request<Incoming>) -> Result<Destination,
     let snapshot = client.worker.inputs.snapshots.load();
     let answer = match locate(&path) {
         Place::Version { group, version, rest } => {
-            let Some(route) = snapshot.route(group, version) else { return Err(nowhere()) };
+            let Some(route) = snapshot.route(group, version) else { return Err(no_route(&snapshot)) };
             return travel(route, limit(rest, query)?);
         }
         Place::Own => return Ok(Destination::Local),
@@ -114,6 +114,11 @@ fn dispatch(client: &Client, request: &Request<Incoming>) -> Result<Destination,
 
 fn nowhere() -> Box<Failure> {
     Box::new(Failure::no_such_resource())
+}
+
+/// 404, but not before the first snapshot: clients take a 404 for the news that the resource is gone.
+fn no_route(snapshot: &Snapshot) -> Box<Failure> {
+    if snapshot.is_published() { nowhere() } else { Box::new(Failure::not_routed_yet()) }
 }
 
 fn travel(route: &Route, limit: Option<Duration>) -> Result<Destination, Box<Failure>> {

@@ -10,7 +10,8 @@ pub enum Place<'a> {
     },
     /// `/apis/<group>`, with or without a slash at the end.
     Group(&'a str),
-    /// `/apis/<group>/<version>` and everything below.
+    /// `/apis/<group>/<version>` and everything below; `/api` and everything below is version v1 of the group without a
+    /// name.
     Version {
         /// The group.
         group: &'a str,
@@ -32,6 +33,10 @@ pub fn locate(path: &str) -> Place<'_> {
     if let Some(below) = path.strip_prefix("/apis") {
         return locate_api(below);
     }
+    if let Some(below) = path.strip_prefix("/api").filter(|below| below.is_empty() || below.starts_with('/'))
+    {
+        return locate_core(below);
+    }
     let Some(below) = path.strip_prefix('/') else { return Place::Unknown };
     let (first, has_more) = match below.split_once('/') {
         Some((first, rest)) => (first, !rest.is_empty()),
@@ -43,6 +48,13 @@ pub fn locate(path: &str) -> Place<'_> {
         | ("" | "index.html" | "version" | "metrics", false) => Place::Own,
         _ => Place::Unknown,
     }
+}
+
+/// All of `/api` belongs to the APIService `v1.` (contract §2.2).
+fn locate_core(below: &str) -> Place<'_> {
+    let of_version = below.strip_prefix("/v1").filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let rest = of_version.unwrap_or(below.trim_end_matches('/'));
+    Place::Version { group: "", version: "v1", rest }
 }
 
 fn locate_api(below: &str) -> Place<'_> {
@@ -114,6 +126,11 @@ mod tests {
         for (path, rest) in [("/apis/g/v1", ""), ("/apis/g/v1/", "/"), ("/apis/g/v1/a/b//c", "/a/b//c")] {
             assert_eq!(locate(path), Place::Version { group: "g", version: "v1", rest });
         }
+        for (path, rest) in
+            [("/api", ""), ("/api/", ""), ("/api/v1", ""), ("/api/v1/pods", "/pods"), ("/api/v1x", "/v1x")]
+        {
+            assert_eq!(locate(path), Place::Version { group: "", version: "v1", rest }, "{path}");
+        }
         for path in [
             "/",
             "/index.html",
@@ -131,7 +148,7 @@ mod tests {
         for path in [
             "/apisx",
             "/apis//v1",
-            "/api",
+            "/apiv1",
             "/nothing/here",
             "/metrics/slis",
             "/openapi",

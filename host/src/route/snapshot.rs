@@ -65,6 +65,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether the control plane made it. The one before the first knows no route; every other one knows those of the
+    /// gateway's own groups.
+    pub fn is_published(&self) -> bool {
+        !self.routes.is_empty()
+    }
+
     /// The route of a group-version; allocates nothing.
     pub fn route(&self, group: &str, version: &str) -> Option<&Route> {
         self.routes.get(group)?.iter().find(|r| r.group_version.version == version)

@@ -71,6 +71,21 @@ async fn closed_and_unreachable_routes_say_why() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_said_to_be_missing_before_routes_are_known() -> Result<()> {
+    let plane = Plane::start()?;
+    for path in [PATH, "/apis/g.example"] {
+        let answer = plane.get(path).await?;
+        let reason = answer.status_object()?["reason"].clone();
+        assert_eq!((answer.status, reason), (503, "ServiceUnavailable".into()), "{path}");
+        assert_eq!(answer.headers["retry-after"], "1", "{path}");
+    }
+    let known = Target::Unreachable { reason: "ServiceNotFound".to_owned(), message: "none".to_owned() };
+    plane.publish(known);
+    assert_eq!(plane.get("/apis/other.example/v1/things").await?.status, 404);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_backend_times_out() -> Result<()> {
     let ca = Authority::new("backends")?;
     let hang = || handler(|_| async { std::future::pending().await });

@@ -5,6 +5,8 @@ use super::pki::Authority;
 use super::plane::{Answer, Client, Plane, authorised, empty, whole};
 use anyhow::Result;
 use http::{Method, Request};
+use umbel::model::group_version::GroupVersion;
+use umbel::route::Target;
 
 const PATH: &str = "/apis/g.example/v1/things";
 
@@ -140,14 +142,45 @@ async fn client_certificates_and_tokens_tell_callers() -> Result<()> {
     Ok(())
 }
 
+/// Dropped from the headers, the name would leave the backend with a request of nobody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_no_header_can_carry_is_no_caller() -> Result<()> {
+    let plane = Plane::start()?;
+    plane.publish(Target::Local);
+    for (user, group, status) in
+        [("ann", "system:masters", 200), ("an\nn", "system:masters", 401), ("ann", "a\u{7}", 401)]
+    {
+        let leaf = plane.client_ca.client(user, &[group])?;
+        let mut client = Client::new(plane.dial(Some(leaf), "http/1.1").await?, "http/1.1").await?;
+        let answer = client.send(Request::get(PATH).body(empty())?).await?;
+        assert_eq!(Answer::read(answer).await?.status, status, "{user:?} {group:?}");
+    }
+    Ok(())
+}
+
+/// Forwarded like everything else where somebody registers it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_core_group_belongs_to_whoever_registers_it() -> Result<()> {
+    let ca = Authority::new("backends")?;
+    let backend = Backend::start(&ca, &["h2"], echo()).await?;
+    let plane = Plane::before(backend.port, &ca)?;
+    plane.move_route(GroupVersion::new("", "v1"));
+    for path in ["/api", "/api/v1", "/api/v1/namespaces/default/pods"] {
+        assert_eq!(plane.get(path).await?.status, 200, "{path}");
+    }
+    assert_eq!(backend.requests(), 3);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_paths_are_a_status() -> Result<()> {
     let plane = Plane::start()?;
-    for (path, status) in
-        [("/nothing/here", 404), ("/apis/g.example/v1/things", 404), ("/apis/g.example", 404)]
+    plane.publish(Target::Local);
+    for path in
+        ["/nothing/here", "/apis/other.example/v1/things", "/apis/g.example/v2", "/api", "/api/v1/pods"]
     {
         let answer = plane.get(path).await?;
-        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.status, 404, "{path}");
         assert_eq!(answer.status_object()?["message"], "the server could not find the requested resource");
     }
     let answer = plane.get("/apis").await?;

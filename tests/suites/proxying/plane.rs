@@ -135,6 +135,18 @@ impl Plane {
         });
     }
 
+    /// Gives the route another group-version.
+    pub fn move_route(&self, group_version: GroupVersion) {
+        let known = self.shared.load_full();
+        let moved = known.routes.values().flat_map(|routes| routes.iter());
+        let moved: Arc<[Route]> =
+            moved.map(|route| Route { group_version: group_version.clone(), ..route.clone() }).collect();
+        self.shared.publish(Snapshot {
+            routes: [(group_version.group.as_str().into(), moved)].into(),
+            ..Default::default()
+        });
+    }
+
     /// Opens TLS to the plane.
     pub async fn dial(&self, leaf: Option<Leaf>, alpn: &str) -> Result<TlsStream<TcpStream>> {
         let tls = self.ca.call(leaf, alpn)?;
