@@ -89,6 +89,10 @@ impl Schedule {
 
     /// The kept connection was closed by the other side. Looks at once, unless that keeps happening.
     pub(super) fn closed(&mut self, now: Instant) {
+        if self.retry_at.is_some() {
+            // It is tried again soon anyway, and whoever refuses requests often closes after each: that is no news.
+            return self.hinted(now);
+        }
         let is_habit = self.closed_at.is_some_and(|last| now - last < CLOSING_HABIT + self.closing_floor);
         self.closing_floor = match self.closing_floor {
             _ if !is_habit => Duration::ZERO,
@@ -178,6 +182,21 @@ mod tests {
         schedule.swept(Cause::Full, now, false, false);
         schedule.closed(now);
         assert_eq!(schedule.cause(now), Some(Cause::Wake));
+    }
+
+    #[test]
+    fn a_failing_backend_that_closes_each_connection_is_tried_about_once_a_second() {
+        let mut now = Instant::now();
+        let mut schedule = Schedule::new(now);
+        let (end, mut sweeps) = (now + Duration::from_secs(60), 0);
+        while now < end && sweeps < 1000 {
+            let cause = schedule.cause(now).unwrap_or(Cause::Retry);
+            schedule.swept(cause, now, true, false);
+            sweeps += 1;
+            schedule.closed(now);
+            now = schedule.next();
+        }
+        assert!((50..80).contains(&sweeps), "{sweeps}");
     }
 
     #[test]
