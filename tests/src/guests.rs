@@ -24,6 +24,8 @@ pub enum Guest {
     HealthDiscoveryProbe,
     /// Twin of the built-in transformer.
     DiscoveryIdentity,
+    /// Asks a server over HTTP.
+    ResolverHttp,
     /// Does whatever its settings say.
     Misbehaving,
     /// Looks a name up without end.
@@ -43,6 +45,7 @@ impl Guest {
             Self::ResolverExternalName => "tests/guests/resolver-external-name",
             Self::HealthDiscoveryProbe => "tests/guests/health-discovery-probe",
             Self::DiscoveryIdentity => "tests/guests/discovery-identity",
+            Self::ResolverHttp => "tests/guests/resolver-http",
             Self::Misbehaving => "tests/guests/misbehaving",
             Self::Waiting => "tests/guests/waiting",
             Self::Asking => "tests/guests/asking",

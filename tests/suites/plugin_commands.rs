@@ -1,8 +1,14 @@
 //! `umbel plugin …` as authors run it, in every language whose tools are here.
 
 use anyhow::{Result, ensure};
-use serde_json::Value;
-use umbel_tests::{Author, AuthorLanguage, Guest, first_ten_minutes, need, reasons_page, reasons_path};
+use serde_json::{Value, json};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+use umbel_tests::{
+    Author, AuthorLanguage, DnsServer, Guest, Record, Umbel, first_ten_minutes, need, reasons_page,
+    reasons_path, wait_for,
+};
 
 #[tokio::test]
 async fn an_author_comes_from_nothing_to_a_plugin_that_serves() -> Result<()> {
@@ -128,6 +134,62 @@ fn a_lookup_without_a_grant_fails_in_a_case_as_in_a_gateway() -> Result<()> {
     ensure!(step.said.contains("the plugin asked for dns services of _https._tcp.c.test"), "{step:?}");
     let junit = author.umbel(&["plugin", "test", "srv.wasm", "-o", "junit"])?;
     ensure!(junit.said.contains("<testsuite name=\"srv\" tests=\"3\" failures=\"1\">"), "{junit:?}");
+    Ok(())
+}
+
+/// A gateway whose plugin was asked, and what was recorded.
+async fn asked_gateway(author: &mut Author, component: &Path, dns: &DnsServer) -> Result<Umbel> {
+    let umbel = Umbel::start_with(&["--plugin-dns-servers", &dns.address.to_string()]).await?;
+    let directory = umbel.data_dir().join("plugins");
+    let manifest = "apiVersion: plugins.umbel.dev/v1alpha1\nkind: Plugin\nspec: {settings: {freshSecondsMax: 60}, grants: {dns: ['*.test']}}\n";
+    std::fs::write(author.path("shop.yaml"), manifest)?;
+    std::fs::copy(component, author.path("shop.wasm"))?;
+    let directory = directory.display().to_string();
+    author.ok(&["plugin", "install", "shop.wasm", "--plugin-dir", &directory])?;
+    let admin = umbel.admin()?;
+    let name = json!({"metadata": {"name": "backend", "annotations": {"umbel.dev/resolver": "shop"}},
+        "spec": {"host": "shop.test"}});
+    let names = "/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames";
+    admin.post(names, &name).await?.expect(201)?;
+    let service = json!({"metadata": {"name": "v1.shop.example.com"},
+        "spec": {"group": "shop.example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15,
+            "insecureSkipTLSVerify": true, "service": {"namespace": "default", "name": "backend", "port": 443}}});
+    admin.post("/apis/apiregistration.k8s.io/v1/apiservices", &service).await?.expect(201)?;
+    wait_for("the plugin to be asked", Duration::from_secs(180), || async {
+        let calls = admin.get("/plugins/shop/calls").await?.expect(200)?;
+        ensure!(calls["items"].as_array().is_some_and(|items| !items.is_empty()), "{calls}");
+        Ok(())
+    })
+    .await?;
+    Ok(umbel)
+}
+
+#[tokio::test]
+async fn recorded_calls_are_cases_that_the_same_component_passes() -> Result<()> {
+    let Some(component) = need(Guest::ResolverSrv.component())? else { return Ok(()) };
+    let mut author = Author::new()?;
+    let zone = vec![
+        ("_https._tcp.shop.test", Record::Srv(10, 1, 8443, "one.shop.test")),
+        ("one.shop.test", Record::A(Ipv4Addr::new(10, 0, 0, 1))),
+    ];
+    let dns = DnsServer::start(zone, 30)?;
+    let umbel = asked_gateway(&mut author, &component, &dns).await?;
+    let kubeconfig = umbel.kubeconfig().display().to_string();
+    let record = ["plugin", "record", "shop", "--kubeconfig", &kubeconfig, "--out", "cases"];
+    let said = author.ok(&record)?;
+    ensure!(said.contains("cases/recorded-") && said.contains(" calls written, 0 were there"), "{said}");
+    let again = author.ok(&record)?;
+    ensure!(again.contains("0 calls written") || again.contains("1 calls written"), "{again}");
+    // The cases say what held; the manifest beside the component is not needed.
+    std::fs::remove_file(author.path("shop.yaml"))?;
+    let tested = author.ok(&["plugin", "test", "shop.wasm"])?;
+    ensure!(tested.contains("recorded resolve default/backend") && tested.contains(" 0 failed"), "{tested}");
+    // Nobody else may see them, and a plugin that is not there has none.
+    let refused = umbel.anonymous()?.get("/plugins/shop/calls").await?;
+    ensure!(refused.status == 401, "{}", refused.status);
+    let ghost =
+        author.umbel(&["plugin", "record", "ghost", "--kubeconfig", &kubeconfig, "--out", "cases"])?;
+    ensure!(ghost.code == 1 && ghost.said.contains("the gateway has no plugin \"ghost\""), "{ghost:?}");
     Ok(())
 }
 

@@ -63,6 +63,8 @@ pub struct PluginView {
     pub last_fault: String,
     /// The objects that lead to it: which, the kind of decision, and what stands in when it fails.
     pub bindings: Vec<[String; 3]>,
+    /// How the newest file answered recorded calls, in the form of `/plugins`; null where that is not known.
+    pub rehearsal: Value,
 }
 
 /// What can be asked of a plugin.

@@ -90,6 +90,7 @@ static SPEC: Schema = record(
         Field::new("limits", "Limits of a call.", &Schema::Opaque),
         Field::new("failurePolicy", "What stands in for the plugin when it fails.", TEXT),
         Field::new("probation", "When a new generation has proved itself.", &Schema::Opaque),
+        Field::new("rehearsal", "What differences from the generation before mean.", TEXT),
         Field::new("bindings", "The objects that it decides for without an annotation.", &Schema::Opaque),
         Field::new("discovery", "How it takes part in discovery.", &Schema::Opaque),
     ],
@@ -118,6 +119,7 @@ static STATUS: Schema = record(
         Field::new("faults", "How many of them it failed.", &Schema::Int64).zero(ZeroValue::Written),
         Field::new("lastFault", "The last of these.", TEXT),
         Field::new("bindings", "The objects that lead to it; the first hundred.", &BINDINGS),
+        Field::new("rehearsal", "How its newest file answered recorded calls.", &REHEARSAL),
         Field::new(
             "conditions",
             "Loaded: the newest file serves. SettingsValid: its settings suit it. Serving and Ready: it answers. Healthy: \
@@ -146,6 +148,21 @@ static CONDITION: Schema = record(
 );
 
 static STEPS: Schema = Schema::List { items: &STEP, sharing: ListSharing::Atomic };
+
+static REHEARSAL: Schema = record(
+    "dev.umbel.plugins.v1alpha1.PluginRehearsal",
+    "How the newest file answered what the generation before was asked.",
+    &[
+        Field::new("compared", "Calls that were answered again and compared.", &Schema::Int64)
+            .zero(ZeroValue::Written),
+        Field::new("different", "How many of them were answered otherwise.", &Schema::Int64)
+            .zero(ZeroValue::Written),
+        Field::new("notComparable", "Calls that could not be compared.", &Schema::Int64)
+            .zero(ZeroValue::Written),
+        Field::new("firstDifference", "The first difference.", TEXT),
+        Field::new("note", "Why nothing was rehearsed, where that is so.", TEXT),
+    ],
+);
 
 static STEP: Schema = record(
     "dev.umbel.plugins.v1alpha1.PluginStep",

@@ -58,6 +58,12 @@ explain! {
         => "mend what the message names; `umbel plugin test` shows it without a gateway";
     SettingsInvalid: "the plugin refuses `spec.settings` of the manifest"
         => "mend the settings that the message names by JSON pointer";
+    RehearsalTrap: "it traps, wants too much memory or answers nonsense at a recorded call that the generation before it answered"
+        => "make cases of the recorded calls, `umbel plugin record`, and mend what `umbel plugin test` shows; `rehearsal: off` in the manifest skips this";
+    RehearsalTimeout: "it runs out of time at a recorded call that the generation before it answered"
+        => "as for `RehearsalTrap`; `umbel plugin bench` measures the call, and `spec.limits` of the manifest may allow more";
+    RehearsalDifferent: "it answers a recorded call otherwise than the generation before it, and the manifest says `rehearsal: strict`"
+        => "if that is meant, write `rehearsal: report`; else mend it: `umbel plugin record` makes cases of the calls";
     RolledBack: "on probation it failed five times, or more of its calls than not, and the generation before it serves again; or an operator went back"
         => "`/plugins` shows the last fault; make a case of it for `umbel plugin test`. The same file is not tried again until it changes or the annotation `plugins.umbel.dev/reload` asks for it";
     Suspended: "it failed five times in a row, or more than half of 20 calls or more in a minute, and there is no generation before it; it is asked again later"

@@ -13,6 +13,7 @@ use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::{CallFault, FaultClass, FaultCounts, LoadFault};
 use crate::plugin::component::generation::Generation;
 use crate::plugin::record::ring::CallRing;
+use crate::plugin::rehearsal::Rehearsal;
 use crate::plugin::source::manifest::{Discovery, Manifest, Purpose};
 use crate::plugin::telemetry::Tally;
 use arc_swap::ArcSwapOption;
@@ -66,6 +67,7 @@ pub(in crate::plugin) struct Slot {
     pub last_good: LastGood,
     /// Its last calls.
     pub calls_kept: CallRing,
+    rehearsal: Mutex<Option<Rehearsal>>,
 }
 
 impl Slot {
@@ -86,6 +88,7 @@ impl Slot {
             memory: HealthMemory::default(),
             last_good: LastGood::default(),
             calls_kept: CallRing::default(),
+            rehearsal: Mutex::new(None),
         }
     }
 
@@ -121,6 +124,17 @@ impl Slot {
             Some(current) => Rules::of(&current.profile.manifest),
             None => self.rules.load().as_deref().cloned().unwrap_or_default(),
         }
+    }
+
+    /// New files have come: nothing is known of them yet.
+    pub(in crate::plugin) fn begin(&self) {
+        *self.rehearsal.lock() = None;
+        self.progress.begin();
+    }
+
+    /// Notes how the newest file answers what was asked before.
+    pub(in crate::plugin) fn note_rehearsal(&self, rehearsal: Rehearsal) {
+        *self.rehearsal.lock() = Some(rehearsal);
     }
 
     /// Notes why the newest file cannot serve.
@@ -400,6 +414,7 @@ impl Slot {
             bindings: Vec::new(),
             stand_ins: Vec::new(),
             last_fault: self.last_fault.lock().clone(),
+            rehearsal: self.rehearsal.lock().clone(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::bound::Binding;
 use crate::plugin::adapter::stand_in::StandInCount;
+use super::rehearsal::Rehearsal;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -114,6 +115,12 @@ pub enum Reason {
     DescribeFailed,
     /// `validate` refuses the settings of the manifest.
     SettingsInvalid,
+    /// It fails a recorded call that the generation before it answered.
+    RehearsalTrap,
+    /// It runs out of time at a recorded call that the generation before it answered.
+    RehearsalTimeout,
+    /// It answers a recorded call otherwise, and its manifest is strict about that.
+    RehearsalDifferent,
     /// It was taken into service, failed again and again, and the generation before it serves again.
     RolledBack,
     /// It failed again and again, and there is no generation before it: it is asked again later.
@@ -189,6 +196,9 @@ pub struct Status {
     /// The last fault that speaks against it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_fault: Option<String>,
+    /// How the newest file answered recorded calls before it was taken into service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<Rehearsal>,
 }
 
 fn as_text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
@@ -219,6 +229,7 @@ impl Status {
             bindings: Vec::new(),
             stand_ins: Vec::new(),
             last_fault: None,
+            rehearsal: None,
         }
     }
 }

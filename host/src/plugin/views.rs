@@ -90,5 +90,6 @@ fn view(status: Status, disabled: bool) -> PluginView {
         faults: status.faults,
         bindings: status.bindings.into_iter().map(|b| [b.object, b.kind.to_owned(), b.policy]).collect(),
         last_fault: status.last_fault.unwrap_or_default(),
+        rehearsal: serde_json::to_value(status.rehearsal).unwrap_or_default(),
     }
 }

@@ -11,6 +11,7 @@ mod numbers;
 mod policies;
 mod probation;
 mod refused;
+mod rehearsal;
 mod shipped;
 mod standard;
 mod twins;

@@ -160,7 +160,7 @@ mod tests {
             },
             {
                 "question": {"call": "order", "groups": []},
-                "gap": "the answer to GET http://a/ repeats the secret",
+                "gap": "the answer to GET http://a/ has 70000 bytes",
                 "answer": {"answer": "order"},
             },
         ]);
@@ -168,7 +168,7 @@ mod tests {
         let said = write_all(calls, folder.path()).unwrap();
         assert!(said.ends_with("2 calls written, 0 were there already, 1 left out\n"), "{said}");
         assert!(
-            said.contains("left out: recorded order: the answer to GET http://a/ repeats the secret"),
+            said.contains("left out: recorded order: the answer to GET http://a/ has 70000 bytes"),
             "{said}"
         );
         let again = write_all(calls, folder.path()).unwrap();

@@ -49,7 +49,7 @@ pub(super) fn picture(
             "generation": view.generation, "digest": view.digest, "path": view.path, "kinds": kinds,
             "interfaces": view.interfaces, "version": view.version, "description": view.description,
             "calls": view.calls, "faults": view.faults, "lastFault": view.last_fault,
-            "bindings": bindings,
+            "bindings": bindings, "rehearsal": view.rehearsal,
             "conditions": conditions, "observedActions": actions, "history": history,
         }),
     );

@@ -53,7 +53,7 @@ impl log::Host for CallState {
             self.count_dropped_line();
             return Ok(());
         }
-        if !admits_line(&self.profile) {
+        if self.script.is_none() && !admits_line(&self.profile) {
             self.count_dropped_line();
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Notes what the world answers to a plugin, so that a call can be repeated without it.
 //!
-//! A secret is added by the host on the way out and is no part of a request here; an answer that repeats it is not
-//! kept.
+//! A secret is added by the host on the way out and is no part of a request here; a call in which an answer repeats
+//! it is not kept.
 
 use crate::decision::health::{ProbeFault, ProbeRequest, ProbeResponse};
 use crate::plugin::component::call_state::CallState;
@@ -30,6 +30,8 @@ pub(in crate::plugin) struct Witness {
     pub tape: Tape,
     /// The first thing that could not be noted.
     pub gap: Option<String>,
+    /// Whether an answer repeated the secret that was sent. Whatever the plugin says afterwards may repeat it too.
+    pub heard_secret: bool,
     /// Bytes that the tape takes, about.
     pub size: usize,
     /// Keys of state that the call has read or written: what they hold from then on it knows from itself.
@@ -99,9 +101,7 @@ impl Witness {
             return self.leave_out(format!("the body of {what} has {sent} bytes"));
         }
         match answer {
-            Ok(answer) if answer.repeats_secret => {
-                return self.leave_out(format!("the answer to {what} repeats the secret"));
-            }
+            Ok(answer) if answer.repeats_secret => return self.heard_secret = true,
             Ok(answer) if answer.body.len() > BODY_MAX => {
                 let bytes = answer.body.len();
                 return self.leave_out(format!("the answer to {what} has {bytes} bytes"));
@@ -332,13 +332,15 @@ mod tests {
         let post = Outgoing { method: "POST".into(), body: large.clone(), ..get("http://a/") };
         for (sent, answer, says) in [
             (get("http://a/"), answer(&large), "the answer to GET http://a/ has 65537 bytes"),
-            (get("http://a/"), repeating, "the answer to GET http://a/ repeats the secret"),
             (post, answer(b""), "the body of POST http://a/ has 65537 bytes"),
         ] {
             let mut witness = Witness::default();
             witness.http(http_sent(&sent), &Ok(answer));
             assert_eq!((witness.gap.as_deref(), witness.tape.is_empty()), (Some(says), true));
         }
+        let mut witness = Witness::default();
+        witness.http(http_sent(&get("http://a/")), &Ok(repeating));
+        assert!(witness.heard_secret && witness.tape.is_empty() && witness.gap.is_none());
         let mut witness = Witness::default();
         (0..=READINGS_MAX as u64).for_each(|reading| witness.wall_ms(reading));
         assert_eq!(witness.tape.clock.wall_ms.len(), READINGS_MAX);

@@ -6,6 +6,7 @@ use super::translate;
 use crate::plugin::component::bindings::discovery::exports::umbel::discovery::transformer as discovery;
 use crate::plugin::component::bindings::health::exports::umbel::health::checker as health;
 use crate::plugin::component::bindings::resolver::exports::umbel::resolver::resolver;
+use crate::plugin::component::budget::Facet;
 use std::sync::Arc;
 
 /// What a plugin was asked; shared with the call itself.
@@ -34,6 +35,15 @@ impl Asked {
             Self::Check(both) => translate::asked_check(&both.0, &both.1),
             Self::Transform(group) => Question::Transform { group: group.to_string() },
             Self::Order(heads) => translate::asked_order(heads),
+        }
+    }
+
+    /// Which decision it asks for.
+    pub(in crate::plugin) fn facet(&self) -> Facet {
+        match self {
+            Self::Resolve(_) => Facet::Resolver,
+            Self::Check(_) => Facet::Health,
+            Self::Transform(_) | Self::Order(_) => Facet::Discovery,
         }
     }
 

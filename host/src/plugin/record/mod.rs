@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+pub(in crate::plugin) mod difference;
 pub(in crate::plugin) mod exchange;
 mod question;
 pub(in crate::plugin) mod ring;

@@ -39,6 +39,21 @@ pub enum Question {
     },
 }
 
+impl Question {
+    /// What it asks for and about what, in few words.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Resolve { target } => format!("resolve {}/{}", target.namespace, target.name),
+            Self::Check { subject, .. } => format!("check {}", subject.api_service),
+            Self::Transform { group } => {
+                let document: serde_json::Value = serde_json::from_str(group).unwrap_or_default();
+                format!("transform {}", document["metadata"]["name"].as_str().unwrap_or("a group"))
+            }
+            Self::Order { .. } => "order".to_owned(),
+        }
+    }
+}
+
 /// The service that a resolver is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -45,6 +45,7 @@ struct Kept {
     calls: VecDeque<Arc<Sample>>,
     bytes: usize,
     too_large: u64,
+    heard_secret: u64,
 }
 
 impl CallRing {
@@ -76,11 +77,12 @@ impl CallRing {
     /// The document that `/plugins/<name>/calls` shows.
     pub(in crate::plugin) fn report(&self, plugin: &str) -> Value {
         let items: Vec<Value> = self.samples().iter().map(|sample| sample.show()).collect();
+        let Kept { too_large, heard_secret, .. } = *self.0.lock();
         json!({
             "apiVersion": "plugins.umbel.dev/v1alpha1",
             "kind": "PluginCallList",
             "plugin": plugin,
-            "tooLarge": self.0.lock().too_large,
+            "leftOut": {"tooLarge": too_large, "secretRepeated": heard_secret},
             "items": items,
         })
     }
@@ -143,6 +145,10 @@ impl<'a> Hearing<'a> {
             return outcome.map(|(_, judged)| judged);
         }
         let witness = std::mem::take(&mut *self.witness.lock());
+        if witness.heard_secret {
+            self.ring.0.lock().heard_secret += 1;
+            return outcome.map(|(_, judged)| judged);
+        }
         let gap = witness.gap.or_else(|| match &outcome {
             Err(CallFault::WallBudget(_)) => Some("it waited until its time was over".to_owned()),
             _ => None,
@@ -234,6 +240,10 @@ spec: {settings: {zone: a}, secrets: {token: {file: /run/secrets/token}}, grants
             Hearing::open(&ring, &profile, resolve("a")).close::<()>(Err(fault)).unwrap_err();
         }
         drop(Hearing::open(&ring, &profile, resolve("cancelled")));
+        let repeated = Hearing::open(&ring, &profile, resolve("secret"));
+        repeated.surroundings().witness.unwrap().lock().heard_secret = true;
+        repeated.close(Ok((not_found(), ()))).unwrap();
+        assert_eq!(ring.report("p")["leftOut"]["secretRepeated"], 1);
         assert_eq!(names(&ring), [""; 0]);
         let late = CallFault::WallBudget(Duration::from_secs(2));
         Hearing::open(&ring, &profile, resolve("late")).close::<()>(Err(late)).unwrap_err();
@@ -254,7 +264,7 @@ spec: {settings: {zone: a}, secrets: {token: {file: /run/secrets/token}}, grants
         assert!(ring.0.lock().bytes <= BYTES_MAX);
         keep(&"x".repeat(CALL_BYTES_MAX + 1));
         assert_eq!(names(&ring).len(), 5);
-        assert_eq!(ring.report("p")["tooLarge"], 1);
+        assert_eq!(ring.report("p")["leftOut"]["tooLarge"], 1);
         keep("small");
         let bytes: usize = ring.samples().iter().map(|sample| sample.size).sum();
         assert_eq!(ring.0.lock().bytes, bytes, "every byte that goes is counted");

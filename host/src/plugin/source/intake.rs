@@ -8,6 +8,7 @@ use crate::plugin::component::generation::Generation;
 use crate::plugin::component::interfaces::check_profile;
 use crate::plugin::component::load::{Code, Gated, assemble, gate, introduce, link};
 use crate::plugin::component::runner::Runner;
+use crate::plugin::rehearsal::rehearse;
 use crate::plugin::roster::Roster;
 use crate::plugin::slot::Slot;
 use crate::plugin::source::directory::{Look, Pair};
@@ -93,7 +94,7 @@ impl Intake {
         let began = Instant::now();
         let open_slot = || {
             let slot = self.roster.open_slot(name, source.wasm.clone());
-            slot.progress.begin();
+            slot.begin();
             slot
         };
         let gated = match gate(&source) {
@@ -277,5 +278,7 @@ fn bring_up(
     check_profile(code.wasi, manifest.spec.wasi)?;
     slot.progress.enter(State::Validating);
     let trial = assemble(&slot.name, manifest, code, slot.next_number());
-    introduce(&machine.runner, trial).map(|(generation, _)| generation)
+    let (generation, _) = introduce(&machine.runner, trial)?;
+    rehearse(&machine.runner, slot, &generation)?;
+    Ok(generation)
 }

@@ -50,6 +50,8 @@ pub(in crate::plugin) struct Spec {
     /// What stands in for the plugin when it fails; each kind of decision has its usual order.
     #[serde(deserialize_with = "failure_policy")]
     pub failure_policy: Option<FailurePolicy>,
+    /// What differences from the generation before mean.
+    pub rehearsal: RehearsalMode,
     /// The objects that the plugin decides for without an annotation.
     pub bindings: Bindings,
     /// How it takes part in discovery.
@@ -184,6 +186,19 @@ impl Default for Reuse {
     fn default() -> Self {
         Self { max_calls: 100, max_idle: Duration::from_secs(30) }
     }
+}
+
+/// What it means when a new component answers recorded calls otherwise than the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::plugin) enum RehearsalMode {
+    /// It is told, and the component serves.
+    #[default]
+    Report,
+    /// The component is refused.
+    Strict,
+    /// Nothing is rehearsed.
+    Off,
 }
 
 /// The objects that a plugin decides for.
@@ -423,6 +438,7 @@ spec:
   probation: {calls: 5, duration: 90s}
   reuse: {maxCalls: 50}
   failurePolicy: Fail
+  rehearsal: strict
   bindings: {services: [prod/*], apiServices: ['*.example.com']}
   discovery: {priority: 7, groups: ['*.example.com'], purpose: restrict}
 ";
@@ -448,6 +464,7 @@ spec:
         assert_eq!(manifest.spec.reuse, Some(reuse));
         assert_eq!(manifest.spec.failure_policy, Some(FailurePolicy::Fail));
         assert_eq!(manifest.spec.discovery.purpose, Purpose::Restrict);
+        assert_eq!(manifest.spec.rehearsal, RehearsalMode::Strict);
     }
 
     #[test]
@@ -485,6 +502,7 @@ spec:
             (format!("{head}spec: {{metrics: [{{name: a, type: sum}}]}}"), "unknown variant `sum`"),
             (format!("{head}spec: {{reuse: {{}}, wasi: std}}"), "do not go together"),
             (format!("{head}spec: {{wasi: all}}"), "unknown variant `all`, expected `none` or `std`"),
+            (format!("{head}spec: {{rehearsal: maybe}}"), "expected one of `report`, `strict`, `off`"),
             (format!("{head}spec: {{digest: abc}}"), "as sha256sum prints them"),
             (format!("{head}spec: {{settings: []}}"), "settings"),
             ("{".to_owned(), "line"),
