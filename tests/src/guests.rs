@@ -59,7 +59,7 @@ impl Guest {
     /// # Errors
     /// Why it cannot be built, for example a missing Rust target with the command that installs it.
     pub fn component(self) -> Result<PathBuf, Missing> {
-        static BUILT: [OnceLock<Result<PathBuf, Missing>>; 10] = [const { OnceLock::new() }; 10];
+        static BUILT: [OnceLock<Result<PathBuf, Missing>>; 11] = [const { OnceLock::new() }; 11];
         BUILT[self as usize].get_or_init(|| self.build()).clone()
     }
 

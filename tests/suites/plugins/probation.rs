@@ -36,7 +36,7 @@ async fn bad_update_keeps_last_good() -> Result<()> {
     assert_eq!(status.generation, 1, "the state is that of the file; this is what serves");
     assert_eq!(resolver.resolve(&target(None)).await?.endpoints[0].host, "10.0.0.1");
 
-    write_manifest(plugins.dir.path(), "p", &spec("{do: trap}", ""))?;
+    write_manifest(plugins.dir.path(), "p", &spec("{do: trap}", ", rehearsal: off"))?;
     drop_guest(plugins.dir.path(), Guest::Misbehaving, "p")?;
     assert_eq!(plugins.wait_generation("p", 2).await?.state, State::Probation);
     for _ in 0..7 {
@@ -50,7 +50,7 @@ async fn bad_update_keeps_last_good() -> Result<()> {
 #[tokio::test]
 async fn probation_rolls_back() -> Result<()> {
     let plugins = start().await?;
-    write_manifest(plugins.dir.path(), "p", &spec("{do: trap}", ""))?;
+    write_manifest(plugins.dir.path(), "p", &spec("{do: trap}", ", rehearsal: off"))?;
     assert_eq!(plugins.wait_generation("p", 2).await?.state, State::Probation);
     let ask = async || plugins.host.transformers().remove(0).transform(GROUP).await;
     for _ in 0..6 {
@@ -62,7 +62,7 @@ async fn probation_rolls_back() -> Result<()> {
     assert!(status.message.contains("on probation it failed 5 of 5 calls (100 %)"), "{status:?}");
 
     // The same file is not tried again: a look at it that came later has been done when another plugin serves.
-    write_manifest(plugins.dir.path(), "p", &spec("{do: trap}", ""))?;
+    write_manifest(plugins.dir.path(), "p", &spec("{do: trap}", ", rehearsal: off"))?;
     drop_guest(plugins.dir.path(), Guest::Misbehaving, "q")?;
     plugins.wait_generation("q", 1).await?;
     assert_eq!(plugins.status("p")?.generation, 1);
