@@ -1,8 +1,8 @@
 //! What people are told about a plugin.
 
 use super::bound::Binding;
-use crate::plugin::adapter::stand_in::StandInCount;
 use super::rehearsal::Rehearsal;
+use crate::plugin::adapter::stand_in::StandInCount;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
