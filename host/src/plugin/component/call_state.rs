@@ -141,19 +141,13 @@ impl CallState {
         }
     }
 
-    /// Makes it the state of another call of the same instance: everything begins anew but the memory and the
-    /// streams, which the instance still has.
+    /// Makes it the state of another call of the same instance: everything begins anew but the memory, which the
+    /// instance still has. WASI would end with it, so a manifest may not ask for both.
     pub(in crate::plugin) fn renew(&mut self, surroundings: Surroundings, budget: &Budget) {
         let (profile, outside) = (Arc::clone(&self.profile), Arc::clone(&self.outside));
         let memory_used = self.meter.memory_used;
-        #[cfg(feature = "wasi-std")]
-        let standard = self.standard.take().map(Standard::renew);
         *self = Self::new(profile, outside, surroundings, budget);
         self.meter.memory_used = memory_used;
-        #[cfg(feature = "wasi-std")]
-        {
-            self.standard = standard;
-        }
     }
 
     /// Which addresses the plugin may lead to.

@@ -32,11 +32,6 @@ impl Output {
         Self { profile, script, lines: AtomicU32::new(0) }
     }
 
-    /// Another call of the same instance begins.
-    pub(in crate::plugin) fn renew(&self) {
-        self.lines.store(0, Ordering::Relaxed);
-    }
-
     fn write(&self, level: Level, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
         let text = text.trim_end_matches('\r');

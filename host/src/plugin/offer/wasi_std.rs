@@ -23,7 +23,6 @@ const RESOURCES_MAX: usize = 256;
 pub(in crate::plugin) struct Standard(Mutex<Parts>);
 
 struct Parts {
-    output: Arc<Output>,
     context: WasiCtx,
     table: ResourceTable,
 }
@@ -39,18 +38,12 @@ impl Standard {
         let output = Arc::new(Output::new(Arc::clone(profile), script.cloned()));
         let context = WasiCtx::builder()
             .stdout(Channel::out(Arc::clone(&output)))
-            .stderr(Channel::error(Arc::clone(&output)))
+            .stderr(Channel::error(output))
             .max_random_size(RANDOM_MAX)
             .build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        Self(Mutex::new(Parts { output, context, table }))
-    }
-
-    /// The same for another call of the same instance, which still holds its streams.
-    pub(in crate::plugin) fn renew(mut self) -> Self {
-        self.0.get_mut().output.renew();
-        self
+        Self(Mutex::new(Parts { context, table }))
     }
 }
 
@@ -58,7 +51,7 @@ impl WasiView for CallState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let (profile, script) = (&self.profile, self.script.as_ref());
         let standard = self.standard.get_or_insert_with(|| Standard::open(profile, script));
-        let Parts { context, table, .. } = standard.0.get_mut();
+        let Parts { context, table } = standard.0.get_mut();
         WasiCtxView { ctx: context, table }
     }
 }
