@@ -130,7 +130,7 @@ async fn a_warm_instance_has_its_whole_budget_for_each_call() -> Result<()> {
     // More calls than one budget of lines, and together more computing than one call may do.
     let plugins = start(&format!("{{limits: {{{PATIENT}, cpu: 200ms}}, reuse: {{}}}}")).await?;
     let resolver = plugins.resolver(PLUGIN);
-    for count in 1..=6 {
+    for count in 1..=30 {
         assert_eq!(host_after(&*resolver, "compute").await?, format!("10.0.0.{count}"));
     }
     assert_eq!(resolver_faults(&plugins)?, BTreeMap::new());
