@@ -4,7 +4,7 @@ wit_bindgen::generate!({
     path: "../../../wit",
     inline: "package umbel:waiting;
         world waiting {
-            import umbel:host/dns@0.1.0;
+            import umbel:host/dns@0.1.1;
             export umbel:lifecycle/lifecycle@0.1.0;
             export umbel:resolver/resolver@0.1.0;
         }",
