@@ -77,6 +77,12 @@ async fn a_killed_backend_is_told_and_comes_back() -> Result<()> {
     assert_eq!((&status["kind"], &status["reason"]), (&json!("Status"), &json!("ServiceUnavailable")));
     wait_condition(&admin, "False", "FailedDiscoveryCheck").await?;
 
+    // Told at once, not after ten tries.
+    let refused = kubectl.run(&["get", "flunders", "-v=8"]).await?;
+    let text = &refused.stderr;
+    assert!(text.contains("(FailedDiscoveryCheck): the backend refused the connection"), "{text}");
+    assert!(refused.code != 0 && !text.contains("Retry-After"), "{text}");
+
     // The other groups never notice, and neither does who asks for all of them.
     kubectl.ok(&["get", "externalnames", "-A"]).await?;
     let services = kubectl.ok(&["get", "apiservices"]).await?;

@@ -47,6 +47,8 @@ pub(super) struct Entry {
     pub(super) checker: Option<Arc<dyn HealthChecker>>,
     /// What its condition should be; `None` until something is known.
     pub(super) condition: Option<Condition>,
+    /// Whether this process found the condition out; the stored one is that of an earlier time.
+    is_checked: bool,
     /// Why it is not available, for clients: without addresses.
     trouble: String,
     last: Option<Arc<Vec<Resource>>>,
@@ -59,6 +61,7 @@ impl Entry {
         Self {
             // The stored condition counts until it is verified.
             condition: declared.condition.clone(),
+            is_checked: false,
             declared,
             placement: Placement::Pending,
             service: None,
@@ -104,6 +107,7 @@ impl Entry {
     pub(super) fn fail_resolving(&mut self, fault: &ResolveFault) {
         self.placement = Placement::Unreachable;
         self.fresh = false;
+        self.is_checked = true;
         let Some(((namespace, name), _)) = &self.declared.service else { return };
         self.condition = Some(match fault {
             ResolveFault::NotFound(message) => {
@@ -127,6 +131,7 @@ impl Entry {
     pub(super) fn fail_placing(&mut self, fault: &BackendFault) {
         self.placement = Placement::Unreachable;
         self.fresh = false;
+        self.is_checked = true;
         self.trouble = fault.to_string();
         self.condition = Some(Condition::fails(fault.reason(), fault.to_string()));
     }
@@ -145,7 +150,8 @@ impl Entry {
             State::Unknown => Condition::unknown(judgement.reason, judgement.message),
         };
         let changed = self.condition.as_ref() != Some(&condition)
-            || (condition.status != Truth::True && self.trouble != judgement.trouble);
+            || (condition.status != Truth::True && (self.trouble != judgement.trouble || !self.is_checked));
+        self.is_checked = true;
         self.trouble = judgement.trouble;
         self.condition = Some(condition);
         changed
@@ -188,7 +194,7 @@ impl Entry {
             }
             Placement::Pending | Placement::Unreachable => {
                 let (reason, message) = self.refusal();
-                Target::Unreachable { reason, message }
+                Target::Unreachable { reason, message, is_checked: self.is_checked }
             }
         };
         Some(Route {
@@ -204,7 +210,7 @@ impl Entry {
             return Availability::Open;
         }
         let (reason, message) = self.refusal();
-        Availability::Closed { reason, message }
+        Availability::Closed { reason, message, is_checked: self.is_checked }
     }
 
     /// Reason and text for clients.

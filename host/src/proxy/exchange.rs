@@ -122,14 +122,18 @@ fn no_route(snapshot: &Snapshot) -> Box<Failure> {
 }
 
 fn travel(route: &Route, limit: Option<Duration>) -> Result<Destination, Box<Failure>> {
-    let closed = |message: &str| {
+    // Clients that read `Retry-After` try ten times before they tell the cause (contract §2.5: none).
+    let closed = |message: &str, is_checked: bool| {
         route.counter.count(503);
-        Err(Box::new(Failure::unavailable(message).retry_after(1)))
+        let failure = Failure::unavailable(message);
+        Err(Box::new(if is_checked { failure } else { failure.retry_after(1) }))
     };
     match &route.target {
         Target::Local => Ok(Destination::Local),
-        Target::Unreachable { message, .. } => closed(message),
-        Target::Backend { availability: Availability::Closed { message, .. }, .. } => closed(message),
+        Target::Unreachable { message, is_checked, .. } => closed(message, *is_checked),
+        Target::Backend { availability: Availability::Closed { message, is_checked, .. }, .. } => {
+            closed(message, *is_checked)
+        }
         Target::Backend { backend, availability: Availability::Open } => {
             let (backend, counter) = (Arc::clone(backend), Arc::clone(&route.counter));
             Ok(Destination::Backend(Journey { backend, counter, limit }))

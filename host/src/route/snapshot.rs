@@ -18,6 +18,8 @@ pub enum Availability {
         reason: String,
         /// What clients are told: which APIService and why, without addresses.
         message: String,
+        /// Whether a check found this out; until then it may change at any moment.
+        is_checked: bool,
     },
 }
 
@@ -39,6 +41,8 @@ pub enum Target {
         reason: String,
         /// What clients are told.
         message: String,
+        /// Whether a check found this out; until then it may change at any moment.
+        is_checked: bool,
     },
 }
 

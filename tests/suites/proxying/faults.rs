@@ -57,16 +57,24 @@ async fn closed_and_unreachable_routes_say_why() -> Result<()> {
     let backend = Backend::start(&ca, &["h2"], echo()).await?;
     let plane = Plane::start()?;
     let message = "APIService v1.g.example is not available: discovery fails".to_owned();
-    let closed = Availability::Closed { reason: "FailedDiscoveryCheck".to_owned(), message: message.clone() };
-    plane.route(&Trust { ports: &[backend.port], ca: &ca, server_name: NAME }, closed)?;
-    assert_eq!(plane.get(PATH).await?.status_object()?["message"], message);
-    plane.publish(Target::Unreachable {
-        reason: "ServiceNotFound".to_owned(),
-        message: "no such service".to_owned(),
-    });
-    let answer = plane.get(PATH).await?;
-    assert_eq!(answer.status_object()?["message"], "no such service");
-    assert_eq!((answer.status, backend.requests()), (503, 0));
+    // What was found out is final, or clients would try ten times before they tell it. What is not known yet is not.
+    for is_checked in [true, false] {
+        let reason = "FailedDiscoveryCheck".to_owned();
+        let closed = Availability::Closed { reason, message: message.clone(), is_checked };
+        plane.route(&Trust { ports: &[backend.port], ca: &ca, server_name: NAME }, closed)?;
+        let answer = plane.get(PATH).await?;
+        assert_eq!(answer.status_object()?["message"], message);
+        assert_eq!((answer.status, answer.headers.contains_key("retry-after")), (503, !is_checked));
+        plane.publish(Target::Unreachable {
+            reason: "ServiceNotFound".to_owned(),
+            message: "no such service".to_owned(),
+            is_checked,
+        });
+        let answer = plane.get(PATH).await?;
+        assert_eq!(answer.status_object()?["message"], "no such service");
+        assert_eq!((answer.status, answer.headers.contains_key("retry-after")), (503, !is_checked));
+    }
+    assert_eq!(backend.requests(), 0);
     Ok(())
 }
 
@@ -79,7 +87,11 @@ async fn nothing_is_said_to_be_missing_before_routes_are_known() -> Result<()> {
         assert_eq!((answer.status, reason), (503, "ServiceUnavailable".into()), "{path}");
         assert_eq!(answer.headers["retry-after"], "1", "{path}");
     }
-    let known = Target::Unreachable { reason: "ServiceNotFound".to_owned(), message: "none".to_owned() };
+    let known = Target::Unreachable {
+        reason: "ServiceNotFound".to_owned(),
+        message: "none".to_owned(),
+        is_checked: true,
+    };
     plane.publish(known);
     assert_eq!(plane.get("/apis/other.example/v1/things").await?.status, 404);
     Ok(())

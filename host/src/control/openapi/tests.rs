@@ -110,7 +110,11 @@ impl Bench {
             let availability = if *open {
                 Availability::Open
             } else {
-                Availability::Closed { reason: "FailedDiscoveryCheck".into(), message: "down".into() }
+                Availability::Closed {
+                    reason: "FailedDiscoveryCheck".into(),
+                    message: "down".into(),
+                    is_checked: true,
+                }
             };
             let target = Target::Backend { backend: backend(*id), availability };
             let group_version = GroupVersion::new(*group, "v1");
