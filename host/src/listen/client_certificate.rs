@@ -1,16 +1,19 @@
 //! Who a client certificate stands for (contract §7.6).
 //!
 //! The handshake asks for a certificate and accepts any whose key the client holds. Whether it is trusted is
-//! judged afterwards, so that a client with a stale certificate reads a 401 and not a TLS alert.
+//! judged afterwards, so that a client with a stale certificate reads a 401 and not a TLS alert. So does one with a
+//! certificate of X.509 version 1, which `openssl x509 -req` makes without `-extfile`.
 
 use crate::model::identity::Caller;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, PeerMisbehaved, SignatureScheme};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use webpki::{EndEntityCert, RawPublicKeyEntity};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 /// What a client showed.
 #[derive(Clone, Debug)]
@@ -39,12 +42,23 @@ impl CertificateJudge {
             return PeerCertificate::Absent;
         };
         if let Err(error) = verifier.verify_client_cert(leaf, intermediates, now) {
-            return PeerCertificate::Refused(error.to_string());
+            return PeerCertificate::Refused(explain(leaf, &error));
         }
         match read_caller(leaf) {
             Ok(caller) => PeerCertificate::Trusted(Arc::new(caller)),
             Err(cause) => PeerCertificate::Refused(cause),
         }
+    }
+}
+
+fn explain(leaf: &CertificateDer<'_>, error: &rustls::Error) -> String {
+    match X509Certificate::from_der(leaf) {
+        Ok((_, certificate)) if certificate.version() == X509Version::V1 => {
+            "it is an X.509 certificate of version 1, so nothing says that it may be used by clients; sign it as \
+             version 3, with extendedKeyUsage=clientAuth (openssl x509 -req -extfile)"
+                .to_owned()
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -70,7 +84,12 @@ fn read_caller(leaf: &CertificateDer<'_>) -> Result<Caller, String> {
 /// Asks for a certificate, names the client CAs as hints, and lets every certificate pass whose key the
 /// client proves to hold.
 #[derive(Debug)]
-pub(super) struct AskOnly(pub(super) Arc<dyn ClientCertVerifier>);
+pub(super) struct AskOnly {
+    /// Knows the client CAs.
+    pub(super) verifier: Arc<dyn ClientCertVerifier>,
+    /// For signatures by keys of certificates that `verifier` cannot read.
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+}
 
 impl ClientCertVerifier for AskOnly {
     fn client_auth_mandatory(&self) -> bool {
@@ -78,7 +97,7 @@ impl ClientCertVerifier for AskOnly {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        self.verifier.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -96,7 +115,10 @@ impl ClientCertVerifier for AskOnly {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
+        if EndEntityCert::try_from(cert).is_ok() {
+            return self.verifier.verify_tls12_signature(message, cert, dss);
+        }
+        verify_tls12_by_key(message, &key_of(cert)?, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -105,10 +127,33 @@ impl ClientCertVerifier for AskOnly {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
+        if EndEntityCert::try_from(cert).is_ok() {
+            return self.verifier.verify_tls13_signature(message, cert, dss);
+        }
+        verify_tls13_signature_with_raw_key(message, &key_of(cert)?, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.verifier.supported_verify_schemes()
     }
+}
+
+/// The public key of a certificate of any version.
+fn key_of<'a>(cert: &'a CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'a>, rustls::Error> {
+    let (_, certificate) = X509Certificate::from_der(cert).map_err(|_| CertificateError::BadEncoding)?;
+    Ok(certificate.tbs_certificate.subject_pki.raw.into())
+}
+
+/// As rustls does it for certificates: the algorithm of a scheme is the first that fits the key.
+fn verify_tls12_by_key(
+    message: &[u8],
+    key: &SubjectPublicKeyInfoDer<'_>,
+    dss: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let key = RawPublicKeyEntity::try_from(key).map_err(|_| CertificateError::BadEncoding)?;
+    let known = algorithms.mapping.iter().find(|(scheme, _)| *scheme == dss.scheme);
+    let (_, fitting) = known.ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+    let holds = fitting.iter().any(|one| key.verify_signature(*one, message, dss.signature()).is_ok());
+    if holds { Ok(HandshakeSignatureValid::assertion()) } else { Err(CertificateError::BadSignature.into()) }
 }

@@ -54,7 +54,10 @@ impl ListenTls {
             .with_safe_default_protocol_versions()
             .map_err(ListenTlsError::Serving)?;
         let builder = match &verifier {
-            Some(verifier) => builder.with_client_cert_verifier(Arc::new(AskOnly(Arc::clone(verifier)))),
+            Some(verifier) => builder.with_client_cert_verifier(Arc::new(AskOnly {
+                verifier: Arc::clone(verifier),
+                algorithms: provider.signature_verification_algorithms,
+            })),
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_single_cert(chain, key).map_err(ListenTlsError::Serving)?;

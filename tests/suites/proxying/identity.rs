@@ -1,10 +1,14 @@
 //! Who is let in, and what a backend learns about it.
 
 use super::backend::{Backend, echo};
-use super::pki::Authority;
+use super::pki::{Authority, Leaf};
 use super::plane::{Answer, Client, Plane, authorised, empty, whole};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use http::{Method, Request};
+use rustls::pki_types::UnixTime;
+use rustls::server::WebPkiClientVerifier;
+use std::sync::Arc;
+use umbel::listen::{CertificateJudge, PeerCertificate};
 use umbel::model::group_version::GroupVersion;
 use umbel::route::Target;
 
@@ -139,6 +143,47 @@ async fn client_certificates_and_tokens_tell_callers() -> Result<()> {
         answer.status_object()?["message"],
         r#"things.g.example "x" is forbidden: User "jo" cannot get resource "things" in API group "g.example" in the namespace "n""#
     );
+    Ok(())
+}
+
+/// What `openssl x509 -req` makes without `-extfile`. No extension says that it may be used by clients.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_certificate_of_version_1_is_answered() -> Result<()> {
+    let plane = Plane::start()?;
+    let leaf = || plane.client_ca.to_version_1(plane.client_ca.client("eve", &["system:masters"])?);
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        for (token, status) in [(None, 401), (Some("Bearer admin-token"), 200)] {
+            let tls = plane.ca.call_by(&[version], Some(leaf()?), "http/1.1")?;
+            let mut client = Client::new(plane.dial_by(tls).await?, "http/1.1").await?;
+            let mut request = Request::get("/metrics").body(empty())?;
+            if let Some(token) = token {
+                request.headers_mut().insert("authorization", token.parse()?);
+            }
+            let answer = Answer::read(client.send(request).await?).await?;
+            assert_eq!(answer.status, status, "{version:?} {token:?}");
+        }
+        // Whoever shows one has to hold its key.
+        let stolen = Leaf { key: leaf()?.key, ..leaf()? };
+        let tls = plane.ca.call_by(&[version], Some(stolen), "http/1.1")?;
+        let used = async {
+            let mut client = Client::new(plane.dial_by(tls).await?, "http/1.1").await?;
+            client.send(authorised(Request::get("/metrics").body(empty())?)?).await
+        };
+        assert!(used.await.is_err(), "{version:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_certificate_of_version_1_lacks_is_told() -> Result<()> {
+    let ca = Authority::new("clients")?;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(ca.der.clone())?;
+    let judge = CertificateJudge::new(Some(WebPkiClientVerifier::builder(Arc::new(roots)).build()?));
+    let leaf = ca.to_version_1(ca.client("eve", &[])?)?;
+    let judged = judge.judge(Some(&leaf.chain), UnixTime::now());
+    let PeerCertificate::Refused(cause) = &judged else { bail!("{judged:?}") };
+    assert!(cause.contains("of version 1") && cause.contains("extendedKeyUsage=clientAuth"), "{cause}");
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -149,7 +150,11 @@ impl Plane {
 
     /// Opens TLS to the plane.
     pub async fn dial(&self, leaf: Option<Leaf>, alpn: &str) -> Result<TlsStream<TcpStream>> {
-        let tls = self.ca.call(leaf, alpn)?;
+        self.dial_by(self.ca.call(leaf, alpn)?).await
+    }
+
+    /// Opens TLS to the plane as told.
+    pub async fn dial_by(&self, tls: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(self.address).await?;
         Ok(TlsConnector::from(tls).connect(ServerName::try_from("127.0.0.1")?, tcp).await?)
     }
