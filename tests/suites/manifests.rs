@@ -149,3 +149,62 @@ async fn an_edit_is_put_back_and_told_with_its_author() -> Result<()> {
     }
     Ok(())
 }
+
+async fn wait_log(umbel: &mut Umbel, part: &str) -> Result<()> {
+    wait_for(&format!("the log to say {part:?}"), BOUND, || {
+        let log = umbel.process().log();
+        async move {
+            ensure!(log.contains(part), "{log}");
+            Ok(())
+        }
+    })
+    .await
+}
+
+/// A volume that is not mounted, or a typo.
+#[tokio::test]
+async fn a_named_directory_that_is_missing_at_start_takes_nothing_away() -> Result<()> {
+    let (mut umbel, directory) = start(&[("a.yaml", &external_name("api", "one.example.com"))]).await?;
+    umbel.kill()?;
+    let aside = directory.with_extension("aside");
+    fs::rename(&directory, &aside)?;
+    umbel.restart().await?;
+    wait_log(&mut umbel, "cannot be read").await?;
+    assert!(!directory.exists(), "a directory that somebody names is not made");
+    let admin = umbel.admin()?;
+    wait_host(&admin, "api", Some("one.example.com")).await?;
+    // Once it is there it rules again.
+    fs::write(aside.join("a.yaml"), external_name("other", "two.example.com"))?;
+    fs::rename(&aside, &directory)?;
+    wait_host(&admin, "other", Some("two.example.com")).await?;
+    wait_host(&admin, "api", None).await
+}
+
+/// Objects that were exported from one data directory and imported into another one come without their files.
+#[tokio::test]
+async fn objects_whose_default_directory_is_missing_at_start_stay() -> Result<()> {
+    let mut umbel = Umbel::start().await?;
+    let directory = umbel.data_dir().join("manifests");
+    assert!(directory.is_dir(), "the first start makes it");
+    fs::write(directory.join("a.yaml"), external_name("api", "one.example.com"))?;
+    wait_host(&umbel.admin()?, "api", Some("one.example.com")).await?;
+    for _ in 0..2 {
+        umbel.kill()?;
+        fs::remove_dir_all(&directory).or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })?;
+        umbel.restart().await?;
+        wait_log(&mut umbel, "objects made from it stay as they are").await?;
+        wait_host(&umbel.admin()?, "api", Some("one.example.com")).await?;
+    }
+    // Whoever makes it has decided.
+    fs::create_dir(&directory)?;
+    wait_host(&umbel.admin()?, "api", None).await?;
+    // Nothing is left to lose: the next start makes it.
+    umbel.kill()?;
+    fs::remove_dir(&directory)?;
+    umbel.restart().await?;
+    assert!(directory.is_dir());
+    Ok(())
+}

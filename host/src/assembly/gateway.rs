@@ -54,7 +54,6 @@ impl Gateway {
         let tls = listen_tls(config, &credentials)?;
         let backend_tls = backend_tls(&credentials)?;
         let tokens = read_tokens(config)?;
-        make_manifest_dir(config)?;
         let runtime = control_runtime()?;
         let metrics = Metrics::new().map_err(CommandError::failed)?;
         let plugins = start_plugins(config, &listener, &metrics)?;
@@ -64,6 +63,7 @@ impl Gateway {
         runtime
             .block_on(plugin_objects::restore(plugins.as_ref(), &registry))
             .map_err(|failure| CommandError::failed(failure.message))?;
+        runtime.block_on(make_manifest_dir(config, &registry))?;
         let (signals, heard) = Signals::channel(SIGNALS_MAX);
         // Whatever starts below spawns its tasks on the control runtime.
         let entered = runtime.enter();

@@ -2,9 +2,11 @@
 
 use super::CommandError;
 use crate::config::ServeConfig;
+use crate::control::manifests;
 use crate::listen::{ListenTls, SharedListenTls, TokenTable};
 use crate::observe::Metrics;
 use crate::pki::{self, Credentials, Identity};
+use crate::registry::Registry;
 use crate::store::FileStore;
 use crate::upstream::{BackendTls, FrontProxy};
 use arc_swap::ArcSwap;
@@ -97,9 +99,17 @@ pub(super) fn read_tokens(config: &ServeConfig) -> Result<Arc<TokenTable>, Comma
     TokenTable::parse(&text).map(Arc::new).map_err(refuse)
 }
 
-/// Makes the manifest directory where it is missing, so that it can be watched from the start.
-pub(super) fn make_manifest_dir(config: &ServeConfig) -> Result<(), CommandError> {
+/// Makes the default manifest directory where it is missing, so that there is a place to put files. An empty
+/// directory removes what files declared before. So none is made where somebody names it (a volume may not be
+/// mounted yet), nor while there are objects that came from files (their files may have been left behind).
+pub(super) async fn make_manifest_dir(config: &ServeConfig, registry: &Registry) -> Result<(), CommandError> {
     let path = &config.manifest_dir;
+    if *path != config.default_manifest_dir() || path.exists() {
+        return Ok(());
+    }
+    if manifests::has_made_any(registry).await.map_err(|failure| CommandError::failed(failure.message))? {
+        return Ok(());
+    }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
         CommandError::failed(format!("the manifest directory {} cannot be made: {error}", path.display()))
     })

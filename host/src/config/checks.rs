@@ -2,7 +2,7 @@
 
 use super::merge::{Files, Given, Settings};
 use super::problem::Problem;
-use super::settings::{LogFormat, ServeConfig};
+use super::settings::{LogFormat, ServeConfig, manifests_below};
 use super::tokens::parse_tokens;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
@@ -31,7 +31,7 @@ impl Checker<'_> {
     pub(super) fn config(&mut self, cores: usize) -> ServeConfig {
         let data_dir = self.directory("data-dir").unwrap_or_else(|| DEFAULT_DATA_DIR.into());
         let plugin_dir = self.directory("plugin-dir").unwrap_or_else(|| data_dir.join("plugins"));
-        let manifest_dir = self.directory("manifest-dir").unwrap_or_else(|| data_dir.join("manifests"));
+        let manifest_dir = self.directory("manifest-dir").unwrap_or_else(|| manifests_below(&data_dir));
         let log_format = self.checked("log-format", |value| match value {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),

@@ -1,7 +1,7 @@
 //! The checked settings.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How logs are written.
@@ -45,4 +45,16 @@ pub struct ServeConfig {
     pub verbosity: u8,
     /// `--drain-timeout`: how long requests in flight may take after SIGTERM.
     pub drain_timeout: Duration,
+}
+
+impl ServeConfig {
+    /// Where manifests lie when nobody says where.
+    pub fn default_manifest_dir(&self) -> PathBuf {
+        manifests_below(&self.data_dir)
+    }
+}
+
+/// The default of `--manifest-dir` for a data directory.
+pub(super) fn manifests_below(data_dir: &Path) -> PathBuf {
+    data_dir.join("manifests")
 }

@@ -22,7 +22,9 @@ mod watching;
 #[cfg(test)]
 mod tests;
 
-use crate::registry::Registry;
+use crate::kind::ALL;
+use crate::model::failure::Failure;
+use crate::registry::{ListOptions, Registry};
 use std::path::PathBuf;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -56,6 +58,20 @@ impl Drop for Manifests {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Whether any stored object carries the [`MARK`].
+///
+/// # Errors
+/// When the stored objects cannot be read.
+pub async fn has_made_any(registry: &Registry) -> Result<bool, Failure> {
+    for kind in ALL {
+        let list = registry.list(kind, &ListOptions::default()).await?;
+        if list.objects.iter().any(|object| object.annotation(MARK).is_some()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Applies the files of `directory` now and whenever they change. The directory need not be there yet, and may go

@@ -75,7 +75,7 @@ impl Watching {
                 self.seen = None;
                 let path = self.directory.display();
                 self.tell([format!(
-                    "the manifest directory {path} cannot be read: {error}; objects made from it stay as they are"
+                    "the manifest directory {path} cannot be read: {error}; objects made from it stay as they are until it is there; what its files do not declare then is removed"
                 )]);
                 return;
             }
