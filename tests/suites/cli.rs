@@ -136,6 +136,8 @@ fn a_backend_is_prepared_whether_umbel_ran_or_not_and_again() -> Result<()> {
     let arguments = [&arguments[..], &["--version", "v1alpha1", "--port", "9443", "--out", "b"]].concat();
     let first = umbel(&home, &arguments)?;
     assert_eq!(first.code, 0, "{}", first.stderr);
+    // Umbel has never served from here, so there is no kubeconfig yet.
+    assert!(first.stdout.contains("once `umbel serve` has started"), "{}", first.stdout);
     let flags = fs::read_to_string(home.path().join("b/flags.txt"))?;
     for line in flags.lines().filter(|line| line.contains("file=") || line.contains("kubeconfig=")) {
         let path = line.split_once('=').map_or("", |(_, path)| path);
@@ -143,6 +145,9 @@ fn a_backend_is_prepared_whether_umbel_ran_or_not_and_again() -> Result<()> {
     }
     let again = umbel(&home, &arguments)?;
     assert_eq!((again.code, again.stdout), (0, first.stdout));
+    fs::write(home.path().join("umbel-data/admin.kubeconfig"), "")?;
+    let later = umbel(&home, &arguments)?;
+    assert!(later.code == 0 && !later.stdout.contains("once `umbel serve`"), "{}", later.stdout);
     Ok(())
 }
 

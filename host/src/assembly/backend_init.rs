@@ -62,12 +62,15 @@ pub(super) fn run(flags: &InitFlags) -> Result<(), CommandError> {
     for notice in &files.notices {
         text.push_str(&format!("note: {notice}\n"));
     }
+    let kubeconfig = flags.data_dir.join("admin.kubeconfig");
+    let when =
+        if kubeconfig.exists() { "" } else { ", once `umbel serve` has started and made the kubeconfig," };
     text.push_str(&format!(
-        "{} is ready. Start the backend with\n\n  {}\n\nand register it with\n\n  \
+        "{} is ready. Start the backend with\n\n  {}\n\nand register it{when} with\n\n  \
          kubectl --kubeconfig {} apply -f {}\n",
         files.directory.display(),
         start_command(&files.directory.join("flags.txt")),
-        shell_word(&flags.data_dir.join("admin.kubeconfig")),
+        shell_word(&kubeconfig),
         shell_word(&files.directory.join("register.yaml")),
     ));
     super::print(&text)
