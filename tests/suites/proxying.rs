@@ -5,6 +5,7 @@ mod bodies;
 mod endpoints;
 mod faults;
 mod frames;
+mod heads;
 mod identity;
 mod lifetime;
 pub(crate) mod pki;

@@ -1,6 +1,7 @@
 //! One accepted connection: TLS, then HTTP/1.1 or HTTP/2, until it ends, is drained, or idles too long.
 
 use super::exchange::answer;
+use super::head::HEADERS_MAX;
 use super::worker::Worker;
 use crate::listen::{PeerCertificate, TlsStream, handshake, refuse_plain_http};
 use crate::transport::{BulkRead, DeferredFlush, LingerHandle, LingerLimits, LingeringClose};
@@ -180,6 +181,7 @@ async fn serve_http1(client: Rc<Client>, stream: Stream) -> Result<(), hyper::Er
     let gate = Rc::clone(&client.gate);
     let service = service_fn(move |request| answer(Rc::clone(&client), request));
     let connection = hyper::server::conn::http1::Builder::new()
+        .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);

@@ -8,6 +8,7 @@ use super::connection::{Client, InFlight};
 use super::deadline::limit;
 use super::documents;
 use super::forward::{Counted, Journey, forward};
+use super::head::check_host;
 use super::path::{Place, locate};
 use super::upgrade::{is_http2_upgrade, is_upgrade, refuse_http2, upgrade};
 use crate::model::failure::Failure;
@@ -72,6 +73,10 @@ async fn handle(
     client: &Rc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Box<Failure>> {
+    if !client.is_http2 {
+        // Servers along the way may disagree on where such a request ends up: its connection carries no other one.
+        check_host(request.version(), request.headers()).inspect_err(|_| client.gate.drain())?;
+    }
     let caller = authenticate(client, request.headers())?;
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
     authorise(&caller, request.method(), path, query)?;

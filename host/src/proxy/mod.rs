@@ -13,6 +13,7 @@ mod deadline;
 mod documents;
 mod exchange;
 mod forward;
+mod head;
 mod negotiate;
 mod path;
 mod pool;

@@ -1,6 +1,7 @@
 //! HTTP/1.1 connections to a backend: one request at a time.
 
 use super::host::Host;
+use crate::proxy::head::HEADERS_MAX;
 use crate::proxy::request_body::UploadBody;
 use crate::route::SignalKind;
 use crate::upstream::{Stream, UpstreamFault};
@@ -82,6 +83,7 @@ impl Http1Lease {
 /// Speaks HTTP/1.1 on a fresh connection and spawns the task that drives it.
 pub(super) async fn open(host: &Rc<Host>, stream: Stream) -> Result<IdleHttp1, UpstreamFault> {
     let (mut sender, driver) = hyper::client::conn::http1::Builder::new()
+        .max_headers(HEADERS_MAX)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| UpstreamFault::Protocol(format!("HTTP/1.1: {error}")))?;
