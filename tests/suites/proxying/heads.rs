@@ -40,9 +40,10 @@ async fn a_request_may_have_many_headers() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_may_have_many_headers() -> Result<()> {
     let ca = Authority::new("backends")?;
-    let many = handler(|_| async {
+    let many = handler(|request| async move {
         let mut answer = Response::new(whole_answer("all of them"));
-        for number in 0..150 {
+        let count = if request.uri().path() == PATH { 150 } else { 300 };
+        for number in 0..count {
             let name = http::HeaderName::try_from(format!("x-h{number}")).expect("a name");
             answer.headers_mut().insert(name, number.into());
         }
@@ -53,6 +54,13 @@ async fn an_answer_may_have_many_headers() -> Result<()> {
     let answer = plane.ask("h2", Request::get(PATH).body(empty())?).await?;
     assert_eq!((answer.status, answer.text()), (200, "all of them".to_owned()));
     assert_eq!(answer.headers.get("x-h149").context("the last header")?, "149");
+    let answer = plane.ask("h2", Request::get(format!("{PATH}/more")).body(empty())?).await?;
+    let message = &answer.status_object()?["message"];
+    assert_eq!(
+        (answer.status, message.as_str().unwrap_or_default().contains("head")),
+        (503, true),
+        "{message}"
+    );
     Ok(())
 }
 
