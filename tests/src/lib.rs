@@ -4,6 +4,7 @@
 //! with the value that stands for it.
 
 mod author;
+pub mod authority;
 mod client;
 mod components;
 mod dns_server;
@@ -18,6 +19,7 @@ mod process;
 mod reasons;
 mod replay;
 mod sample_api_server;
+pub mod tls_backend;
 mod umbel;
 mod wait;
 

@@ -1,6 +1,5 @@
 //! The data plane between real TLS clients and real TLS backends, all in this process.
 
-pub(crate) mod backend;
 mod bodies;
 mod endpoints;
 mod faults;
@@ -8,10 +7,11 @@ mod frames;
 mod heads;
 mod identity;
 mod lifetime;
-pub(crate) mod pki;
 mod plane;
 mod refusals;
 mod repeats;
 mod stalls;
 mod upgrades;
 mod windows;
+
+pub(crate) use umbel_tests::{authority as pki, tls_backend as backend};

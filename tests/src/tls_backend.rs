@@ -1,6 +1,7 @@
 //! A backend in the test's own process: real TLS, HTTP/1.1 or HTTP/2, answers from a closure.
 
-use super::pki::{Authority, Leaf};
+use super::authority::{Authority, Leaf};
+use super::port::ReservedPort;
 use anyhow::Result;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -16,9 +17,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use umbel_tests::ReservedPort;
 
+/// What a handler answers with.
 pub type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
+/// What answers a request.
 pub type Handler = Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
 /// The name under which the plane knows the backend.
@@ -26,6 +28,7 @@ pub const NAME: &str = "backend.default.svc";
 
 /// A running backend; stops when it is dropped.
 pub struct Backend {
+    /// On loopback.
     pub port: u16,
     connections: Arc<AtomicUsize>,
     requests: Arc<AtomicUsize>,
@@ -35,11 +38,17 @@ pub struct Backend {
 
 impl Backend {
     /// Serves with a good certificate.
+    ///
+    /// # Errors
+    /// When it cannot listen.
     pub async fn start(ca: &Authority, alpn: &[&str], handler: Handler) -> Result<Self> {
         Self::start_with(ca, ca.server(&[NAME], false)?, alpn, 200, handler).await
     }
 
     /// Serves with this certificate and this limit of streams.
+    ///
+    /// # Errors
+    /// When it cannot listen.
     pub async fn start_with(
         ca: &Authority,
         leaf: Leaf,
@@ -52,6 +61,9 @@ impl Backend {
     }
 
     /// Serves with a good certificate at a reserved port, where another backend may have served before.
+    ///
+    /// # Errors
+    /// When it cannot listen.
     pub async fn start_at(
         port: &ReservedPort,
         ca: &Authority,

@@ -12,23 +12,34 @@ use std::sync::Arc;
 
 /// A certificate authority that signs anything.
 pub struct Authority {
+    /// Its certificate, for configuration files.
     pub pem: String,
+    /// The same.
     pub der: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate with its key.
 pub struct Leaf {
+    /// Nothing but itself.
     pub chain: Vec<CertificateDer<'static>>,
+    /// Its key.
     pub key: PrivateKeyDer<'static>,
 }
 
 impl Authority {
+    /// A new one.
+    ///
+    /// # Errors
+    /// When there can be no key.
     pub fn new(name: &str) -> Result<Self> {
         Self::with_params(name, CertificateParams::default())
     }
 
     /// One whose certificate says twice that it is a CA: readable, and of no use for verifying.
+    ///
+    /// # Errors
+    /// When there can be no key.
     pub fn contradictory(name: &str) -> Result<Self> {
         let basic_constraints = CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 3, 1, 1, 0xff]);
         let mut params = CertificateParams::default();
@@ -45,7 +56,10 @@ impl Authority {
         Ok(Self { pem, der, issuer: Issuer::new(params, key) })
     }
 
-    /// A serving certificate for these names, over `days` ago when `days` is negative.
+    /// A serving certificate for these names, one that is long over when `is_expired`.
+    ///
+    /// # Errors
+    /// When a name cannot stand in a certificate.
     pub fn server(&self, names: &[&str], is_expired: bool) -> Result<Leaf> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names)?;
@@ -79,6 +93,9 @@ impl Authority {
     }
 
     /// A client certificate.
+    ///
+    /// # Errors
+    /// When a name cannot stand in a certificate.
     pub fn client(&self, user: &str, groups: &[&str]) -> Result<Leaf> {
         let mut params = CertificateParams::default();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -98,6 +115,9 @@ impl Authority {
     }
 
     /// What a backend listens with.
+    ///
+    /// # Errors
+    /// When key and certificate do not fit.
     pub fn serve(&self, leaf: Leaf, alpn: &[&str]) -> Result<Arc<ServerConfig>> {
         let mut config =
             ServerConfig::builder().with_no_client_auth().with_single_cert(leaf.chain, leaf.key)?;
@@ -106,6 +126,9 @@ impl Authority {
     }
 
     /// What a client calls with.
+    ///
+    /// # Errors
+    /// When key and certificate do not fit.
     pub fn call(&self, leaf: Option<Leaf>, alpn: &str) -> Result<Arc<ClientConfig>> {
         self.call_by(rustls::ALL_VERSIONS, leaf, alpn)
     }
