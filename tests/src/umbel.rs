@@ -157,12 +157,16 @@ impl Umbel {
     }
 }
 
-/// The program, built from the sources as they are now.
+/// The program, built from the sources as they are now; or the one that `UMBEL_PROGRAM` names, so that a bench can
+/// measure a release that is there already.
 ///
 /// # Errors
 /// When it does not build.
 pub fn umbel_program() -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    if let Some(program) = std::env::var_os("UMBEL_PROGRAM") {
+        return Ok(program.into());
+    }
     let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
     built.clone().map_err(anyhow::Error::msg)
 }
