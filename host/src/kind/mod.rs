@@ -1,8 +1,8 @@
 //! The kinds that Umbel serves itself, one file each.
 //!
-//! A kind is a value of [`Kind`]: its names, its [`Schema`], its columns and the rules that are its own. Everything
-//! else (decoding, patching, field ownership, tables, OpenAPI, storage) follows from that value. A further kind
-//! is one more file and one more line in [`ALL`].
+//! A kind is a value of [`Kind`]: its names, its [`Schema`](crate::model::schema::Schema), its columns and the
+//! rules that are its own. Everything else (decoding, patching, field ownership, tables, OpenAPI, storage) follows
+//! from that value. A further kind is one more file and one more line in [`ALL`].
 
 pub mod api_service;
 pub mod external_name;

@@ -79,7 +79,8 @@ fn recurse(depth: u64) -> u64 {
 fn odd_note() -> String {
     let with_payload = f64::from_bits(std::hint::black_box(0x7ff8_0000_dead_beef));
     let infinite = std::hint::black_box(f64::INFINITY);
-    let nans = [with_payload + infinite, infinite - infinite].map(|nan| format!("{:x}", nan.to_bits()));
+    let nans = [with_payload + infinite, infinite * std::hint::black_box(0.0)]
+        .map(|nan| format!("{:x}", nan.to_bits()));
     let map: std::collections::HashMap<String, u32> = (0..64).map(|n| (format!("k{n}"), n)).collect();
     let keys: Vec<&str> = map.keys().map(String::as_str).collect();
     format!("nan {} keys {}", nans.join(" "), keys.join(" "))
