@@ -11,7 +11,7 @@ use umbel_tests::authority::Authority;
 use umbel_tests::tls_backend::Backend;
 
 const SERVICES: usize = 1_000;
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(30);
 
 /// Compares plugins with the built-in decisions.
 pub(super) async fn measure() -> Result<Vec<Row>> {
