@@ -1,7 +1,8 @@
 //! The `process_*` metrics, read from `/proc` when somebody asks; absent where there is no `/proc`.
 
+use super::sample::sample;
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, Gauge, Metric, MetricFamily, MetricType};
+use prometheus::proto::{MetricFamily, MetricType};
 use std::collections::HashMap;
 use std::fs;
 
@@ -53,21 +54,11 @@ impl Collector for ProcessCollector {
 }
 
 fn family(about: (&str, &str), kind: MetricType, value: f64) -> MetricFamily {
-    let mut metric = Metric::default();
-    if kind == MetricType::COUNTER {
-        let mut counter = Counter::default();
-        counter.set_value(value);
-        metric.set_counter(counter);
-    } else {
-        let mut gauge = Gauge::default();
-        gauge.set_value(value);
-        metric.set_gauge(gauge);
-    }
     let mut family = MetricFamily::default();
     family.set_name(about.0.to_owned());
     family.set_help(about.1.to_owned());
     family.set_field_type(kind);
-    family.set_metric(vec![metric]);
+    family.set_metric(vec![sample(kind, value)]);
     family
 }
 

@@ -15,6 +15,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// Bytes of a body that are kept for another attempt. They are shared with what is under way, not copied.
 const MOST_KEPT: usize = 64 << 10;
+/// Pieces of such a body: a client that sends single bytes must not make each one a search through all before it.
+const MOST_PIECES: usize = 64;
 
 /// Why a body ends before its end.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +118,7 @@ impl<B> Shared<B> {
     fn keep(&mut self, data: &Bytes) -> bool {
         if self.is_whole {
             let kept: usize = self.kept.iter().map(Bytes::len).sum();
-            if kept + data.len() > MOST_KEPT {
+            if kept + data.len() > MOST_KEPT || self.kept.len() == MOST_PIECES {
                 self.let_go();
             } else {
                 self.kept.push(data.clone());
@@ -278,6 +280,16 @@ mod tests {
         assert_eq!(attempt.frame().await.unwrap().unwrap().data_ref().unwrap().len(), 1);
         assert!(!large.can_repeat());
         assert!(large.0.borrow().kept.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_body_in_too_many_pieces_is_passed_on_and_not_kept() {
+        for (pieces, is_kept) in [(MOST_PIECES, true), (MOST_PIECES + 1, false)] {
+            let single = vec![1; pieces];
+            let crumbs = body(&single);
+            assert_eq!(read(crumbs.attempt()).await.0, pieces);
+            assert_eq!(crumbs.can_repeat(), is_kept, "{pieces} pieces");
+        }
     }
 
     #[tokio::test]

@@ -1,8 +1,9 @@
 //! Samples on their way to `/metrics`.
 
 use super::histogram::Histogram;
+use crate::observe::sample;
 use prometheus::core::Desc;
-use prometheus::proto::{Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Bucket, LabelPair, Metric, MetricFamily, MetricType};
 use std::collections::{BTreeMap, HashMap};
 
 /// A metric: its name, what it means, what it is, and its labels.
@@ -28,16 +29,8 @@ pub(super) struct Sheet(BTreeMap<&'static str, MetricFamily>);
 impl Sheet {
     /// Notes one number. `labels` are the values of the metric's labels, in their order.
     pub(super) fn write(&mut self, about: &About, labels: &[&str], value: f64) {
-        let mut metric = Metric::from_label(pairs(about, labels));
-        if about.kind == MetricType::COUNTER {
-            let mut counter = Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
-        }
+        let mut metric = sample(about.kind, value);
+        metric.set_label(pairs(about, labels));
         self.add(about, metric);
     }
 
