@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use umbel::control::events::{self, Events};
 use umbel::control::{ControlConfig, ControlPlane, Running};
 use umbel::decision::binding::Decisions;
 use umbel::decision::builtin::BuiltInDecisions;
@@ -33,6 +34,7 @@ pub struct Control {
     pub metrics: Arc<Metrics>,
     pub signals: Signals,
     pub running: Running,
+    _events: Events,
     store: Arc<dyn Store>,
 }
 
@@ -56,6 +58,7 @@ impl Control {
         let (signals, heard) = Signals::channel(64);
         let Leaf { chain, key } = ca.client("front-proxy", &[])?;
         let tls = Arc::new(BackendTls::new(FrontProxy { chain, key }, ca.pem.as_bytes())?);
+        let (recorder, events) = events::start(registry.clone());
         let running = ControlPlane::start(ControlConfig {
             registry: registry.clone(),
             shared: Arc::clone(&shared),
@@ -63,9 +66,10 @@ impl Control {
             decisions: Arc::new(BuiltInDecisions::default()) as Arc<dyn Decisions>,
             signals: heard,
             metrics: Arc::clone(&metrics),
+            events: recorder,
         });
         anyhow::ensure!(running.ready().await, "the control plane stopped");
-        Ok(Self { ca, registry, shared, metrics, signals, running, store })
+        Ok(Self { ca, registry, shared, metrics, signals, running, _events: events, store })
     }
 
     /// Makes `default/backend` mean loopback.

@@ -8,6 +8,7 @@ mod cli;
 mod control_kit;
 mod demo;
 mod discovery;
+mod events;
 mod first_start;
 mod golden;
 mod golden_plugins;

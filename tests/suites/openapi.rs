@@ -95,6 +95,7 @@ async fn a_backends_documents_are_collected_kept_and_dropped() -> Result<()> {
     let keys: BTreeSet<String> = index(&admin).await?.as_object().context("index")?.keys().cloned().collect();
     let registered = [
         "apis/apiregistration.k8s.io/v1",
+        "apis/events.k8s.io/v1",
         "apis/plugins.umbel.dev/v1alpha1",
         "apis/service.grafana.app/v0alpha1",
         WARDLE,

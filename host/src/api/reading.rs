@@ -5,6 +5,7 @@ use super::negotiation::Offer;
 use super::options::ListParameters;
 use super::reply::{self, Reply};
 use super::service::Api;
+use crate::kind::Kind;
 use crate::model::failure::Failure;
 use crate::object::selector::{FieldSelector, LabelSelector};
 use crate::registry::{ListOptions, Selector, parse_revision};
@@ -34,7 +35,7 @@ pub async fn list(api: &Arc<Api>, call: &Call) -> Result<Reply, Failure> {
 pub fn list_options(call: &Call, parameters: &ListParameters) -> Result<ListOptions, Failure> {
     Ok(ListOptions {
         namespace: call.key.namespace.clone(),
-        selector: selector(parameters)?,
+        selector: selector(call.kind, parameters)?,
         resource_version: parameters.resource_version.clone(),
         version_match: parameters.version_match,
         limit: parameters.limit,
@@ -43,9 +44,9 @@ pub fn list_options(call: &Call, parameters: &ListParameters) -> Result<ListOpti
 }
 
 /// The selectors of a list or watch.
-pub fn selector(parameters: &ListParameters) -> Result<Selector, Failure> {
+pub fn selector(kind: &Kind, parameters: &ListParameters) -> Result<Selector, Failure> {
     Ok(Selector {
         labels: LabelSelector::parse(&parameters.label_selector)?,
-        fields: FieldSelector::parse(&parameters.field_selector)?,
+        fields: FieldSelector::parse(&parameters.field_selector, kind.selectable)?,
     })
 }

@@ -36,11 +36,11 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 pub async fn watch(api: &Arc<Api>, call: Call) -> Result<Reply, Failure> {
     let presentation = call.presentation(Offer::Stream)?;
     let parameters = ListParameters::read(&call.query, true)?;
-    let mut selector = selector(&parameters)?;
+    let mut selector = selector(call.kind, &parameters)?;
     if selector.fields.is_everything() && !call.key.name.is_empty() {
         // The old path form `/watch/<resource>/<name>` watches one object.
         let text = format!("metadata.name={}", call.key.name);
-        selector.fields = crate::object::selector::FieldSelector::parse(&text)?;
+        selector.fields = crate::object::selector::FieldSelector::parse(&text, &[])?;
     }
     let start = start_of(&parameters)?;
     let options = WatchOptions { namespace: call.key.namespace.clone(), selector, start };

@@ -8,6 +8,7 @@ use super::parts::{
 use super::renewal::{self, Shown};
 use crate::api::{Api, ApiConfig, Readiness};
 use crate::config::ServeConfig;
+use crate::control::events::{self, Events};
 use crate::control::manifests::{self, Manifests};
 use crate::control::openapi::{self, OpenApi};
 use crate::control::plugins::{self as plugin_objects, PluginObjects};
@@ -41,6 +42,7 @@ pub(super) struct Gateway {
     openapi: OpenApi,
     manifests: Manifests,
     plugin_objects: PluginObjects,
+    events: Events,
     runtime: Runtime,
 }
 
@@ -67,6 +69,7 @@ impl Gateway {
         let (signals, heard) = Signals::channel(SIGNALS_MAX);
         // Whatever starts below spawns its tasks on the control runtime.
         let entered = runtime.enter();
+        let (recorder, events) = events::start(registry.clone());
         let control = ControlPlane::start(ControlConfig {
             registry: registry.clone(),
             shared: Arc::clone(&shared),
@@ -74,10 +77,11 @@ impl Gateway {
             decisions: plugins.clone(),
             signals: heard,
             metrics: Arc::clone(&metrics),
+            events: recorder.clone(),
         });
         let openapi = openapi::start(control.parts(), Arc::clone(&shared));
         let manifests = manifests::start(config.manifest_dir.clone(), registry.clone());
-        let plugin_objects = plugin_objects::start(plugins.clone(), registry.clone());
+        let plugin_objects = plugin_objects::start(plugins.clone(), registry.clone(), recorder);
         drop(entered);
         let local = Api::new(ApiConfig {
             kinds: &crate::kind::ALL,
@@ -103,7 +107,17 @@ impl Gateway {
         let address = data_plane.local_addr();
         credentials.publish(address).map_err(CommandError::failed)?;
         runtime.spawn(renewal::run(config.clone(), address, Shown { listen: tls, backends: backend_tls }));
-        Ok(Self { address, readiness, data_plane, control, openapi, manifests, plugin_objects, runtime })
+        Ok(Self {
+            address,
+            readiness,
+            data_plane,
+            control,
+            openapi,
+            manifests,
+            plugin_objects,
+            events,
+            runtime,
+        })
     }
 
     /// Where clients reach it.
@@ -125,7 +139,7 @@ impl Gateway {
     pub(super) fn stop(self) {
         self.readiness.shut_down();
         self.data_plane.drain();
-        drop((self.manifests, self.plugin_objects, self.openapi, self.control));
+        drop((self.manifests, self.plugin_objects, self.openapi, self.control, self.events));
         self.runtime.shutdown_timeout(CONTROL_STOP);
     }
 }

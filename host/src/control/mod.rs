@@ -4,7 +4,7 @@
 //!  intake ──▶ reconciler ──▶ publisher ──▶ route::Shared      one task each
 //!               ▲   │  ▲
 //!   resolvers ──┘   │  └── watchers (one task per backend)    report back, never share state
-//!                   └────▶ writes of conditions
+//!                   └────▶ writes of conditions, and events about them
 //! ```
 
 mod backends;
@@ -13,6 +13,7 @@ mod condition;
 mod declared;
 mod documents;
 mod entry;
+pub mod events;
 mod intake;
 pub mod manifests;
 pub mod openapi;
@@ -36,6 +37,7 @@ use crate::registry::Registry;
 use crate::route::{Shared, Signal};
 use crate::upstream::BackendTls;
 use backends::Backends;
+use events::Recorder;
 use publish::Publisher;
 use reconcile::{Inbox, Reconciler};
 use services::Services;
@@ -61,6 +63,8 @@ pub struct ControlConfig {
     pub signals: mpsc::Receiver<Signal>,
     /// Gauges and counters of availability and discovery.
     pub metrics: Arc<Metrics>,
+    /// Takes down when an APIService becomes available or ceases to be.
+    pub events: Recorder,
 }
 
 /// The control plane of one process.
@@ -80,7 +84,7 @@ impl ControlPlane {
     /// Starts all tasks on the current runtime, which must be the control runtime.
     pub fn start(config: ControlConfig) -> Running {
         let parts = SnapshotParts::new();
-        let source = Source(config.registry);
+        let source = Source { registry: config.registry, events: config.events };
         let outbox = Arc::<pending::Pending<_>>::default();
         let (intake_sender, intake) = mpsc::channel(QUEUE);
         let (news, resolved) = mpsc::channel(QUEUE);

@@ -1,6 +1,8 @@
 //! What the control plane reads from and writes to the registry.
 
-use super::condition::Condition;
+use super::condition::{Condition, Truth};
+use super::events::{Occurrence, Recorder, Tale, Weight};
+use crate::kind::api_service::AVAILABLE;
 use crate::kind::{Kind, api_service, external_name};
 use crate::model::failure::Failure;
 use crate::model::object::Object;
@@ -12,6 +14,8 @@ use jiff::Timestamp;
 
 /// Who owns the written conditions.
 const MANAGER: &str = "umbel";
+/// Who tells of them in events.
+const REPORTER: &str = "umbel.dev/availability";
 
 /// The kinds that decide about routing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,19 +68,22 @@ impl Watched {
 
 /// The registry as the control plane sees it.
 #[derive(Clone, Debug)]
-pub(super) struct Source(pub(super) Registry);
+pub(super) struct Source {
+    pub(super) registry: Registry,
+    pub(super) events: Recorder,
+}
 
 impl Source {
     /// Every object of a kind, and the revision to watch from.
     pub(super) async fn list(&self, kind: Watched) -> Result<(Vec<Object>, Revision), SourceError> {
-        let list = self.0.list(kind.kind(), &ListOptions::default()).await?;
+        let list = self.registry.list(kind.kind(), &ListOptions::default()).await?;
         Ok((list.objects, list.revision))
     }
 
     /// Every change of a kind after a revision, in order.
     pub(super) async fn watch(&self, kind: Watched, after: Revision) -> Result<Changes, SourceError> {
         let options = WatchOptions { start: WatchStart::After(after), ..WatchOptions::default() };
-        Ok(Changes(self.0.watch(kind.kind(), options).await?))
+        Ok(Changes(self.registry.watch(kind.kind(), options).await?))
     }
 
     /// Makes `condition` the `Available` condition of an APIService in its newest stored state, and returns the
@@ -89,13 +96,33 @@ impl Source {
     ) -> Result<Revision, SourceError> {
         let key = ObjectKey::new("", api_service);
         let options = WriteOptions { uid: Some(uid.to_owned()), ..WriteOptions::by(MANAGER) };
+        let mut before = None;
         let propose = |current: &Object| {
+            before = Condition::read(current);
             let mut next = current.clone();
             condition.write(&mut next, Timestamp::now());
             Ok(next)
         };
-        let written = self.0.change(&api_service::KIND, &key, Part::Status, &options, propose).await?;
+        let written = self.registry.change(&api_service::KIND, &key, Part::Status, &options, propose).await?;
+        if before.map(|before| before.status) != Some(condition.status) {
+            self.tell(key, uid, condition);
+        }
         Ok(written.resource_version().parse().unwrap_or_default())
+    }
+}
+
+impl Source {
+    /// Notes that an APIService became available or ceased to be.
+    fn tell(&self, object: ObjectKey, uid: &str, condition: &Condition) {
+        let weight = if condition.status == Truth::True { Weight::Normal } else { Weight::Warning };
+        let note = format!("{AVAILABLE} is {}: {}", condition.status.as_str(), condition.message);
+        self.events.record(Occurrence {
+            tale: Tale { weight, action: "Check", reason: condition.reason.clone(), note },
+            kind: &api_service::KIND,
+            object,
+            uid: uid.to_owned(),
+            reporter: REPORTER,
+        });
     }
 }
 

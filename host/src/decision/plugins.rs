@@ -96,7 +96,7 @@ impl Deed {
 pub trait Plugins: Send + Sync {
     /// All of them, sorted by name; `None` while the directory has not been looked at yet.
     fn views(&self) -> Option<Vec<PluginView>>;
-    /// Moves when a plugin was loaded, refused, removed or asked for something.
+    /// Moves when a plugin was loaded, refused, suspended, removed or asked for something.
     fn changes(&self) -> watch::Receiver<u64>;
     /// Does what an operator asks; tells what was done.
     ///

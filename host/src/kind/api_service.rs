@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, APIServiceSpec};
 use serde_json::Value;
 
-use super::{ALL_VERBS, Column, Kind, KindRules, Scope, object_meta};
+use super::{ALL_VERBS, Column, Kept, Kind, KindRules, Scope, object_meta};
 use crate::model::failure::{FieldError, quoted};
 use crate::model::failure_policy;
 use crate::model::object::Object;
@@ -29,11 +29,13 @@ pub static KIND: Kind = Kind {
     plural: "apiservices",
     singular: "apiservice",
     scope: Scope::Cluster,
+    kept: Kept::InStore,
     categories: &["api-extensions"],
     short_names: &[],
     verbs: ALL_VERBS,
     has_status: true,
     main_condition: Some(AVAILABLE),
+    selectable: &[],
     schema: &SCHEMA,
     columns: COLUMNS,
     rules: &Rules,

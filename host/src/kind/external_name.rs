@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ALL_VERBS, Column, Kind, KindRules, Scope, object_meta};
+use super::{ALL_VERBS, Column, Kept, Kind, KindRules, Scope, object_meta};
 use crate::model::failure::{FieldError, quoted};
 use crate::model::failure_policy;
 use crate::model::object::Object;
@@ -23,11 +23,13 @@ pub static KIND: Kind = Kind {
     plural: "externalnames",
     singular: "externalname",
     scope: Scope::Namespaced,
+    kept: Kept::InStore,
     categories: &[],
     short_names: &[],
     verbs: ALL_VERBS,
     has_status: false,
     main_condition: None,
+    selectable: &[],
     schema: &SCHEMA,
     columns: COLUMNS,
     rules: &Rules,

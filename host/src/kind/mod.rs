@@ -5,14 +5,15 @@
 //! from that value. A further kind is one more file and one more line in [`ALL`].
 
 pub mod api_service;
+pub mod event;
 pub mod external_name;
 pub mod object_meta;
 pub mod plugin;
 
-pub use crate::object::kind::{Column, Kind, KindRules, Scope};
+pub use crate::object::kind::{Column, Kept, Kind, KindRules, Scope, Selectable};
 
 /// Every kind that Umbel serves itself.
-pub static ALL: [&Kind; 3] = [&api_service::KIND, &external_name::KIND, &plugin::KIND];
+pub static ALL: [&Kind; 4] = [&api_service::KIND, &external_name::KIND, &plugin::KIND, &event::KIND];
 
 /// The verbs of a kind with the full set of operations, in discovery's order.
 pub const ALL_VERBS: &[&str] =

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Column, Kind, KindRules, Scope, object_meta};
+use super::{Column, Kept, Kind, KindRules, Scope, object_meta};
 use crate::model::failure::{FieldError, quoted};
 use crate::model::object::Object;
 use crate::model::schema::{Field, ListSharing, Record, Schema, ZeroValue};
@@ -41,11 +41,13 @@ pub static KIND: Kind = Kind {
     plural: "plugins",
     singular: "plugin",
     scope: Scope::Cluster,
+    kept: Kept::InStore,
     categories: &["api-extensions", "umbel"],
     short_names: &["plug"],
     verbs: &["get", "list", "patch", "update", "watch"],
     has_status: true,
     main_condition: Some(READY),
+    selectable: &[],
     schema: &SCHEMA,
     columns: COLUMNS,
     rules: &Rules,

@@ -27,6 +27,8 @@ pub enum Schema {
     Bytes,
     /// RFC 3339 time with seconds.
     Time,
+    /// RFC 3339 time with microseconds.
+    MicroTime,
     /// Any JSON object (`fieldsV1`).
     Opaque,
 }

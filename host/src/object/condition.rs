@@ -71,6 +71,11 @@ pub fn time_text(time: Timestamp) -> String {
     whole.round(Unit::Second).unwrap_or(whole).to_string()
 }
 
+/// The same with microseconds, as `MicroTime` is written.
+pub fn micro_time_text(time: Timestamp) -> String {
+    format!("{time:.6}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

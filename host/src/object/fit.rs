@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::node::{MOST_PROBLEMS, Node, field_problem};
 use crate::model::failure::quoted;
 use crate::model::schema::{Record, Schema};
-use crate::object::condition::time_text;
+use crate::object::condition::{micro_time_text, time_text};
 
 /// What a document became, and what had to be dropped for it.
 pub struct Fitted {
@@ -54,7 +54,8 @@ impl Fitter {
                 }
             }
             (Schema::Bytes, Node::String(text)) => Value::String(canonical_base64(&text)?),
-            (Schema::Time, Node::String(text)) => Value::String(canonical_time(&text)?),
+            (Schema::Time, Node::String(text)) => Value::String(canonical_time(&text, time_text)?),
+            (Schema::MicroTime, Node::String(text)) => Value::String(canonical_time(&text, micro_time_text)?),
             (Schema::Opaque, node) => node.into_value(),
             (_, other) => return Err(self.mismatch(other.type_name(), schema)),
         })
@@ -164,7 +165,7 @@ fn type_name(schema: &Schema) -> String {
         }
         Schema::Map(items) => format!("map[string]{}", type_name(items)),
         Schema::List { items, .. } => format!("[]{}", type_name(items)),
-        Schema::String | Schema::Time => "string".to_owned(),
+        Schema::String | Schema::Time | Schema::MicroTime => "string".to_owned(),
         Schema::Int32 => "int32".to_owned(),
         Schema::Int64 => "int64".to_owned(),
         Schema::Boolean => "bool".to_owned(),
@@ -188,11 +189,11 @@ fn canonical_base64(text: &str) -> Result<String, String> {
     }
 }
 
-fn canonical_time(text: &str) -> Result<String, String> {
+fn canonical_time(text: &str, write: fn(Timestamp) -> String) -> Result<String, String> {
     let time: Timestamp = text
         .parse()
         .map_err(|_| format!("parsing time {}: not of the form \"2006-01-02T15:04:05Z\"", quoted(text)))?;
-    Ok(time_text(time))
+    Ok(write(time))
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub struct Kind {
     pub singular: &'static str,
     /// Whether objects live in namespaces.
     pub scope: Scope,
+    /// Where objects are kept.
+    pub kept: Kept,
     /// Categories for `kubectl get <category>`.
     pub categories: &'static [&'static str],
     /// Short names for kubectl.
@@ -34,6 +36,8 @@ pub struct Kind {
     pub has_status: bool,
     /// The condition that tells whether an object works, where the kind has one.
     pub main_condition: Option<&'static str>,
+    /// What field selectors may name beside name and namespace.
+    pub selectable: &'static [Selectable],
     /// The shape of a whole object, metadata included.
     pub schema: &'static Schema,
     /// The columns of a table.
@@ -49,6 +53,24 @@ pub enum Scope {
     Cluster,
     /// One name per namespace.
     Namespaced,
+}
+
+/// Where objects of a kind are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// In the store, for good.
+    InStore,
+    /// In memory, until the process ends, under revisions of their own.
+    InMemory,
+}
+
+/// A field that field selectors may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selectable {
+    /// As selectors name it, for example `regarding.name`.
+    pub label: &'static str,
+    /// Where its text stands in an object; what is absent is the empty text.
+    pub path: &'static [&'static str],
 }
 
 /// A column of a table.

@@ -70,7 +70,7 @@ fn zero(schema: &Schema) -> Value {
         Schema::String | Schema::Bytes => Value::String(String::new()),
         Schema::Int32 | Schema::Int64 => Value::from(0),
         Schema::Boolean => Value::Bool(false),
-        Schema::Time => Value::Null,
+        Schema::Time | Schema::MicroTime => Value::Null,
     }
 }
 

@@ -195,6 +195,7 @@ impl Host {
         for name in self.resolvers.names().into_iter().chain(self.checkers.names()) {
             all.entry(name).or_insert_with_key(|name| self.crew.roster.missing(name));
         }
+        self.crew.roster.forget_missing_but(|name| all.contains_key(name));
         for status in self.crew.roster.removed() {
             all.entry(status.name.clone()).or_insert(status);
         }

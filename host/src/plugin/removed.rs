@@ -59,7 +59,8 @@ mod tests {
     use std::path::PathBuf;
 
     fn gone(name: &str) -> Status {
-        Status::missing(name, PathBuf::from("/p"), String::new()).into_removed()
+        let since = jiff::Timestamp::now();
+        Status::missing(name, PathBuf::from("/p"), String::new(), since).into_removed()
     }
 
     fn names(removed: &Removed, now: Instant) -> Vec<String> {

@@ -1,13 +1,14 @@
 //! All plugins of the process, and which one decides for an object.
 
 use super::removed::Removed;
-use super::slot::Slot;
+use super::slot::{Effect, Slot};
 use super::status::Status;
 use crate::decision::binding::BindingSubject;
 use crate::plugin::adapter::stand_in::{Cause, StandIns, Step, Trouble};
 use crate::plugin::component::budget::Facet;
 use crate::plugin::source::pattern::Pattern;
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -24,9 +25,13 @@ pub(in crate::plugin) struct Roster {
     directory: PathBuf,
     slots: ArcSwap<Slots>,
     changes: watch::Sender<u64>,
+    /// Moves with `changes`, and when there is something else to show.
+    news: watch::Sender<u64>,
     /// What an operator has switched off, there or not.
     disabled: Mutex<BTreeSet<String>>,
     removed: Mutex<Removed>,
+    /// Names that a binding leads to and nobody has, and since when that is known.
+    missing_since: Mutex<BTreeMap<String, Timestamp>>,
     looked: AtomicBool,
     /// How often something stood in for a plugin.
     pub stand_ins: StandIns,
@@ -38,8 +43,10 @@ impl Roster {
             directory,
             slots: ArcSwap::default(),
             changes: watch::Sender::new(0),
+            news: watch::Sender::new(0),
             disabled: Mutex::default(),
             removed: Mutex::default(),
+            missing_since: Mutex::default(),
             looked: AtomicBool::new(false),
             stand_ins: StandIns::default(),
         }
@@ -64,6 +71,7 @@ impl Roster {
         slots.insert(name.to_owned(), Arc::clone(&slot));
         self.slots.store(Arc::new(slots));
         self.removed.lock().forget(name);
+        self.missing_since.lock().remove(name);
         slot
     }
 
@@ -122,6 +130,21 @@ impl Roster {
     /// Tells those who keep answers to ask again.
     pub(in crate::plugin) fn announce(&self) {
         self.changes.send_modify(|count| *count += 1);
+        self.news.send_modify(|count| *count += 1);
+    }
+
+    /// Tells whoever has to know what a fault did to a plugin.
+    pub(in crate::plugin) fn tell(&self, effect: Effect) {
+        match effect {
+            Effect::None => {}
+            Effect::OtherServes => self.announce(),
+            Effect::Held => self.news.send_modify(|count| *count += 1),
+        }
+    }
+
+    /// Moves when there is something to show.
+    pub(in crate::plugin) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
     }
 
     pub(in crate::plugin) fn changes(&self) -> watch::Receiver<u64> {
@@ -130,7 +153,13 @@ impl Roster {
 
     /// What people are told about a name that a binding leads to and nobody has.
     pub(in crate::plugin) fn missing(&self, name: &str) -> Status {
-        Status::missing(name, self.directory.join(format!("{name}.wasm")), self.absence(name))
+        let since = *self.missing_since.lock().entry(name.to_owned()).or_insert_with(Timestamp::now);
+        Status::missing(name, self.directory.join(format!("{name}.wasm")), self.absence(name), since)
+    }
+
+    /// Forgets since when names were missing that no binding leads to any more.
+    pub(in crate::plugin) fn forget_missing_but(&self, is_bound: impl Fn(&str) -> bool) {
+        self.missing_since.lock().retain(|name, _| is_bound(name));
     }
 
     /// Counts that something stood in for a plugin.

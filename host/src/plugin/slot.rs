@@ -42,6 +42,17 @@ impl Rules {
     }
 }
 
+/// What a fault did to the plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::plugin) enum Effect {
+    /// It goes on as before.
+    None,
+    /// Another generation serves now.
+    OtherServes,
+    /// It is not asked for a while, or not any more.
+    Held,
+}
+
 /// One name. Lives as long as a file of that name does; generations come and go.
 #[derive(Debug)]
 pub(in crate::plugin) struct Slot {
@@ -259,31 +270,31 @@ impl Slot {
     }
 
     /// Counts a fault and logs it. When there are too many in a row it goes back to the generation before, or
-    /// suspends the plugin where there is none. Says whether it went back.
+    /// suspends the plugin where there is none.
     pub(in crate::plugin) fn note_fault(
         &self,
         generation: &Arc<Generation>,
         facet: Facet,
         fault: &CallFault,
-    ) -> bool {
+    ) -> Effect {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.faults.count(facet, fault.class());
         *self.last_fault.lock() = Some(format!("generation {} {fault}", generation.profile.generation));
         tracing::warn!(plugin = self.name, generation = generation.profile.generation, "the plugin {fault}");
         if !fault.class().is_breaker_event() {
-            return false;
+            return Effect::None;
         }
         let now = Instant::now();
         let is_too_often = generation.breaker.note_fault(now);
         let ruling = self.line.note_call(generation, true, now);
         if self.obey(generation, ruling) {
-            return true;
+            return Effect::OtherServes;
         }
         if !is_too_often {
-            return false;
+            return Effect::None;
         }
         if self.roll_back(generation, "it failed too often") {
-            return true;
+            return Effect::OtherServes;
         }
         match generation.breaker.suspend(Instant::now(), fastrand::f64()) {
             Some(Verdict::Suspended(pause)) => {
@@ -294,9 +305,9 @@ impl Slot {
             Some(Verdict::Quarantined) => {
                 tracing::error!(plugin = self.name, "the plugin is quarantined: {}", self.quarantine_text());
             }
-            None => {}
+            None => return Effect::None,
         }
-        false
+        Effect::Held
     }
 
     fn quarantine_text(&self) -> String {

@@ -207,12 +207,12 @@ fn as_text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::E
 
 impl Status {
     /// A name that a binding leads to and that has no file.
-    pub(in crate::plugin) fn missing(name: &str, path: PathBuf, message: String) -> Self {
+    pub(in crate::plugin) fn missing(name: &str, path: PathBuf, message: String, since: Timestamp) -> Self {
         Self {
             name: name.to_owned(),
             path: path.display().to_string(),
             state: State::Removed,
-            since: Timestamp::now(),
+            since,
             steps: Vec::new(),
             reason: Some(Reason::Missing),
             message,

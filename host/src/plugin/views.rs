@@ -17,7 +17,7 @@ impl Plugins for Host {
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
-        self.roster().changes()
+        self.roster().news()
     }
 
     fn act(&self, plugin: &str, deed: Deed) -> Result<String, String> {

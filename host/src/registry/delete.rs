@@ -47,12 +47,12 @@ impl Registry {
                 if options.dry_run || next == current {
                     return Ok(Deleted::Waiting(next));
                 }
-                self.store.update(record.key, record.revision, stored::encode(&next)?).await
+                self.store_of(kind).update(record.key, record.revision, stored::encode(&next)?).await
             } else {
                 if options.dry_run {
                     return Ok(Deleted::Gone(current));
                 }
-                self.store.delete(record.key, record.revision).await
+                self.store_of(kind).delete(record.key, record.revision).await
             };
             match outcome {
                 Ok(revision) if has_finalizers(&next) => {

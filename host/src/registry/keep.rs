@@ -24,7 +24,7 @@ impl Registry {
     ) -> Result<Object, Failure> {
         let path = key.path(kind);
         loop {
-            let record = self.store.get(&path).await.map_err(|e| stored::medium_failure(&e))?;
+            let record = self.store_of(kind).get(&path).await.map_err(|e| stored::medium_failure(&e))?;
             let read =
                 |record: &crate::store::Record| stored::decode(&record.key, &record.value, record.revision);
             let current = record.as_ref().map(read).transpose()?;
@@ -44,8 +44,8 @@ impl Registry {
             let before = record.as_ref().map_or(0, |record| record.value.len());
             let value = stored::encode_bounded(kind, &next, before)?;
             let written = match record {
-                Some(record) => self.store.update(record.key, record.revision, value).await,
-                None => self.store.create(path.clone(), value).await,
+                Some(record) => self.store_of(kind).update(record.key, record.revision, value).await,
+                None => self.store_of(kind).create(path.clone(), value).await,
             };
             match written {
                 Ok(revision) => {
@@ -66,12 +66,12 @@ impl Registry {
     /// 500 when the store refuses.
     pub async fn drop_kept(&self, kind: &'static Kind, key: &ObjectKey) -> Result<(), Failure> {
         loop {
-            let record = match self.store.get(&key.path(kind)).await {
+            let record = match self.store_of(kind).get(&key.path(kind)).await {
                 Ok(Some(record)) => record,
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(stored::medium_failure(&error)),
             };
-            match self.store.delete(record.key, record.revision).await {
+            match self.store_of(kind).delete(record.key, record.revision).await {
                 Ok(_) => return Ok(()),
                 Err(StoreError::Conflict { .. }) => tokio::task::yield_now().await,
                 Err(error) => return Err(stored::medium_failure(&error)),

@@ -40,14 +40,18 @@ impl Registry {
     /// 400 for a broken token or resource version, 410 when it is no longer kept, 504 when it lies ahead.
     pub async fn list(&self, kind: &'static Kind, options: &ListOptions) -> Result<List, Failure> {
         let prefix = prefix(kind, &options.namespace);
-        let start = self.start_of(options).await?;
+        let start = self.start_of(kind, options).await?;
         let mut found = List::default();
         let mut after = start.after.map(|after| format!("{prefix}{after}"));
         let mut at = start.at;
         loop {
             let request =
                 ListRequest { prefix: prefix.clone(), after, limit: chunk_limit(options, &found), at };
-            let page = self.store.list(request).await.map_err(|e| self.refusal(e, &prefix, &start.token))?;
+            let page = self
+                .store_of(kind)
+                .list(request)
+                .await
+                .map_err(|e| self.refusal(e, &prefix, &start.token))?;
             found.revision = page.revision;
             at = Some(page.revision);
             let last = Self::gather(&mut found, &page, options)?;
@@ -85,7 +89,7 @@ impl Registry {
         Ok(last)
     }
 
-    async fn start_of(&self, options: &ListOptions) -> Result<Start, Failure> {
+    async fn start_of(&self, kind: &Kind, options: &ListOptions) -> Result<Start, Failure> {
         if !options.continue_token.is_empty() {
             let token = ContinueToken::decode(&options.continue_token)?;
             if !matches!(options.resource_version.as_str(), "" | "0") {
@@ -99,7 +103,7 @@ impl Registry {
             ..refused
         })?;
         let Some(revision) = asked.filter(|revision| *revision > 0) else { return Ok(Start::default()) };
-        wait_for(self.store.as_ref(), revision).await?;
+        wait_for(self.store_of(kind), revision).await?;
         // Without a match a limit means: exactly that revision, as it always did.
         let is_exact = match options.version_match {
             Some(wanted) => wanted == VersionMatch::Exact,

@@ -31,16 +31,22 @@ pub use options::{
 pub use stored::OBJECT_MAX;
 pub use watch::{ObjectEvent, ObjectWatch};
 
-use crate::kind::Kind;
+use crate::kind::{Kept, Kind};
 use crate::model::failure::Failure;
 use crate::model::object::Object;
-use crate::store::{Record, Revision, Store};
+use crate::store::{HistoryBound, MemoryStore, Record, Revision, Store};
+use jiff::Timestamp;
 use std::sync::Arc;
+
+/// How much of the past of kinds in memory can be watched from.
+const MEMORY_HISTORY: HistoryBound = HistoryBound { events: 2_000, bytes: 8 * 1024 * 1024 };
 
 /// The objects of all own kinds.
 #[derive(Clone)]
 pub struct Registry {
     store: Arc<dyn Store>,
+    /// Kinds that are [`Kept::InMemory`].
+    memory: Arc<MemoryStore>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -50,12 +56,23 @@ impl std::fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// Objects kept in `store`.
+    /// Objects kept in `store`, but for kinds that are kept in memory.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        // Above every revision that an earlier process gave away, so that a client that comes back with one is told
+        // that it is too old, and does not wait for it.
+        let start = Revision::try_from(Timestamp::now().as_microsecond()).unwrap_or_default();
+        Self { store, memory: Arc::new(MemoryStore::starting_at(start, MEMORY_HISTORY)) }
     }
 
-    /// The newest revision.
+    /// Where objects of a kind are.
+    fn store_of(&self, kind: &Kind) -> &dyn Store {
+        match kind.kept {
+            Kept::InStore => self.store.as_ref(),
+            Kept::InMemory => self.memory.as_ref(),
+        }
+    }
+
+    /// The newest revision of what is kept for good.
     pub fn revision(&self) -> Revision {
         self.store.revision()
     }
@@ -79,7 +96,7 @@ impl Registry {
         key: &ObjectKey,
         revision: Revision,
     ) -> Result<Object, Failure> {
-        freshness::wait_for(self.store.as_ref(), revision).await?;
+        freshness::wait_for(self.store_of(kind), revision).await?;
         self.get(kind, key).await
     }
 
@@ -92,7 +109,7 @@ impl Registry {
     }
 
     async fn read(&self, kind: &'static Kind, key: &ObjectKey) -> Result<Record, Failure> {
-        let found = self.store.get(&key.path(kind)).await.map_err(|e| stored::medium_failure(&e))?;
+        let found = self.store_of(kind).get(&key.path(kind)).await.map_err(|e| stored::medium_failure(&e))?;
         found.ok_or_else(|| Failure::not_found(kind.group, kind.plural, &key.name))
     }
 }

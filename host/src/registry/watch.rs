@@ -54,7 +54,7 @@ impl Registry {
         let start = match options.start {
             WatchStart::Current | WatchStart::CurrentNotOlderThan(_) => {
                 if let WatchStart::CurrentNotOlderThan(wanted) = options.start {
-                    wait_for(self.store.as_ref(), wanted).await?;
+                    wait_for(self.store_of(kind), wanted).await?;
                 }
                 let selector = options.selector.clone();
                 let namespace = options.namespace.clone();
@@ -65,12 +65,12 @@ impl Registry {
                 list.revision
             }
             WatchStart::After(revision) => {
-                wait_for(self.store.as_ref(), revision).await?;
+                wait_for(self.store_of(kind), revision).await?;
                 revision
             }
-            WatchStart::Now => self.store.revision(),
+            WatchStart::Now => self.store_of(kind).revision(),
         };
-        let changes = self.store.watch(prefix, start).await.map_err(|e| expiry(&e, start))?;
+        let changes = self.store_of(kind).watch(prefix, start).await.map_err(|e| expiry(&e, start))?;
         Ok(ObjectWatch { initial, unannounced, selector: options.selector, changes, reached: start })
     }
 }

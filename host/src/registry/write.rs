@@ -62,10 +62,10 @@ impl Registry {
         let path = key.path(kind);
         let value = stored::encode_bounded(kind, &object, 0)?;
         if options.dry_run {
-            let there = self.store.get(&path).await.map_err(|e| stored::medium_failure(&e))?;
+            let there = self.store_of(kind).get(&path).await.map_err(|e| stored::medium_failure(&e))?;
             return if there.is_some() { Err(self.taken(kind, &key).await) } else { Ok(object) };
         }
-        match self.store.create(path, value).await {
+        match self.store_of(kind).create(path, value).await {
             Ok(revision) => {
                 stored::stamp(&mut object, revision);
                 Ok(object)
@@ -126,9 +126,9 @@ impl Registry {
                 return Ok(next);
             }
             let written = if may_go {
-                self.store.delete(record.key, record.revision).await
+                self.store_of(kind).delete(record.key, record.revision).await
             } else {
-                self.store.update(record.key, record.revision, value).await
+                self.store_of(kind).update(record.key, record.revision, value).await
             };
             match written {
                 Ok(revision) => {

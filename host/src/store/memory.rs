@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::change::Write;
 use super::contents::Contents;
@@ -24,7 +25,13 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// An empty store at revision 0 that keeps at most `bound` of history.
     pub fn new(bound: HistoryBound) -> Self {
-        Self { published: Published::new(Contents::default()), bound }
+        Self::starting_at(0, bound)
+    }
+
+    /// An empty store that goes on after `revision`: what came before is compacted.
+    pub fn starting_at(revision: Revision, bound: HistoryBound) -> Self {
+        let contents = Contents::restore(BTreeMap::new(), VecDeque::new(), revision);
+        Self { published: Published::new(contents), bound }
     }
 
     fn write(&self, write: Write) -> BoxFuture<'_, Result<Revision, StoreError>> {
@@ -71,5 +78,19 @@ impl Store for MemoryStore {
 
     fn watch(&self, prefix: String, after: Revision) -> BoxFuture<'_, Result<Box<dyn Watch>, StoreError>> {
         Box::pin(async move { self.published.watch(prefix, after) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn revisions_of_an_earlier_store_are_too_old() {
+        let store = MemoryStore::starting_at(1_000, HistoryBound::default());
+        let revision = store.create("a".to_owned(), "x".into()).await.unwrap();
+        assert_eq!((store.revision(), revision), (1_001, 1_001));
+        assert!(matches!(store.watch(String::new(), 999).await, Err(StoreError::Compacted { .. })));
+        assert!(store.watch(String::new(), 1_000).await.is_ok());
     }
 }

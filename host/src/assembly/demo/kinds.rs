@@ -1,6 +1,6 @@
 //! The kinds of the two sample API servers: trees in an orchard, ships in a harbour.
 
-use crate::kind::{ALL_VERBS, Column, Kind, KindRules, Scope, object_meta};
+use crate::kind::{ALL_VERBS, Column, Kept, Kind, KindRules, Scope, object_meta};
 use crate::model::failure::FieldError;
 use crate::model::object::Object;
 use crate::model::schema::{Field, Record, Schema, ZeroValue};
@@ -58,11 +58,13 @@ static TREE: Kind = Kind {
     plural: "trees",
     singular: "tree",
     scope: Scope::Namespaced,
+    kept: Kept::InStore,
     categories: &[],
     short_names: &[],
     verbs: ALL_VERBS,
     has_status: false,
     main_condition: None,
+    selectable: &[],
     schema: &TREE_SCHEMA,
     columns: &[
         object_meta::NAME_COLUMN,
@@ -81,11 +83,13 @@ static SHIP: Kind = Kind {
     plural: "ships",
     singular: "ship",
     scope: Scope::Namespaced,
+    kept: Kept::InStore,
     categories: &[],
     short_names: &[],
     verbs: ALL_VERBS,
     has_status: false,
     main_condition: None,
+    selectable: &[],
     schema: &SHIP_SCHEMA,
     columns: &[
         object_meta::NAME_COLUMN,

@@ -1,6 +1,6 @@
 //! Documents of an import: what they must be, and what is filled in.
 
-use crate::kind::{self, Kind};
+use crate::kind::{self, Kept, Kind};
 use crate::model::failure::Failure;
 use crate::model::object::Object;
 use crate::object::condition::time_text;
@@ -54,7 +54,8 @@ pub(super) fn read_all(documents: Vec<(Place, Object)>) -> Result<Vec<Incoming>,
 
 fn read(place: Place, object: &Object) -> Result<Incoming, Vec<String>> {
     let (api_version, name) = (object.text(&["apiVersion"]), object.text(&["kind"]));
-    let kind = kind::find_by_name(api_version, name).ok_or_else(|| vec![unknown_kind(api_version, name)])?;
+    let kind = kind::find_by_name(api_version, name).filter(|kind| kind.kept == Kept::InStore);
+    let kind = kind.ok_or_else(|| vec![unknown_kind(api_version, name)])?;
     let has_status = object.at(&["status"]).is_some();
     let refuse = |failure: Failure| vec![failure.message];
     let body = serde_json::to_vec(&object.0).map_err(|error| vec![error.to_string()])?;
@@ -81,8 +82,8 @@ fn read(place: Place, object: &Object) -> Result<Incoming, Vec<String>> {
 }
 
 fn unknown_kind(api_version: &str, name: &str) -> String {
-    let known: Vec<_> =
-        kind::ALL.iter().map(|kind| format!("{} {}", kind.api_version(), kind.kind)).collect();
+    let known = kind::ALL.iter().filter(|kind| kind.kept == Kept::InStore);
+    let known: Vec<_> = known.map(|kind| format!("{} {}", kind.api_version(), kind.kind)).collect();
     format!(
         "apiVersion {api_version:?}, kind {name:?}: Umbel keeps no such objects, only {}",
         known.join(" and ")

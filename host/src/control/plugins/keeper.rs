@@ -1,8 +1,10 @@
 //! When the objects are compared with the plugins, and what is written then.
 
-use super::MANAGER;
 use super::asked::{self, Outcome};
+use super::news;
 use super::picture::{is_same_but_for_counters, picture};
+use super::{MANAGER, REPORTER};
+use crate::control::events::{Occurrence, Recorder, Tale};
 use crate::decision::plugins::{PluginView, Plugins};
 use crate::kind::plugin::KIND;
 use crate::model::failure::Failure;
@@ -25,6 +27,7 @@ const COUNT_EVERY: Duration = Duration::from_secs(10);
 struct Keeper {
     plugins: Arc<dyn Plugins>,
     registry: Registry,
+    events: Recorder,
     /// What was last written down.
     shown: Option<Vec<PluginView>>,
     counted: Instant,
@@ -33,9 +36,10 @@ struct Keeper {
 }
 
 /// Works until the task is aborted.
-pub(super) async fn run(plugins: Arc<dyn Plugins>, registry: Registry) {
+pub(super) async fn run(plugins: Arc<dyn Plugins>, registry: Registry, events: Recorder) {
     let mut changes = plugins.changes();
-    let mut keeper = Keeper { plugins, registry, shown: None, counted: Instant::now(), told: String::new() };
+    let (shown, counted, told) = (None, Instant::now(), String::new());
+    let mut keeper = Keeper { plugins, registry, events, shown, counted, told };
     loop {
         if let Err(failure) = keeper.follow(&mut changes).await {
             keeper.tell(&failure.message);
@@ -90,10 +94,11 @@ impl Keeper {
             let outcomes = outcomes.get(&view.name).map(Vec::as_slice).unwrap_or_default();
             let before = stored.remove(&view.name);
             let wanted = picture(view, before.as_ref(), outcomes, Timestamp::now());
-            let is_stored =
-                before.is_some_and(|b| b == wanted || (!may_count && is_same_but_for_counters(&b, &wanted)));
+            let is_stored = before.as_ref().is_some_and(|before| {
+                *before == wanted || (!may_count && is_same_but_for_counters(before, &wanted))
+            });
             if !is_stored {
-                writes.push(self.write(view, outcomes));
+                writes.push(self.write(view, before, outcomes));
             }
         }
         // Together, so that they share one commit.
@@ -110,10 +115,25 @@ impl Keeper {
         Ok(())
     }
 
-    async fn write(&self, view: &PluginView, outcomes: &[Outcome]) -> Result<(), Failure> {
+    async fn write(
+        &self,
+        view: &PluginView,
+        before: Option<Object>,
+        outcomes: &[Outcome],
+    ) -> Result<(), Failure> {
         let key = ObjectKey::new("", view.name.as_str());
         let make = |current: Option<&Object>| picture(view, current, outcomes, Timestamp::now());
-        self.registry.keep(&KIND, &key, MANAGER, make).await.map(drop)
+        let written = self.registry.keep(&KIND, &key, MANAGER, make).await?;
+        let tales = news::of_refusals(outcomes).chain(news::of_change(before.as_ref(), view));
+        for tale in tales {
+            self.record(tale, &key, written.uid());
+        }
+        Ok(())
+    }
+
+    fn record(&self, tale: Tale, key: &ObjectKey, uid: &str) {
+        let (object, uid) = (key.clone(), uid.to_owned());
+        self.events.record(Occurrence { tale, kind: &KIND, object, uid, reporter: REPORTER });
     }
 
     /// Does what annotations ask for.

@@ -6,13 +6,17 @@
 //!                          └───────────── asked (annotations) ◀─────────┘
 //! ```
 //!
+//! What an operator should know of a change is told as an event as well (`news`).
+//!
 //! Written only when something changes; counters at most every ten seconds. An object goes when its name does.
 
 mod asked;
 mod aspects;
 mod keeper;
+mod news;
 mod picture;
 
+use super::events::Recorder;
 use crate::decision::plugins::Plugins;
 use crate::kind::plugin::{DISABLED, KIND};
 use crate::model::failure::Failure;
@@ -22,6 +26,8 @@ use tokio::task::JoinHandle;
 
 /// Who writes the objects.
 const MANAGER: &str = "umbel";
+/// Who tells of them in events.
+const REPORTER: &str = "umbel.dev/plugins";
 
 /// The running task; dropping it ends it and changes no object.
 #[derive(Debug)]
@@ -47,6 +53,6 @@ pub async fn restore(plugins: &dyn Plugins, registry: &Registry) -> Result<(), F
 }
 
 /// Keeps the objects as the plugins are. Must be called on the control runtime.
-pub fn start(plugins: Arc<dyn Plugins>, registry: Registry) -> PluginObjects {
-    PluginObjects(tokio::spawn(keeper::run(plugins, registry)))
+pub fn start(plugins: Arc<dyn Plugins>, registry: Registry, events: Recorder) -> PluginObjects {
+    PluginObjects(tokio::spawn(keeper::run(plugins, registry, events)))
 }

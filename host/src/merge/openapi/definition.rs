@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 pub(super) const REFERENCE: &str = "#/components/schemas/";
 const TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Time";
+const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
 const FIELDS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1";
 
 /// The definitions of one document, by name.
@@ -71,6 +72,9 @@ impl Definitions {
             Schema::Boolean => (json!({"type": "boolean"}), Some(json!(false))),
             Schema::Bytes => (json!({"type": "string", "format": "byte"}), None),
             Schema::Time => (self.named(TIME, "RFC 3339 time with seconds, in UTC.", time()), None),
+            Schema::MicroTime => {
+                (self.named(MICRO_TIME, "RFC 3339 time with microseconds, in UTC.", time()), None)
+            }
             Schema::Opaque => {
                 let fields = "A set of fields in the form of a trie in JSON: keys are `f:<name>`, `k:<keys>`, `v:<value>`, `i:<index>` or `.`.";
                 (self.named(FIELDS, fields, json!({"type": "object"})), None)

@@ -136,6 +136,7 @@ mod tests {
             [
                 "apis/apiregistration.k8s.io/v1",
                 "apis/b.example.com/v1",
+                "apis/events.k8s.io/v1",
                 "apis/plugins.umbel.dev/v1alpha1",
                 "apis/service.grafana.app/v0alpha1"
             ]

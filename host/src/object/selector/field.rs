@@ -1,10 +1,11 @@
-//! Field selectors, on `metadata.name` and `metadata.namespace` (contract §1.5).
+//! Field selectors, on `metadata.name`, `metadata.namespace` and what a kind adds (contract §1.5).
 
 use crate::model::failure::{Failure, quoted};
 use crate::model::object::Object;
+use crate::object::kind::Selectable;
 
-const NAME: &str = "metadata.name";
-const NAMESPACE: &str = "metadata.namespace";
+const NAME: Selectable = Selectable { label: "metadata.name", path: &["metadata", "name"] };
+const NAMESPACE: Selectable = Selectable { label: "metadata.namespace", path: &["metadata", "namespace"] };
 
 /// A field selector: all terms must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,20 +15,22 @@ pub struct FieldSelector {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Term {
-    field: &'static str,
+    field: Selectable,
     value: String,
     equal: bool,
 }
 
 impl FieldSelector {
-    /// Parses the query parameter; an empty one selects everything.
+    /// Parses the query parameter; an empty one selects everything. `further` is what the kind adds to name and
+    /// namespace.
     ///
     /// # Errors
     /// 400 with upstream's text (contract §1.5).
-    pub fn parse(text: &str) -> Result<Self, Failure> {
+    pub fn parse(text: &str, further: &[Selectable]) -> Result<Self, Failure> {
         let mut parts = split_terms(text);
         parts.sort_unstable();
-        let terms = parts.into_iter().filter(|part| !part.is_empty()).map(|part| parse_term(text, part));
+        let terms =
+            parts.into_iter().filter(|part| !part.is_empty()).map(|part| parse_term(text, part, further));
         Ok(Self { terms: terms.collect::<Result<_, _>>()? })
     }
 
@@ -43,10 +46,7 @@ impl FieldSelector {
 
     /// Whether the object is selected.
     pub fn matches(&self, object: &Object) -> bool {
-        self.terms.iter().all(|term| {
-            let actual = if term.field == NAME { object.name() } else { object.namespace() };
-            (actual == term.value) == term.equal
-        })
+        self.terms.iter().all(|term| (object.text(term.field.path) == term.value) == term.equal)
     }
 }
 
@@ -69,7 +69,7 @@ fn split_terms(text: &str) -> Vec<&str> {
     terms
 }
 
-fn parse_term(whole: &str, part: &str) -> Result<Term, Failure> {
+fn parse_term(whole: &str, part: &str, further: &[Selectable]) -> Result<Term, Failure> {
     let not_understood =
         || Failure::bad_request(format!("invalid selector: '{whole}'; can't understand '{part}'"));
     let at = part.find(['=', '!']).and_then(|_| {
@@ -79,17 +79,15 @@ fn parse_term(whole: &str, part: &str) -> Result<Term, Failure> {
     });
     let (at, operator) = at.ok_or_else(not_understood)?;
     let value = unescape(&part[at + operator.len()..])?;
-    let field = match &part[..at] {
-        NAME => NAME,
-        NAMESPACE => NAMESPACE,
-        other => {
-            return Err(Failure::bad_request(format!(
-                "{} is not a known field selector: only {}, {}",
-                quoted(other),
-                quoted(NAME),
-                quoted(NAMESPACE)
-            )));
-        }
+    let label = &part[..at];
+    let known = || [NAME, NAMESPACE].into_iter().chain(further.iter().copied());
+    let Some(field) = known().find(|known| known.label == label) else {
+        let known: Vec<String> = known().map(|known| quoted(known.label)).collect();
+        return Err(Failure::bad_request(format!(
+            "{} is not a known field selector: only {}",
+            quoted(label),
+            known.join(", ")
+        )));
     };
     Ok(Term { field, value, equal: operator != "!=" })
 }
@@ -143,10 +141,23 @@ mod tests {
             (",", true),
         ];
         for (text, wanted) in cases {
-            assert_eq!(FieldSelector::parse(text).unwrap().matches(&object("n", "a")), wanted, "{text}");
+            assert_eq!(FieldSelector::parse(text, &[]).unwrap().matches(&object("n", "a")), wanted, "{text}");
         }
-        assert_eq!(FieldSelector::parse(r"metadata.name=a\,b").unwrap().name(), Some("a,b"));
-        assert_eq!(FieldSelector::parse("metadata.name!=a").unwrap().name(), None);
+        assert_eq!(FieldSelector::parse(r"metadata.name=a\,b", &[]).unwrap().name(), Some("a,b"));
+        assert_eq!(FieldSelector::parse("metadata.name!=a", &[]).unwrap().name(), None);
+    }
+
+    #[test]
+    fn a_kind_adds_fields_of_its_own() {
+        let further = [Selectable { label: "regarding.name", path: &["about", "name"] }];
+        let selector = FieldSelector::parse("regarding.name=a,metadata.name=e", &further).unwrap();
+        let about = |name: &str| {
+            Object::from_value(json!({"metadata": {"name": "e"}, "about": {"name": name}})).unwrap()
+        };
+        assert!(selector.matches(&about("a")) && !selector.matches(&about("b")));
+        assert!(!selector.matches(&object("n", "e")), "an absent field is the empty text");
+        let failure = FieldSelector::parse("x=y", &further).unwrap_err();
+        assert!(failure.message.ends_with(r#""metadata.namespace", "regarding.name""#), "{failure:?}");
     }
 
     #[test]
@@ -161,7 +172,7 @@ mod tests {
             ("metadata.name=a=b", "invalid field selector: unescaped character in value: 61"),
         ];
         for (text, wanted) in cases {
-            let failure = FieldSelector::parse(text).unwrap_err();
+            let failure = FieldSelector::parse(text, &[]).unwrap_err();
             assert_eq!((failure.code, failure.message.as_str()), (400, wanted));
         }
     }

@@ -66,9 +66,7 @@ impl ComponentChecker {
                     return self.stand_in(Some(&slot), subject, prober, trouble).await;
                 }
                 Err(fault) => {
-                    if slot.note_fault(&generation, Facet::Health, &fault) {
-                        self.crew.roster.announce();
-                    }
+                    self.crew.roster.tell(slot.note_fault(&generation, Facet::Health, &fault));
                     trouble.get_or_insert_with(|| Trouble::of_call(&self.plugin, &fault));
                     continue;
                 }

@@ -66,9 +66,7 @@ impl ComponentResolver {
                     break;
                 }
                 Err(fault) => {
-                    if slot.note_fault(&generation, Facet::Resolver, &fault) {
-                        self.crew.roster.announce();
-                    }
+                    self.crew.roster.tell(slot.note_fault(&generation, Facet::Resolver, &fault));
                     trouble.get_or_insert_with(|| Trouble::of_call(&self.plugin, &fault));
                     continue;
                 }

@@ -131,9 +131,7 @@ impl ComponentTransformer {
             return;
         }
         // Whoever asks is building documents from the present set; a rollback takes part in the next ones.
-        if slot.note_fault(generation, Facet::Discovery, fault) {
-            self.crew.roster.announce();
-        }
+        self.crew.roster.tell(slot.note_fault(generation, Facet::Discovery, fault));
         trouble.get_or_insert_with(|| Trouble::of_call(&self.plugin, fault));
     }
 
