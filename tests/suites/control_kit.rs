@@ -41,17 +41,22 @@ pub struct Control {
 impl Control {
     /// Starts with an empty store and the built-in decisions.
     pub async fn start() -> Result<Self> {
+        Self::start_with(Arc::new(BuiltInDecisions::default())).await
+    }
+
+    /// Starts with an empty store and other decisions.
+    pub async fn start_with(decisions: Arc<dyn Decisions>) -> Result<Self> {
         let store = Arc::new(MemoryStore::new(HistoryBound::default()));
-        Self::start_over(store, Authority::new("umbel")?).await
+        Self::start_over(store, Authority::new("umbel")?, decisions).await
     }
 
     /// Starts anew over the same store.
     pub async fn restart(self) -> Result<Self> {
         drop(self.running);
-        Self::start_over(self.store, self.ca).await
+        Self::start_over(self.store, self.ca, Arc::new(BuiltInDecisions::default())).await
     }
 
-    async fn start_over(store: Arc<dyn Store>, ca: Authority) -> Result<Self> {
+    async fn start_over(store: Arc<dyn Store>, ca: Authority, decisions: Arc<dyn Decisions>) -> Result<Self> {
         let registry = Registry::new(Arc::clone(&store));
         let shared = Arc::new(Shared::default());
         let metrics = Metrics::new()?;
@@ -63,7 +68,7 @@ impl Control {
             registry: registry.clone(),
             shared: Arc::clone(&shared),
             tls,
-            decisions: Arc::new(BuiltInDecisions::default()) as Arc<dyn Decisions>,
+            decisions,
             signals: heard,
             metrics: Arc::clone(&metrics),
             events: recorder,

@@ -79,7 +79,7 @@ impl Gateway {
             metrics: Arc::clone(&metrics),
             events: recorder.clone(),
         });
-        let openapi = openapi::start(control.parts(), Arc::clone(&shared));
+        let openapi = openapi::start(&control, Arc::clone(&shared));
         let manifests = manifests::start(config.manifest_dir.clone(), registry.clone());
         let plugin_objects = plugin_objects::start(plugins.clone(), registry.clone(), recorder);
         drop(entered);

@@ -1,5 +1,6 @@
 //! The backends in use: one per service, port, TLS settings and endpoints, shared by their APIServices.
 
+use super::client::Clients;
 use super::declared::ServiceName;
 use super::watcher::{MemberSpec, Report, WatcherHandle};
 use crate::decision::resolver::{Endpoint, url_authority};
@@ -55,6 +56,7 @@ struct Used {
 /// All backends that APIServices use.
 pub(super) struct Backends {
     tls: Arc<BackendTls>,
+    clients: Clients,
     tls_pairs: HashMap<TlsSource, TlsPair>,
     by_key: HashMap<BackendKey, Arc<Backend>>,
     used: HashMap<BackendId, Used>,
@@ -63,9 +65,9 @@ pub(super) struct Backends {
 }
 
 impl Backends {
-    pub(super) fn new(tls: Arc<BackendTls>, reports: mpsc::Sender<Report>) -> Self {
+    pub(super) fn new(tls: Arc<BackendTls>, clients: Clients, reports: mpsc::Sender<Report>) -> Self {
         let (tls_pairs, by_key, used) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { tls, tls_pairs, by_key, used, last_id: 0, reports }
+        Self { tls, clients, tls_pairs, by_key, used, last_id: 0, reports }
     }
 
     /// Finds or makes the backend and watches `member` on it.
@@ -145,7 +147,7 @@ impl Backends {
             tls,
             tls_http1,
         });
-        let watcher = WatcherHandle::start(Arc::clone(&backend), self.reports.clone());
+        let watcher = WatcherHandle::start(self.clients.of(&backend), self.reports.clone());
         self.by_key.insert(key.clone(), Arc::clone(&backend));
         self.used.insert(backend.id, Used { key: key.clone(), watcher, members: 0 });
         Ok(backend)

@@ -9,8 +9,9 @@ use crate::decision::health::{HealthChecker, State};
 use crate::decision::resolver::ResolveFault;
 use crate::merge::discovery::{Known, Registration, Resource};
 use crate::observe::ProxiedRequests;
-use crate::route::{Availability, Backend, Route, Target};
+use crate::route::{Availability, Backend, BackendId, Route, Target};
 use crate::store::Revision;
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
 /// Where requests of an APIService go.
@@ -26,6 +27,17 @@ pub(super) enum Placement {
     Unreachable,
     /// A backend.
     Backend(Arc<Backend>),
+}
+
+/// What of an APIService shows in routes, documents and conditions, as far as its service decides that.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    place: Discriminant<Placement>,
+    backend: Option<BackendId>,
+    condition: Option<Condition>,
+    trouble: String,
+    is_checked: bool,
+    fresh: bool,
 }
 
 /// A write of the condition.
@@ -77,6 +89,22 @@ impl Entry {
     /// Whether requests may pass.
     pub(super) fn is_available(&self) -> bool {
         self.condition.as_ref().is_some_and(|c| c.status == Truth::True)
+    }
+
+    /// How it stands, to see whether that changes.
+    pub(super) fn standing(&self) -> Standing {
+        let backend = match &self.placement {
+            Placement::Backend(backend) => Some(backend.id),
+            _ => None,
+        };
+        Standing {
+            place: discriminant(&self.placement),
+            backend,
+            condition: self.condition.clone(),
+            trouble: self.trouble.clone(),
+            is_checked: self.is_checked,
+            fresh: self.fresh,
+        }
     }
 
     /// The state for a health checker.

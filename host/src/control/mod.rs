@@ -28,7 +28,7 @@ mod source;
 mod transforming;
 mod watcher;
 
-pub use client::{Answer, ControlClient, Question};
+pub use client::{Answer, Clients, ControlClient, Question};
 pub use parts::SnapshotParts;
 
 use crate::decision::binding::Decisions;
@@ -76,6 +76,7 @@ pub struct ControlPlane;
 pub struct Running {
     ready: watch::Receiver<bool>,
     parts: SnapshotParts,
+    clients: Clients,
     /// Aborted when dropped.
     _tasks: JoinSet<()>,
 }
@@ -83,7 +84,7 @@ pub struct Running {
 impl ControlPlane {
     /// Starts all tasks on the current runtime, which must be the control runtime.
     pub fn start(config: ControlConfig) -> Running {
-        let parts = SnapshotParts::new();
+        let (parts, clients) = (SnapshotParts::new(), Clients::default());
         let source = Source { registry: config.registry, events: config.events };
         let outbox = Arc::<pending::Pending<_>>::default();
         let (intake_sender, intake) = mpsc::channel(QUEUE);
@@ -96,7 +97,7 @@ impl ControlPlane {
             source.clone(),
             Arc::clone(&config.decisions),
             Arc::clone(&config.metrics),
-            (Services::new(news), Backends::new(config.tls, report)),
+            (Services::new(news), Backends::new(config.tls, clients.clone(), report)),
             Arc::clone(&outbox),
             started,
             own::own_registrations(),
@@ -114,7 +115,7 @@ impl ControlPlane {
         tasks.spawn(intake::follow(source, intake_sender));
         tasks.spawn(reconciler.run(inbox));
         tasks.spawn(publisher.run(when_started));
-        Running { ready, parts, _tasks: tasks }
+        Running { ready, parts, clients, _tasks: tasks }
     }
 }
 
@@ -124,10 +125,5 @@ impl Running {
     pub async fn ready(&self) -> bool {
         let mut ready = self.ready.clone();
         ready.wait_for(|is| *is).await.is_ok()
-    }
-
-    /// The parts of a snapshot that others collect.
-    pub fn parts(&self) -> &SnapshotParts {
-        &self.parts
     }
 }

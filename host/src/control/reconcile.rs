@@ -217,6 +217,7 @@ impl Reconciler {
         }
         self.groups.entry(group).or_default().insert(name.clone());
         self.attach(&name);
+        self.note(&name, false);
     }
 
     fn remove_api_service(&mut self, name: &str) {
@@ -283,10 +284,19 @@ impl Reconciler {
         self.own.iter().any(|own| own.group_version == entry.declared.group_version)
     }
 
-    /// Places an APIService by what is known of its service.
+    /// Places an APIService by what is known of its service. Resolvers mostly say what they said before, and then
+    /// nothing is published.
     fn place(&mut self, name: &str) {
         let Some(entry) = self.entries.get(name) else { return };
-        let was_available = entry.is_available();
+        let (was_available, before) = (entry.is_available(), entry.standing());
+        self.find_place(name);
+        if self.entries.get(name).is_some_and(|entry| entry.standing() != before) {
+            self.note(name, was_available);
+        }
+    }
+
+    fn find_place(&mut self, name: &str) {
+        let Some(entry) = self.entries.get(name) else { return };
         let is_own = self.is_own(entry);
         let outcome = entry.service.as_ref().map(|key| self.services.outcome(key).cloned());
         match outcome {
@@ -306,7 +316,6 @@ impl Reconciler {
                 }
             }
         }
-        self.note(name, was_available);
     }
 
     fn move_to_backend(&mut self, name: &str, mut endpoints: Vec<crate::decision::resolver::Endpoint>) {

@@ -1,7 +1,9 @@
 //! The control plane's own requests to a backend: one connection per endpoint, kept open.
 
+mod clients;
 mod line;
 
+pub use clients::Clients;
 pub use line::{Answer, Question};
 
 use crate::route::Backend;

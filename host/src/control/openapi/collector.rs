@@ -146,12 +146,14 @@ impl Collector {
             Ok(None) => {}
             Ok(Some(known)) => {
                 let known = Arc::new(known);
-                self.kept.take(&entry.source.backend.service, &known.asked_for, &known);
+                let is_news = self.kept.take(&entry.source.backend.service, &known.asked_for, &known);
                 if known.asked_for != entry.source.group_versions {
                     entry.turn = Turn::now();
                 }
                 entry.known = known;
-                self.gather();
+                if is_news {
+                    self.gather();
+                }
             }
             Err(cause) => {
                 let service = &entry.source.backend.service;

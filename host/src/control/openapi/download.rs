@@ -1,6 +1,6 @@
 //! Downloads from a backend.
 
-use crate::control::client::{ControlClient, Question};
+use crate::control::client::{Clients, ControlClient, Question};
 use crate::decision::resolver::Endpoint;
 use crate::route::Backend;
 use bytes::Bytes;
@@ -47,12 +47,12 @@ pub(super) type Connect = Arc<dyn Fn(Arc<Backend>) -> Box<dyn Download> + Send +
 ///
 /// kube-aggregator comes as `system:aggregator` without groups (contract §4.1); a backend that has nobody to ask
 /// about authorization then answers 500, so Umbel uses the identity of its probes throughout.
-pub(super) struct BackendDownload(ControlClient);
+pub(super) struct BackendDownload(Arc<ControlClient>);
 
 impl BackendDownload {
-    /// A downloader whose connection lives as long as it does.
-    pub(super) fn connect(backend: Arc<Backend>) -> Box<dyn Download> {
-        Box::new(Self(ControlClient::new(backend)))
+    /// A downloader over the connection that watches the backend.
+    pub(super) fn connect(clients: &Clients, backend: &Arc<Backend>) -> Box<dyn Download> {
+        Box::new(Self(clients.of(backend)))
     }
 
     async fn download(&self, wanted: Wanted) -> Result<Received, String> {

@@ -18,8 +18,11 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Takes in what a service has said about `asked_for`.
-    pub(super) fn take(&mut self, service: &str, asked_for: &BTreeSet<GroupVersion>, known: &Known) {
+    /// Takes in what a service has said about `asked_for`; says whether that is news.
+    pub(super) fn take(&mut self, service: &str, asked_for: &BTreeSet<GroupVersion>, known: &Known) -> bool {
+        if self.says_the_same(service, asked_for, known) {
+            return false;
+        }
         self.v3.retain(|gv, _| !asked_for.contains(gv));
         self.v2.retain(|(_, kept_to), _| kept_to.is_disjoint(asked_for));
         for (gv, (_, document)) in &known.v3 {
@@ -28,6 +31,24 @@ impl Kept {
         if let Some(v2) = &known.v2 {
             self.v2.insert((service.to_owned(), asked_for.clone()), v2.clone());
         }
+        true
+    }
+
+    fn says_the_same(&self, service: &str, asked_for: &BTreeSet<GroupVersion>, known: &Known) -> bool {
+        let is_same_v3 = asked_for.iter().all(|gv| match (self.v3.get(gv), known.v3.get(gv)) {
+            (None, None) => true,
+            (Some((from, old)), Some((_, new))) => from == service && old.hash == new.hash,
+            _ => false,
+        });
+        let mut v2 = self.v2.iter().filter(|((_, kept_to), _)| !kept_to.is_disjoint(asked_for));
+        let is_same_v2 = match (v2.next(), &known.v2) {
+            (None, None) => true,
+            (Some(((from, kept_to), old)), Some(new)) => {
+                from == service && kept_to == asked_for && old == new && v2.next().is_none()
+            }
+            _ => false,
+        };
+        is_same_v3 && is_same_v2
     }
 
     /// Drops what nobody registers any more, or another service now serves. Says whether anything went.

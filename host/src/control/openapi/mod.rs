@@ -15,7 +15,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use super::SnapshotParts;
+use super::{Running, SnapshotParts};
 use crate::kind;
 use crate::merge::openapi::OwnDocuments;
 use crate::route::Shared;
@@ -37,9 +37,10 @@ impl Drop for OpenApi {
 
 /// Publishes the documents of the own kinds at once, and those of backends beside them as they come. Must be
 /// called on the control runtime.
-pub fn start(parts: &SnapshotParts, shared: Arc<Shared>) -> OpenApi {
-    let connect: Connect = Arc::new(BackendDownload::connect);
-    OpenApi(start_with(parts, shared, OwnDocuments::new(&kind::ALL), connect, Pace::default()))
+pub fn start(control: &Running, shared: Arc<Shared>) -> OpenApi {
+    let clients = control.clients.clone();
+    let connect: Connect = Arc::new(move |backend| BackendDownload::connect(&clients, &backend));
+    OpenApi(start_with(&control.parts, shared, OwnDocuments::new(&kind::ALL), connect, Pace::default()))
 }
 
 fn start_with(

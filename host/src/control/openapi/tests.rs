@@ -253,6 +253,25 @@ async fn a_backend_with_version_2_only_is_converted() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_no_news_publishes_nothing() {
+    let bench = Bench::start();
+    // One says the same each time, without a tag; another has no documents at all.
+    bench.server.put(
+        "/openapi/v2",
+        200,
+        None,
+        &json!({"swagger": "2.0", "info": {"title": "old"}, "paths": {}}),
+    );
+    bench.route(&[("a.com", 1, true)]);
+    bench.until("its document", |d| title(d, KEY).is_some()).await;
+    let mut published = bench.parts.openapi.subscribe();
+    published.mark_unchanged();
+    let asked = bench.server.times("/openapi/v2");
+    bench.until_asked("/openapi/v2", asked + 5).await;
+    assert!(!published.has_changed().unwrap());
+}
+
+#[tokio::test]
 async fn nonsense_is_refused() {
     let bench = Bench::start();
     bench.server.put("/openapi/v3", 200, Some("t0"), &json!("no index"));

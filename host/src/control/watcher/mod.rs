@@ -16,7 +16,6 @@ use super::pending::Pending;
 use crate::control::client::ControlClient;
 use crate::decision::health::Evidence;
 use crate::model::group_version::GroupVersion;
-use crate::route::Backend;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use member::{Look, Member};
@@ -47,10 +46,10 @@ pub(super) struct WatcherHandle {
 
 impl WatcherHandle {
     /// Starts to watch a backend.
-    pub(super) fn start(backend: Arc<Backend>, reports: mpsc::Sender<Report>) -> Self {
+    pub(super) fn start(client: Arc<ControlClient>, reports: mpsc::Sender<Report>) -> Self {
         let (members, hint) = (Arc::<Pending<_>>::default(), Arc::<Notify>::default());
         let watcher = Watcher {
-            client: Arc::new(ControlClient::new(backend)),
+            client,
             members: HashMap::new(),
             commands: Arc::clone(&members),
             hint: Arc::clone(&hint),
