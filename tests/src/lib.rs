@@ -25,7 +25,7 @@ mod wait;
 
 pub use author::{Author, AuthorLanguage, Step, first_ten_minutes};
 pub use client::{Answer, Client, Lines};
-pub use components::trapping_component;
+pub use components::{large_component_of_all_kinds, trapping_component};
 pub use dns_server::{DnsServer, Record};
 pub use etcd::Etcd;
 pub use guests::Guest;

@@ -10,8 +10,8 @@ use crate::route::{Document, DocumentSet};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// This group is how everything else is repaired, so no transformer touches it.
-pub(super) const UNTOUCHABLE: &str = "apiregistration.k8s.io";
+/// These groups are how everything else is repaired, transformers included, so no transformer touches them.
+pub(super) const UNTOUCHABLE: [&str; 2] = ["apiregistration.k8s.io", "plugins.umbel.dev"];
 /// Documents up to this many bytes are compressed at once, larger ones when things are quiet.
 const COMPRESS_AT_ONCE: usize = 64 * 1024;
 
@@ -96,7 +96,7 @@ impl Documents {
     pub(super) fn heads(&self) -> Vec<GroupHead> {
         let mut standings: Vec<&Standing> = self.groups.values().map(|shown| &shown.standing).collect();
         sort_aggregated(&mut standings);
-        let groups = standings.iter().filter(|standing| standing.group != UNTOUCHABLE);
+        let groups = standings.iter().filter(|standing| !UNTOUCHABLE.contains(&standing.group.as_str()));
         groups
             .filter_map(|standing| {
                 let versions = self.groups.get(standing.group.as_str())?.versions.clone();
@@ -108,7 +108,9 @@ impl Documents {
     /// Sorts the groups: as a transformer has it, else as their priorities do.
     pub(super) fn arrange(&mut self, order: Option<&[String]>) {
         if let Some(order) = order {
-            let names = std::iter::once(UNTOUCHABLE).chain(order.iter().map(String::as_str));
+            // Their own places are the first and the last one.
+            let [first, last] = UNTOUCHABLE;
+            let names = std::iter::once(first).chain(order.iter().map(String::as_str)).chain([last]);
             self.aggregated_order = names.filter_map(|name| self.name(name)).collect();
             self.legacy_order.clone_from(&self.aggregated_order);
             return;
@@ -176,7 +178,8 @@ mod tests {
     #[test]
     fn without_transformers_everything_is_listed_in_order() {
         let mut documents = Documents::default();
-        for group in ["b", "c", "a", UNTOUCHABLE, "gone"] {
+        let [first, _] = UNTOUCHABLE;
+        for group in ["b", "c", "a", first, "gone"] {
             documents.put(group, Shown::plain(group, &input(group)).unwrap());
         }
         documents.remove("gone");
@@ -191,8 +194,8 @@ mod tests {
             let list = value[list].as_array().unwrap().clone();
             list.iter().map(|g| g.pointer(path).unwrap().as_str().unwrap().to_owned()).collect()
         };
-        assert_eq!(names(&set.aggregated_v2, "items", "/metadata/name"), [UNTOUCHABLE, "a", "b", "c"]);
-        assert_eq!(names(&set.groups_json, "groups", "/name"), [UNTOUCHABLE, "a", "b", "c"]);
+        assert_eq!(names(&set.aggregated_v2, "items", "/metadata/name"), [first, "a", "b", "c"]);
+        assert_eq!(names(&set.groups_json, "groups", "/name"), [first, "a", "b", "c"]);
         assert_eq!(set.group.len(), 4);
     }
 }

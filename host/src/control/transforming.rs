@@ -44,7 +44,7 @@ impl Default for Pace {
 pub(super) enum News {
     /// A group as it is to be shown; `None` when it stays as it was.
     Group(Option<Box<Shown>>),
-    /// The order of all groups but the untouchable one; `None` leaves it to their priorities.
+    /// The order of all groups but the untouchable ones; `None` leaves it to their priorities.
     Order(Option<Vec<String>>),
 }
 
@@ -76,7 +76,7 @@ impl Transforming {
 
     /// Whether transformers are asked about a group.
     pub(super) fn concerns(group: &str) -> bool {
-        group != UNTOUCHABLE
+        !UNTOUCHABLE.contains(&group)
     }
 
     /// Gives a group to be transformed; only the latest of each is. `None` when it is gone.
@@ -323,7 +323,7 @@ pub(super) mod tests {
         let registration = Registration {
             name: format!("v1.{group}"),
             group_version: GroupVersion::new(group, "v1"),
-            group_priority: if group == UNTOUCHABLE { 20_001 } else { 1000 },
+            group_priority: if group == UNTOUCHABLE[0] { 20_001 } else { 1000 },
             version_priority: 1,
             known: Known::Resources { last: Some(Arc::new(vec![resource])), fresh: true },
         };
@@ -344,7 +344,10 @@ pub(super) mod tests {
     async fn transformers_hide_and_reorder_but_do_not_invent() {
         let transforming = Transforming::start(vec![Arc::new(Rules)], Pace::default()).unwrap();
         let mut documents = Documents::default();
-        documents.put(UNTOUCHABLE, Shown::plain(UNTOUCHABLE, &input(UNTOUCHABLE)).unwrap());
+        for group in UNTOUCHABLE {
+            assert!(!Transforming::concerns(group), "{group}");
+            documents.put(group, Shown::plain(group, &input(group)).unwrap());
+        }
         let mut missing: BTreeSet<&str> = ["broken", "liar", "hidden", "z"].into();
         for group in &missing {
             transforming.give(group, Some(Arc::new(input(group))));
@@ -356,7 +359,9 @@ pub(super) mod tests {
                 documents.put(&group, *shown);
             }
         }
-        transforming.give_heads(documents.heads());
+        let heads = documents.heads();
+        assert!(heads.iter().all(|head| Transforming::concerns(&head.name)), "{heads:?}");
+        transforming.give_heads(heads);
         let Some(News::Order(order)) = take(&transforming).await.remove(ORDER) else { panic!("no order") };
         documents.arrange(order.as_deref());
         let mut set = DocumentSet::default();
@@ -365,7 +370,7 @@ pub(super) mod tests {
         let value: Value = serde_json::from_str(&text).unwrap();
         let names: Vec<_> =
             value["items"].as_array().unwrap().iter().map(|g| &g["metadata"]["name"]).collect();
-        assert_eq!(names, [UNTOUCHABLE, "z", "liar", "broken"]);
+        assert_eq!(names, [UNTOUCHABLE[0], "z", "liar", "broken", UNTOUCHABLE[1]]);
         assert!(!text.contains("v9"), "{text}");
         assert!(set.group.contains_key("hidden"), "a hidden group is not listed, and still there");
     }

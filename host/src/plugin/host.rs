@@ -91,6 +91,8 @@ pub enum StartError {
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// Threads that run guests.
 const THREADS: usize = 2;
+/// Threads that wait for names and files of plugins.
+const BLOCKING_THREADS: usize = 128;
 
 /// What every adapter needs.
 pub(in crate::plugin) struct Crew {
@@ -128,6 +130,7 @@ impl Host {
         std::fs::read_dir(&config.dir).map_err(directory)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
+            .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("plugin")
             .on_thread_start(Engine::tls_eager_initialize)
             .enable_all()

@@ -87,7 +87,8 @@ pub(in crate::plugin) fn rehearse(
             plugin = slot.name,
             different = report.different,
             compared = report.compared,
-            "the new component answers recorded calls otherwise: {first}"
+            first,
+            "the new component answers recorded calls otherwise"
         );
     }
     slot.note_rehearsal(report);

@@ -217,7 +217,7 @@ impl Slot {
         };
         let (left, number) = (current.profile.generation, before.profile.generation);
         let text = format!("an operator went back from generation {left} to {number}");
-        tracing::info!(plugin = self.name, "rolled back: {text}");
+        tracing::info!(plugin = self.name, cause = text, "rolled back");
         self.refuse(LoadFault::new(Reason::RolledBack, text.clone()));
         Ok(text)
     }
@@ -280,7 +280,9 @@ impl Slot {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.faults.count(facet, fault.class());
         *self.last_fault.lock() = Some(format!("generation {} {fault}", generation.profile.generation));
-        tracing::warn!(plugin = self.name, generation = generation.profile.generation, "the plugin {fault}");
+        // What it says stands in a field, so that it cannot pass for others.
+        let (generation_number, cause) = (generation.profile.generation, fault.to_string());
+        tracing::warn!(plugin = self.name, generation = generation_number, cause, "the plugin fails");
         if !fault.class().is_breaker_event() {
             return Effect::None;
         }
@@ -300,10 +302,14 @@ impl Slot {
             Some(Verdict::Suspended(pause)) => {
                 let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                 let why = self.suspension_text();
-                tracing::error!(plugin = self.name, milliseconds, "the plugin is suspended: {why}");
+                tracing::error!(plugin = self.name, milliseconds, why, "the plugin is suspended");
             }
             Some(Verdict::Quarantined) => {
-                tracing::error!(plugin = self.name, "the plugin is quarantined: {}", self.quarantine_text());
+                tracing::error!(
+                    plugin = self.name,
+                    why = self.quarantine_text(),
+                    "the plugin is quarantined"
+                );
             }
             None => return Effect::None,
         }
@@ -336,7 +342,7 @@ impl Slot {
             "generation {left} was given up for generation {number}: {why}, the last time so: {last}; its file is \
              not tried again until it changes or an operator sets the annotation plugins.umbel.dev/reload"
         );
-        tracing::error!(plugin = self.name, "rolled back: {text}");
+        tracing::error!(plugin = self.name, cause = text, "rolled back");
         self.refuse(LoadFault::new(Reason::RolledBack, text));
         true
     }

@@ -6,6 +6,7 @@ mod budgets;
 mod compiling;
 mod dropped_in;
 mod grants;
+mod hostile;
 mod misbehaving;
 mod numbers;
 mod policies;

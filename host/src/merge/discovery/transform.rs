@@ -22,6 +22,16 @@ pub enum TransformFault {
     /// Something twice.
     #[error("it lists {0} twice")]
     Doubled(String),
+    /// A name that the backend does not give and that no resource could have.
+    #[error(
+        "it calls resource {resource} {name:?}; names are lower-case letters, digits and '-', at most 63"
+    )]
+    BadName {
+        /// The resource.
+        resource: String,
+        /// The beginning of the name.
+        name: String,
+    },
     /// An order that is no permutation of the groups.
     #[error("its order of the groups {0}")]
     BadOrder(String),
@@ -64,8 +74,34 @@ fn check_resources(given: &VersionDiscovery, answer: &VersionDiscovery) -> Resul
             let what = format!("resource {} of version {}", resource.resource, answer.version);
             return Err(TransformFault::Invented(what));
         }
+        original.map_or(Ok(()), |original| check_names(resource, original))?;
     }
     Ok(())
+}
+
+/// Names for people may be added; they stand in tables and are typed, so they must be such as Kubernetes has them.
+fn check_names(answer: &Resource, given: &Resource) -> Result<(), TransformFault> {
+    let odd = |name: &&String| {
+        !(1..=63).contains(&name.len())
+            || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    let new = |names: &'_ [String], known: &[String]| {
+        names.iter().filter(|name| !known.contains(name)).find(odd).cloned()
+    };
+    let singular = (answer.singular_resource != given.singular_resource)
+        .then_some(&answer.singular_resource)
+        .filter(odd)
+        .cloned();
+    let found = singular
+        .or_else(|| new(&answer.short_names, &given.short_names))
+        .or_else(|| new(&answer.categories, &given.categories));
+    match found {
+        None => Ok(()),
+        Some(name) => Err(TransformFault::BadName {
+            resource: answer.resource.clone(),
+            name: name.chars().take(63).collect(),
+        }),
+    }
 }
 
 fn is_part_of(answer: &Resource, given: &Resource) -> bool {
@@ -157,6 +193,28 @@ mod tests {
                 .contains("resource things of version v2")
         );
         assert!(text(check_replacement(&given(), "[]")).contains("no APIGroupDiscovery"));
+    }
+
+    #[test]
+    fn names_for_people_are_such_as_kubernetes_has_them() {
+        for odd in ["", "Th", "a b", "\u{1b}[2J", "é", "po\nds", &"a".repeat(64)] {
+            for place in 0..3 {
+                let refused = check(|g| {
+                    let resource = &mut g.versions[0].resources[0];
+                    match place {
+                        0 => resource.short_names.push(odd.into()),
+                        1 => resource.categories.push(odd.into()),
+                        _ => resource.singular_resource = format!("{odd} "),
+                    }
+                });
+                assert!(matches!(refused, Err(TransformFault::BadName { .. })), "{odd:?} {place}");
+            }
+        }
+        let odd = |g: &mut GroupDiscovery| g.versions[0].resources[0].categories.push("Odd One".into());
+        let mut given = given();
+        odd(&mut given);
+        let same = serde_json::to_string(&given).unwrap();
+        assert!(check_replacement(&given, &same).is_ok(), "what the backend says itself stays");
     }
 
     #[test]

@@ -145,7 +145,11 @@ impl ComponentChecker {
     fn note(&self, step: Step, subject: &Subject, trouble: &Trouble, what: &str) {
         self.crew.roster.note_stand_in(Facet::Health, step, trouble);
         if self.complaint.is_due(&trouble.text, Instant::now()) {
-            tracing::warn!(api_service = subject.api_service, "{}; {what}", trouble.text);
+            tracing::warn!(
+                api_service = subject.api_service,
+                cause = trouble.text,
+                "a plugin does not answer: {what}"
+            );
         }
     }
 

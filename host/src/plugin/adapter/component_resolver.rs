@@ -1,11 +1,13 @@
 //! A component as a [`Resolver`].
 
-use crate::decision::resolver::{Resolution, ResolveFault, Resolver, Target};
+use crate::decision::resolver::{Endpoint, Resolution, ResolveFault, Resolver, Target};
 use crate::model::failure_policy::FailurePolicy;
 use crate::plugin::adapter::complaint::Complaint;
 use crate::plugin::adapter::last_good::RETRY;
 use crate::plugin::adapter::pinning::{Found, pin};
-use crate::plugin::adapter::resolver_answer::{accept, declared, is_own_host, refuse_address};
+use crate::plugin::adapter::resolver_answer::{
+    accept, declared, is_own_place, names_to_look_up, refuse_address,
+};
 use crate::plugin::adapter::stand_in::{Step, Trouble};
 use crate::plugin::component::bindings::resolver::exports::umbel::resolver::resolver as wit;
 use crate::plugin::component::budget::Facet;
@@ -19,13 +21,15 @@ use crate::plugin::record::ring::Hearing;
 use crate::plugin::slot::Slot;
 use arc_swap::ArcSwapOption;
 use futures_util::future::{BoxFuture, try_join_all};
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 /// Limit for looking behind the names of an answer.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
+/// Names that are looked up at once for one plugin.
+const LOOKUPS: usize = 4;
 
 /// Asks the plugin of one name, whatever generation serves under it at the time of the call. What a plugin
 /// cannot answer goes to the generation before, then to what the failure policy says.
@@ -37,6 +41,9 @@ pub(in crate::plugin) struct ComponentResolver {
     /// Where the last good answers are, also when the file has gone.
     last_slot: ArcSwapOption<Slot>,
     complaint: Complaint,
+    /// Places for lookups. The system's lookup blocks a thread and cannot be called off, so each keeps its place until
+    /// it is over, whoever waits for it.
+    lookups: Arc<Semaphore>,
 }
 
 impl Resolver for ComponentResolver {
@@ -47,7 +54,8 @@ impl Resolver for ComponentResolver {
 
 impl ComponentResolver {
     pub(in crate::plugin) fn new(crew: Arc<Crew>, plugin: String, policy: Option<FailurePolicy>) -> Self {
-        Self { crew, plugin, policy, last_slot: ArcSwapOption::empty(), complaint: Complaint::default() }
+        let (last_slot, complaint) = (ArcSwapOption::empty(), Complaint::default());
+        Self { crew, plugin, policy, last_slot, complaint, lookups: Arc::new(Semaphore::new(LOOKUPS)) }
     }
 
     async fn decide(&self, target: &Target) -> Result<Resolution, ResolveFault> {
@@ -129,7 +137,7 @@ impl ComponentResolver {
         self.crew.roster.note_stand_in(Facet::Resolver, step, trouble);
         if self.complaint.is_due(&trouble.text, Instant::now()) {
             let service = format!("{}/{}", target.namespace, target.name);
-            tracing::warn!(service, "{}; {what}", trouble.text);
+            tracing::warn!(service, cause = trouble.text, "a plugin does not answer: {what}");
         }
     }
 
@@ -166,14 +174,15 @@ impl ComponentResolver {
             Err(fault) => return Ok(Err(fault)),
             Ok(resolution) => resolution,
         };
-        let found = match look_behind(&resolution, target).await {
+        let found = match self.look_behind(&resolution, target, &runner.runtime).await {
             Ok(found) => found,
             Err(cause) => {
                 let text = format!("plugin {:?} names a host that is not to be found: {cause}", self.plugin);
                 return Ok(Err(ResolveFault::Unavailable(text)));
             }
         };
-        for endpoint in &resolution.endpoints {
+        let elsewhere = |endpoint: &&Endpoint| !is_own_place(&endpoint.host, endpoint.port, target);
+        for endpoint in resolution.endpoints.iter().filter(elsewhere) {
             for address in found.get(&endpoint.host).into_iter().flatten() {
                 let place = (*address, endpoint.port);
                 refuse_address(&endpoint.host, place, policy).map_err(CallFault::Answer)?;
@@ -181,22 +190,32 @@ impl ComponentResolver {
         }
         pin(resolution, &found).map(Ok).map_err(CallFault::Answer)
     }
+
+    /// The addresses behind the names of an answer. The ExternalName's own host is left to dialling.
+    async fn look_behind(
+        &self,
+        resolution: &Resolution,
+        target: &Target,
+        runtime: &Handle,
+    ) -> Result<Found, String> {
+        let places = resolution.endpoints.iter().map(|endpoint| (endpoint.host.as_str(), endpoint.port));
+        let lookups = names_to_look_up(places, target).into_iter().map(|name| async move {
+            let failed = |error: &dyn std::fmt::Display| format!("{name}: {error}");
+            let place = Arc::clone(&self.lookups).acquire_owned().await.map_err(|error| failed(&error))?;
+            let owned = name.to_owned();
+            let lookup = runtime.spawn(async move {
+                let _place = place;
+                tokio::net::lookup_host((owned, 0)).await.map(|found| found.map(|at| at.ip()).collect())
+            });
+            let found: std::io::Result<Vec<_>> = lookup.await.map_err(|error| failed(&error))?;
+            Ok((name.to_owned(), found.map_err(|error| failed(&error))?))
+        });
+        let all = tokio::time::timeout(LOOKUP_LIMIT, try_join_all(lookups)).await;
+        let found = all.unwrap_or_else(|_| Err(format!("no answer within {} s", LOOKUP_LIMIT.as_secs())))?;
+        Ok(found.into_iter().collect())
+    }
 }
 
 fn last_good(slot: &Slot, target: &Target) -> Option<Resolution> {
     slot.last_good.resolution(target, Instant::now())
-}
-
-/// The addresses behind the names of an answer. The ExternalName's own host is left to dialling.
-async fn look_behind(resolution: &Resolution, target: &Target) -> Result<Found, String> {
-    let hosts = resolution.endpoints.iter().map(|endpoint| endpoint.host.as_str());
-    let names: BTreeSet<&str> =
-        hosts.filter(|host| host.parse::<IpAddr>().is_err() && !is_own_host(host, target)).collect();
-    let lookups = names.into_iter().map(|name| async move {
-        let found = tokio::net::lookup_host((name, 0)).await.map_err(|error| format!("{name}: {error}"))?;
-        Ok((name.to_owned(), found.map(|socket| socket.ip()).collect::<Vec<_>>()))
-    });
-    let all = tokio::time::timeout(LOOKUP_LIMIT, try_join_all(lookups)).await;
-    let found = all.unwrap_or_else(|_| Err(format!("no answer within {} s", LOOKUP_LIMIT.as_secs())))?;
-    Ok(found.into_iter().collect())
 }

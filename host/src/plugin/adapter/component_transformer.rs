@@ -84,7 +84,11 @@ impl ComponentTransformer {
         for step in rules.plan(Facet::Discovery, None) {
             if *step == Step::LastGood {
                 let Some(outcome) = slot.last_good.outcome(name, group) else { continue };
-                tracing::warn!(group = name, "{}; its last outcome serves", trouble.text);
+                tracing::warn!(
+                    group = name,
+                    cause = trouble.text,
+                    "a plugin does not answer: its last outcome serves"
+                );
                 count(*step);
                 return Ok(outcome);
             }

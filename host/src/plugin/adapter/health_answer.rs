@@ -60,7 +60,7 @@ pub(in crate::plugin) fn accept(
         return Err(format!("a memory of {} bytes; {MEMORY_MAX} are the limit", verdict.memory.len()));
     }
     let mut message = tame(&verdict.message);
-    for finding in verdict.findings.iter().take(FINDINGS_SHOWN) {
+    for (place, finding) in verdict.findings.iter().enumerate() {
         let index = usize::try_from(finding.endpoint).unwrap_or(usize::MAX);
         let Some(endpoint) = subject.endpoints.get(index) else {
             return Err(format!(
@@ -68,6 +68,9 @@ pub(in crate::plugin) fn accept(
                 subject.endpoints.len()
             ));
         };
+        if place >= FINDINGS_SHOWN {
+            continue;
+        }
         let (place, seen) = (url_authority(endpoint), tame(&finding.message));
         let separator = if message.is_empty() { "" } else { "; " };
         // Writing to a string cannot fail.
@@ -153,6 +156,8 @@ mod tests {
         }
         assert!(refused(wit::Verdict { memory: vec![0; 4097], ..verdict() }).contains("4096 are the limit"));
         let finding = wit::Finding { endpoint: 7, state: wit::State::Up, message: String::new() };
-        assert!(refused(wit::Verdict { findings: vec![finding], ..verdict() }).contains("endpoint 7"));
+        let mut findings = vec![verdict().findings[0].clone(); FINDINGS_SHOWN];
+        findings.push(finding);
+        assert!(refused(wit::Verdict { findings, ..verdict() }).contains("endpoint 7"));
     }
 }

@@ -4,10 +4,13 @@ use crate::decision::resolver::{Endpoint, Resolution, ResolveFault, Target};
 use crate::plugin::component::bindings::resolver::exports::umbel::resolver::resolver as wit;
 use crate::plugin::offer::address::{AddressPolicy, Use};
 use crate::plugin::offer::log_gate::tame;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 pub(in crate::plugin) const ENDPOINTS_MAX: usize = 1024;
+/// Names of one answer that the gateway looks up.
+pub(in crate::plugin) const NAMES_MAX: usize = 64;
 /// Nobody is asked more often than this.
 const FRESH_MIN: Duration = Duration::from_secs(1);
 
@@ -30,9 +33,14 @@ pub(in crate::plugin) fn accept(
     let own_name = format!("{}.{}.svc", target.name, target.namespace);
     for endpoint in &endpoints {
         check_endpoint(endpoint, &own_name)?;
-        if !is_own_host(&endpoint.host, target) {
+        if !is_own_place(&endpoint.host, endpoint.port, target) {
             refuse_literal(endpoint, policy)?;
         }
+    }
+    let places = endpoints.iter().map(|endpoint| (endpoint.host.as_str(), endpoint.port));
+    let names = names_to_look_up(places, target).len();
+    if names > NAMES_MAX {
+        return Err(format!("{names} names; {NAMES_MAX} are the limit, so answer with addresses"));
     }
     endpoints.sort_by_key(|endpoint| endpoint.priority);
     let best = endpoints.first().map_or(0, |endpoint| endpoint.priority);
@@ -74,9 +82,21 @@ fn check_endpoint(endpoint: &wit::Endpoint, own_name: &str) -> Result<(), String
     }
 }
 
-/// The ExternalName's own host is what its author wrote; a plugin that repeats it widens nothing.
-pub(in crate::plugin) fn is_own_host(host: &str, target: &Target) -> bool {
-    target.external_name.as_deref() == Some(host)
+/// The ExternalName's own host is what its author wrote; a plugin that repeats it widens nothing. On another port than
+/// the service's own it may be anything, this gateway included.
+pub(in crate::plugin) fn is_own_place(host: &str, port: u16, target: &Target) -> bool {
+    port == target.port && target.external_name.as_deref() == Some(host)
+}
+
+/// The names among the hosts of an answer that the gateway must look behind.
+pub(in crate::plugin) fn names_to_look_up<'a>(
+    places: impl Iterator<Item = (&'a str, u16)>,
+    target: &Target,
+) -> BTreeSet<&'a str> {
+    places
+        .filter(|(host, port)| host.parse::<IpAddr>().is_err() && !is_own_place(host, *port, target))
+        .map(|(host, _)| host)
+        .collect()
 }
 
 fn refuse_literal(endpoint: &wit::Endpoint, policy: AddressPolicy<'_>) -> Result<(), String> {
@@ -174,6 +194,8 @@ mod tests {
     #[test]
     fn every_broken_rule_is_named() {
         assert!(refused(vec![]).contains("no endpoints"));
+        let names = (0..=NAMES_MAX).map(|n| endpoint(&format!("n{n}"), 0, 1)).collect();
+        assert!(refused(names).contains("65 names; 64 are the limit"));
         assert!(refused(vec![endpoint("a", 0, 1); 1025]).contains("1024 are the limit"));
         assert!(refused(vec![wit::Endpoint { port: 0, ..endpoint("a", 0, 1) }]).contains("port 0"));
         for host in
@@ -191,6 +213,8 @@ mod tests {
     fn the_hosts_own_words_are_no_threat() {
         let target = Target { external_name: Some("127.0.0.1".into()), ..target() };
         judge(answer(vec![endpoint("127.0.0.1", 0, 1)]), &target).unwrap();
+        let elsewhere = wit::Endpoint { port: 6443, ..endpoint("127.0.0.1", 0, 1) };
+        assert!(judge(answer(vec![elsewhere]), &target).unwrap_err().contains("loopback"));
         let own = wit::Endpoint { server_name: Some("shop.prod.svc".into()), ..endpoint("a", 0, 1) };
         judge(answer(vec![own]), &target).unwrap();
     }

@@ -130,8 +130,7 @@ fn explain(status: ExitStatus, words: &str, orders: &CompileChild) -> LoadFault 
         }
         Some(signal) if signal == Signal::KILL.as_raw() => LoadFault::new(
             Reason::CompileFailed,
-            "the compiler was killed from outside (signal 9); the kernel does that where memory is short"
-                .to_owned(),
+            "the compiler was killed from outside (signal 9); the kernel does that where memory is short",
         ),
         Some(signal) => {
             LoadFault::new(Reason::CompileFailed, format!("the compiler died of signal {signal}: {said}"))

@@ -203,6 +203,11 @@ impl Meter {
         self.memory_used
     }
 
+    /// Whether the guest ran into one of its limits.
+    pub(in crate::plugin) fn is_exceeded(&self) -> bool {
+        self.memory_exceeded || self.cpu_exceeded
+    }
+
     /// Whether more than three quarters of the memory are gone.
     pub(in crate::plugin) fn is_nearly_full(&self) -> bool {
         self.memory_used > self.memory_max / 4 * 3

@@ -65,7 +65,9 @@ fn settings() -> wasmtime::Result<Config> {
         .concurrency_support(false)
         .max_wasm_stack(512 << 10)
         .async_stack_size(1 << 20)
+        // What a plugin answers must not depend on the processor.
         .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
         .cranelift_opt_level(OptLevel::Speed)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .parallel_compilation(false)
@@ -91,4 +93,42 @@ fn pool() -> PoolingAllocationConfig {
     // With pagemap_scan only pages that were touched are cleared, so keeping them resident is cheap.
     pool.pagemap_scan(Enabled::Auto).linear_memory_keep_resident(1 << 20);
     pool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_encoder::{
+        CodeSection, ExportKind, ExportSection, Function, FunctionSection, Instruction, Module, TypeSection,
+        ValType,
+    };
+    use wasmtime::{Instance, Store};
+
+    /// Picks lane 20 of 16, which processors answer in different ways.
+    fn picking_beyond_the_end() -> Vec<u8> {
+        let (mut types, mut functions) = (TypeSection::new(), FunctionSection::new());
+        types.ty().function([], [ValType::I32]);
+        functions.function(0);
+        let (mut exports, mut codes) = (ExportSection::new(), CodeSection::new());
+        exports.export("pick", ExportKind::Func, 0);
+        let mut code = Function::new([]);
+        let lanes = |lane: u8| Instruction::V128Const(i128::from_le_bytes([lane; 16]));
+        code.instruction(&lanes(9)).instruction(&lanes(20)).instruction(&Instruction::I8x16RelaxedSwizzle);
+        code.instruction(&Instruction::I8x16ExtractLaneU(0)).instruction(&Instruction::End);
+        codes.function(&code);
+        let mut module = Module::new();
+        module.section(&types).section(&functions).section(&exports).section(&codes);
+        module.finish()
+    }
+
+    #[test]
+    fn what_a_guest_computes_does_not_depend_on_the_processor() {
+        let engine = build().unwrap();
+        let module = wasmtime::Module::new(&engine, picking_beyond_the_end()).unwrap();
+        let mut store = Store::new(&engine, ());
+        store.set_epoch_deadline(1);
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let pick = instance.get_typed_func::<(), i32>(&mut store, "pick").unwrap();
+        assert_eq!(pick.call(&mut store, ()).unwrap(), 0, "the deterministic answer of the standard");
+    }
 }

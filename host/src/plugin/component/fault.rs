@@ -1,9 +1,13 @@
 //! How a call or a load can fail.
 
 use crate::plugin::component::budget::Facet;
+use crate::plugin::offer::log_gate::tame_to;
 use crate::plugin::status::Reason;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+/// Bytes of what is said about a component that is not taken.
+const MESSAGE_MAX: usize = 4 << 10;
 
 /// Every way in which a call can fail, for counting and for the breaker. A closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,7 +111,7 @@ pub(in crate::plugin) enum CallFault {
     #[error("wanted more than its {} KiB of memory", .0 / 1024)]
     Memory(usize),
     /// More bytes passed between guest and host than a call may copy.
-    #[error("its answer is larger than the {} KiB that a call may copy", .0 / 1024)]
+    #[error("handed over something larger than the {} KiB that a call may copy", .0 / 1024)]
     HostBytes(usize),
     /// Too many calls wait for this plugin already.
     #[error("is busy: {0} calls run and no place came free in time")]
@@ -152,8 +156,9 @@ pub(in crate::plugin) struct LoadFault {
 }
 
 impl LoadFault {
-    pub(in crate::plugin) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+    /// The message may quote what a component says, however it says that.
+    pub(in crate::plugin) fn new(reason: Reason, message: impl AsRef<str>) -> Self {
+        Self { reason, message: tame_to(MESSAGE_MAX, message.as_ref()) }
     }
 }
 

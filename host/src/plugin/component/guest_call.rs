@@ -9,8 +9,9 @@ use discovery::exports::umbel::discovery::transformer as wit_discovery;
 use health::exports::umbel::health::checker as wit_health;
 use lifecycle::exports::umbel::lifecycle::lifecycle as wit_lifecycle;
 use resolver::exports::umbel::resolver::resolver as wit_resolver;
+use std::marker::PhantomData;
 use std::sync::Arc;
-use wasmtime::Store;
+use wasmtime::{Store, Trap};
 
 /// One call of an export. It borrows the store for as long as it runs, and never gets it back when it failed.
 pub(in crate::plugin) trait GuestCall: Send + 'static {
@@ -52,8 +53,15 @@ pub(in crate::plugin) struct Validate {
 /// A new instance, and nothing more.
 pub(in crate::plugin) struct Instantiate;
 
-/// Whether every decision that the component says it exports has the right types.
-pub(in crate::plugin) struct TryExports;
+/// Whether the exports that a call would use have the right types. One at a time: each makes an instance, and they
+/// would count together against the limits of one store.
+pub(in crate::plugin) struct TryExports<C>(PhantomData<fn() -> C>);
+
+impl<C> Default for TryExports<C> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
 
 /// `resolver.resolve`.
 pub(in crate::plugin) struct Resolve {
@@ -120,26 +128,19 @@ impl GuestCall for Instantiate {
     }
 }
 
-impl GuestCall for TryExports {
+impl<C: GuestCall> GuestCall for TryExports<C> {
     type Part = Option<wasmtime::Error>;
     /// What does not fit.
     type Answer = Option<wasmtime::Error>;
-    const FACET: Facet = Facet::Lifecycle;
+    const FACET: Facet = C::FACET;
 
     async fn enter(generation: &Generation, store: &mut Store<CallState>) -> wasmtime::Result<Self::Part> {
-        let facets = &generation.facets;
-        if let Some(part) = &facets.resolver
-            && let Err(error) = part.instantiate_async(&mut *store).await
-        {
-            return Ok(Some(error));
+        match C::enter(generation, &mut *store).await {
+            Ok(_) => Ok(None),
+            // What the instance did while it was made says nothing about types.
+            Err(error) if error.is::<Trap>() || store.data().meter.is_exceeded() => Err(error),
+            Err(error) => Ok(Some(error)),
         }
-        if let Some(part) = &facets.health
-            && let Err(error) = part.instantiate_async(&mut *store).await
-        {
-            return Ok(Some(error));
-        }
-        let Some(part) = &facets.discovery else { return Ok(None) };
-        Ok(part.instantiate_async(&mut *store).await.err())
     }
 
     async fn put(self, part: &Self::Part, _store: &mut Store<CallState>) -> wasmtime::Result<Self::Answer> {

@@ -1,6 +1,7 @@
 //! What a component exports and imports, judged before it is linked.
 
 use crate::plugin::component::fault::LoadFault;
+use crate::plugin::offer::log_gate::tame_to;
 use crate::plugin::source::manifest::Wasi;
 use crate::plugin::status::Reason;
 use wasmtime::Engine;
@@ -10,6 +11,10 @@ use wasmtime::component::Component;
 const OFFERED: [&str; 7] = ["log", "clock", "dns", "http", "probe", "state", "metrics"];
 /// The track of versions that this host speaks: all of `0.1.x`.
 const TRACK: &str = "0.1.";
+/// Bytes of a name of an interface.
+const NAME_MAX: usize = 256;
+/// Names that stand in a message.
+const NAMES_SHOWN: usize = 8;
 const LIFECYCLE: &str = "umbel:lifecycle/lifecycle";
 const RESOLVER: &str = "umbel:resolver/resolver";
 const HEALTH: &str = "umbel:health/checker";
@@ -61,10 +66,34 @@ pub(in crate::plugin) fn inspect(
     let ty = component.component_type();
     let exports: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
     let imports: Vec<&str> = ty.imports(engine).map(|(name, _)| name).collect();
-    let mut found = identify(&exports)?;
-    check_imports(&imports, &found, wasi)?;
+    let mut found = judge(&exports, &imports, wasi)?;
     found.wasi = imports.iter().any(|import| import.starts_with("wasi:"));
     Ok(found)
+}
+
+fn judge(exports: &[&str], imports: &[&str], wasi: Wasi) -> Result<Found, LoadFault> {
+    let mut names = exports.iter().chain(imports);
+    if let Some(long) = names.find(|name| name.len() > NAME_MAX) {
+        let text = format!(
+            "has an interface with a name of {} bytes, {:?}; no world in wit/ has such a name",
+            long.len(),
+            tame_to(NAME_MAX, long)
+        );
+        return Err(LoadFault::new(Reason::NoKnownInterface, text));
+    }
+    let found = identify(exports)?;
+    check_imports(imports, &found, wasi)?;
+    Ok(found)
+}
+
+/// The first of them, and how many more there are.
+fn list(names: &[&str]) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMES_SHOWN).copied().collect();
+    match names.len() {
+        0 => "nothing".to_owned(),
+        count if count > NAMES_SHOWN => format!("{} and {} more", shown.join(", "), count - NAMES_SHOWN),
+        _ => shown.join(", "),
+    }
 }
 
 fn identify(exports: &[&str]) -> Result<Found, LoadFault> {
@@ -93,7 +122,7 @@ fn identify(exports: &[&str]) -> Result<Found, LoadFault> {
         }
     }
     if found.names.is_empty() {
-        let listed = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+        let listed = list(exports);
         let wanted = format!("{RESOLVER}@0.1.0, {HEALTH}@0.1.0 or {DISCOVERY}@0.1.0");
         let text =
             format!("exports {listed}; a plugin exports {wanted}: build against one of the worlds in wit/");
@@ -194,8 +223,7 @@ mod tests {
     }
 
     fn reason_with(exports: &[&str], imports: &[&str], wasi: Wasi) -> Option<(Reason, String)> {
-        let judged = identify(exports).and_then(|found| check_imports(imports, &found, wasi));
-        judged.err().map(|fault| (fault.reason, fault.message))
+        judge(exports, imports, wasi).err().map(|fault| (fault.reason, fault.message))
     }
 
     #[test]
@@ -221,6 +249,26 @@ mod tests {
         }
         assert!(check_profile(true, Wasi::None).is_err());
         check_profile(true, Wasi::Std).and(check_profile(false, Wasi::None)).unwrap();
+    }
+
+    /// A name is what the author of a component wants it to be: some forms hold any text.
+    #[test]
+    fn names_cannot_forge_and_cannot_bury_the_mend() {
+        let resolver = [BASE, "umbel:resolver/resolver@0.1.0"];
+        let (reason, message) = reason(&resolver, &["url=<\u{1b}[2J\nINFO all is well>"]).unwrap();
+        assert_eq!(reason, Reason::ImportNotOffered);
+        assert!(message.contains("imports url=<\\u{1b}[2J\\nINFO all is well>; a plugin may"), "{message}");
+        let long = "a".repeat(1 << 20);
+        let (reason, message) = reason_with(&resolver, &[&long], Wasi::None).unwrap();
+        assert_eq!(reason, Reason::NoKnownInterface);
+        assert!(message.contains("1048576 bytes") && message.ends_with("such a name"), "{message}");
+        let many: Vec<String> = (0..10_000).map(|n| format!("a{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let (_, message) = reason_with(&many, &[], Wasi::None).unwrap();
+        assert!(
+            message.contains("exports a0, a1") && message.contains("and 9992 more; a plugin"),
+            "{message}"
+        );
     }
 
     #[test]

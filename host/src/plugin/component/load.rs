@@ -7,10 +7,12 @@ pub(in crate::plugin) use crate::plugin::component::bindings::lifecycle::exports
 use crate::plugin::component::call_state::{CallState, Profile};
 use crate::plugin::component::fault::{CallFault, LoadFault};
 use crate::plugin::component::generation::{Facets, Generation, Shelves};
-use crate::plugin::component::guest_call::{Describe, TryExports, Validate};
+use crate::plugin::component::guest_call::{
+    Check, Describe, GuestCall, Resolve, Transform, TryExports, Validate,
+};
 use crate::plugin::component::interfaces::{self, Found};
 use crate::plugin::component::runner::{Call, Runner};
-use crate::plugin::offer::log_gate::tame;
+use crate::plugin::offer::log_gate::{tame, tame_to};
 use crate::plugin::source::files::{Source, Unfit};
 use crate::plugin::source::manifest::{Manifest, Wasi};
 use crate::plugin::status::Reason;
@@ -24,6 +26,9 @@ use wasmtime::component::{Component, InstancePre, Linker};
 /// Calls at once where the manifest says nothing. Health checks mostly wait, so many may run.
 const CONCURRENCY: usize = 8;
 const CONCURRENCY_HEALTH: usize = 16;
+
+/// Bytes of the version that a plugin states, which stands in a table.
+const VERSION_MAX: usize = 64;
 
 /// The files of a plugin that have passed the gate.
 pub(in crate::plugin) struct Gated {
@@ -146,7 +151,7 @@ pub(in crate::plugin) fn introduce(
         .ok_or_else(|| LoadFault::new(Reason::DescribeFailed, "the call of describe did not end"))?;
     let Described { name, version, summary, .. } = &described;
     generation.description = tame(&format!("{name} {version}: {summary}"));
-    generation.version = tame(version);
+    generation.version = tame_to(VERSION_MAX, version);
     Ok((Arc::new(generation), described))
 }
 
@@ -181,9 +186,9 @@ fn mismatch(error: &wasmtime::Error) -> LoadFault {
 async fn interview(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Result<Described, LoadFault> {
     let failed = |fault: CallFault| LoadFault::new(Reason::DescribeFailed, format!("its first call {fault}"));
     let description = Call::new(generation, Describe).run(runner).await.map_err(failed)?;
-    if let Some(error) = Call::new(generation, TryExports).run(runner).await.map_err(failed)? {
-        return Err(mismatch(&error));
-    }
+    try_exports::<Resolve>(runner, generation).await?;
+    try_exports::<Check>(runner, generation).await?;
+    try_exports::<Transform>(runner, generation).await?;
     let validate = Validate { settings: generation.settings() };
     let judged = Call::new(generation, validate).run(runner).await.map_err(failed)?;
     if let Err(problems) = judged {
@@ -196,6 +201,24 @@ async fn interview(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Result
         return Err(LoadFault::new(Reason::SettingsInvalid, text));
     }
     Ok(description)
+}
+
+async fn try_exports<C: GuestCall>(
+    runner: &Arc<Runner>,
+    generation: &Arc<Generation>,
+) -> Result<(), LoadFault> {
+    if !generation.has(C::FACET) {
+        return Ok(());
+    }
+    let tried = Call::new(generation, TryExports::<C>::default()).run(runner).await;
+    let failed = |fault: CallFault| {
+        let text = format!("a new instance for the {} {fault}", C::FACET.noun());
+        LoadFault::new(Reason::DescribeFailed, text)
+    };
+    match tried.map_err(failed)? {
+        Some(error) => Err(mismatch(&error)),
+        None => Ok(()),
+    }
 }
 
 /// SHA-256 in hexadecimal.

@@ -22,6 +22,8 @@ pub(in crate::plugin) const LINES_PER_CALL: u32 = 64;
 const LOOKUPS_PER_CALL: u32 = 16;
 const REQUESTS_PER_CALL: u32 = 8;
 const PROBES_PER_CALL: u32 = 32;
+/// Bytes of a name, its last dot included.
+const NAME_MAX: usize = 254;
 const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
@@ -84,11 +86,11 @@ pub(in crate::plugin) fn show_line(
     }
     let (plugin, generation) = (profile.name.as_str(), profile.generation);
     match level {
-        log::Level::Trace => tracing::trace!(plugin, generation, "{text}"),
-        log::Level::Debug => tracing::debug!(plugin, generation, "{text}"),
-        log::Level::Info => tracing::info!(plugin, generation, "{text}"),
-        log::Level::Warn => tracing::warn!(plugin, generation, "{text}"),
-        log::Level::Error => tracing::error!(plugin, generation, "{text}"),
+        log::Level::Trace => tracing::trace!(plugin, generation, said = text, "a plugin says"),
+        log::Level::Debug => tracing::debug!(plugin, generation, said = text, "a plugin says"),
+        log::Level::Info => tracing::info!(plugin, generation, said = text, "a plugin says"),
+        log::Level::Warn => tracing::warn!(plugin, generation, said = text, "a plugin says"),
+        log::Level::Error => tracing::error!(plugin, generation, said = text, "a plugin says"),
     }
 }
 
@@ -137,6 +139,12 @@ impl CallState {
         self.lookups += 1;
         if self.lookups > LOOKUPS_PER_CALL {
             return Err(dns::Fault::Denied(format!("a call may look up {LOOKUPS_PER_CALL} names")));
+        }
+        if name.len() > NAME_MAX {
+            return Err(dns::Fault::Denied(format!(
+                "a name of {} bytes; {NAME_MAX} are the limit",
+                name.len()
+            )));
         }
         if self.profile.manifest.spec.grants.dns.iter().any(|pattern| pattern.matches(name)) {
             return Ok(());
@@ -359,4 +367,42 @@ fn probe_fault(fault: ProbeFault) -> probe::Fault {
 
 fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::source::manifest::Manifest;
+    use parking_lot::Mutex;
+    use std::io::Write;
+    use std::sync::Arc;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_cannot_pass_for_one_of_another_plugin() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        let profile = Profile::new("mine", 3, Manifest::absent());
+        tracing::subscriber::with_default(subscriber.finish(), || {
+            show_line(&profile, None, log::Level::Info, "hello plugin=\"other\" generation=9");
+        });
+        let text = String::from_utf8(written.0.lock().clone()).unwrap();
+        assert!(text.contains("plugin=\"mine\" generation=3"), "{text}");
+        assert!(text.contains("said=\"hello plugin=\\\"other\\\" generation=9\""), "{text}");
+        assert_eq!(text.matches("plugin=\"").count(), 1, "{text}");
+    }
 }

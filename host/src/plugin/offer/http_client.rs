@@ -21,6 +21,14 @@ use url::{Host, Url};
 /// Bytes of body, each way.
 pub(in crate::plugin) const BODY_MAX: usize = 256 << 10;
 
+/// Bytes of a method.
+const METHOD_MAX: usize = 32;
+/// Bytes of a URL.
+const URL_MAX: usize = 8 << 10;
+/// Headers of a request, and bytes of all of them.
+const HEADERS_MAX: usize = 64;
+const HEADER_BYTES_MAX: usize = 16 << 10;
+
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::plugin) enum HttpFault {
@@ -88,6 +96,7 @@ impl HttpClient {
         grants: &Grants,
         (dns, own): (&Dns, &OwnListeners),
     ) -> Result<Incoming, HttpFault> {
+        check_size(&outgoing)?;
         let url = granted(&outgoing.url, &grants.http)?;
         let request = build(&url, outgoing, secret).await?;
         let told = secret.and_then(|secret| secret_of(&request, secret));
@@ -150,6 +159,7 @@ pub(in crate::plugin) async fn judge(
     grants: &Grants,
     own: &OwnListeners,
 ) -> Result<(), HttpFault> {
+    check_size(&outgoing)?;
     let url = granted(&outgoing.url, &grants.http)?;
     if let Some(literal) = literal(&url) {
         choose(&url, vec![literal], policy(grants, own))?;
@@ -161,6 +171,25 @@ fn policy<'a>(grants: &'a Grants, own: &'a OwnListeners) -> AddressPolicy<'a> {
     AddressPolicy { granted: &grants.addresses, own }
 }
 
+/// Refuses what no server needs, before it is copied any further.
+fn check_size(outgoing: &Outgoing) -> Result<(), HttpFault> {
+    let Outgoing { method, url, headers, body } = outgoing;
+    let header_bytes = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    for (what, size, max) in [
+        ("a method with {} bytes", method.len(), METHOD_MAX),
+        ("a URL with {} bytes", url.len(), URL_MAX),
+        ("{} headers", headers.len(), HEADERS_MAX),
+        ("headers with {} bytes", header_bytes, HEADER_BYTES_MAX),
+        ("a body with {} bytes", body.len(), BODY_MAX),
+    ] {
+        if size > max {
+            let what = what.replace("{}", &size.to_string());
+            return Err(HttpFault::Denied(format!("{what}; {max} are the limit")));
+        }
+    }
+    Ok(())
+}
+
 /// The URL, when a grant covers it.
 fn granted(url: &str, grants: &[String]) -> Result<Url, HttpFault> {
     let parsed = Url::parse(url).map_err(|error| HttpFault::Denied(format!("{url:?} is no URL: {error}")))?;
@@ -170,6 +199,12 @@ fn granted(url: &str, grants: &[String]) -> Result<Url, HttpFault> {
     {
         return Err(HttpFault::Denied(format!("{url:?}: only http and https without user and password")));
     }
+    if climbs(parsed.path()) {
+        return Err(HttpFault::Denied(format!(
+            "{url:?}: a server may read its path as one that leads up; no \"..\" may stand between separators, \
+             however they are written"
+        )));
+    }
     let covers = |grant: &String| Url::parse(grant).is_ok_and(|grant| covers(&grant, &parsed));
     if grants.iter().any(covers) {
         return Ok(parsed);
@@ -178,6 +213,17 @@ fn granted(url: &str, grants: &[String]) -> Result<Url, HttpFault> {
     Err(HttpFault::Denied(format!(
         "{origin} is not granted; add {origin}/ to spec.grants.http of the manifest"
     )))
+}
+
+/// Whether a server that decodes more than the standard says could read a path as one that leads up and out of what is
+/// granted.
+fn climbs(path: &str) -> bool {
+    let mut path = path.to_ascii_lowercase();
+    while path.contains("%25") {
+        path = path.replace("%25", "%");
+    }
+    let path = path.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace("%3b", ";");
+    path.split(['/', '\\']).any(|step| step.split(';').next() == Some(".."))
 }
 
 fn covers(grant: &Url, url: &Url) -> bool {
@@ -246,9 +292,6 @@ async fn build(
     secret: Option<&Secret>,
 ) -> Result<Request<Full<Bytes>>, HttpFault> {
     let denied = |text: String| HttpFault::Denied(text);
-    if outgoing.body.len() > BODY_MAX {
-        return Err(denied(format!("the body has more than {BODY_MAX} bytes")));
-    }
     let method = Method::from_bytes(outgoing.method.as_bytes())
         .ok()
         .filter(|method| *method != Method::CONNECT)
@@ -357,6 +400,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_no_server_needs_is_refused_before_it_is_copied() {
+        let request = |method: usize, url: usize, headers: usize, value: usize, body: usize| Outgoing {
+            method: "m".repeat(method),
+            url: "u".repeat(url),
+            headers: vec![("x".to_owned(), "v".repeat(value)); headers],
+            body: vec![0; body],
+        };
+        check_size(&request(METHOD_MAX, URL_MAX, HEADERS_MAX, 200, BODY_MAX)).unwrap();
+        for (outgoing, says) in [
+            (request(METHOD_MAX + 1, 1, 0, 0, 0), "a method with 33 bytes; 32"),
+            (request(1, URL_MAX + 1, 0, 0, 0), "a URL with 8193 bytes"),
+            (request(1, 1, HEADERS_MAX + 1, 0, 0), "65 headers"),
+            (request(1, 1, 1, HEADER_BYTES_MAX, 0), "headers with 16385 bytes"),
+            (request(1, 1, 0, 0, BODY_MAX + 1), "a body with 262145 bytes"),
+        ] {
+            let HttpFault::Denied(text) = check_size(&outgoing).unwrap_err() else { panic!("{says}") };
+            assert!(text.contains(says), "{text}");
+        }
+    }
+
+    #[test]
     fn a_grant_covers_its_origin_and_what_lies_below_its_path() {
         for (grant, url, wanted) in [
             ("https://c.internal:8501/v1/", "https://c.internal:8501/v1/x?y=1", true),
@@ -364,6 +428,12 @@ mod tests {
             ("https://c.internal:8501/v1", "https://c.internal:8501/v10", false),
             ("https://c.internal:8501/v1/", "https://c.internal:8501/v1/../admin", false),
             ("https://c.internal:8501/v1/", "https://c.internal:8501/v1/%2e%2e/admin", false),
+            ("https://c.internal:8501/v1/", "https://c.internal:8501/v1/..%2fadmin", false),
+            ("https://c.internal:8501/v1/", "https://c.internal:8501/v1/a/%2E%2E%2F%2e%2e%5Cadmin", false),
+            ("https://c.internal:8501/v1/", "https://c.internal:8501/v1/%252e%252e%252fadmin", false),
+            ("https://c.internal:8501/v1/", "https://c.internal:8501/v1/..;a=b/admin", false),
+            ("https://c.internal:8501/v1/", "https://c.internal:8501/v1/..%5cadmin", false),
+            ("https://c.internal:8501/v1/", "https://c.internal:8501/v1/kv/a%2Fb..c/%20", true),
             ("https://c.internal:8501/", "http://c.internal:8501/", false),
             ("https://c.internal/", "https://c.internal:443/a", true),
             ("https://c.internal/", "https://c.internal.evil.test/", false),

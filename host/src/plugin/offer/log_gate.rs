@@ -55,49 +55,58 @@ impl LogGate {
 /// One line from a message and fields, without control characters, cut at 1 KiB.
 pub(in crate::plugin) fn line(message: &str, fields: &[(String, String)]) -> String {
     let mut out = String::new();
-    push_escaped(&mut out, message);
+    push_escaped(&mut out, message, LINE_MAX);
     for (key, value) in fields.iter().take(FIELDS_MAX) {
         out.push(' ');
-        push_escaped(&mut out, key);
+        push_escaped(&mut out, key, LINE_MAX);
         out.push('=');
-        push_escaped(&mut out, value);
+        push_escaped(&mut out, value, LINE_MAX);
     }
     if fields.len() > FIELDS_MAX {
         // Writing to a string cannot fail.
         let _: std::fmt::Result = write!(out, " …{} more fields", fields.len() - FIELDS_MAX);
     }
-    cut(out)
+    cut(out, LINE_MAX)
 }
 
 /// A text of a plugin as it may stand in a message: no control characters, at most 1 KiB.
 pub(in crate::plugin) fn tame(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(LINE_MAX));
-    push_escaped(&mut out, text);
-    cut(out)
+    tame_to(LINE_MAX, text)
 }
 
-fn cut(mut line: String) -> String {
-    if line.len() > LINE_MAX {
-        let end = (0..=LINE_MAX).rev().find(|i| line.is_char_boundary(*i)).unwrap_or(0);
-        line.truncate(end);
+/// The same, with at most `max` bytes.
+pub(in crate::plugin) fn tame_to(max: usize, text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(max));
+    push_escaped(&mut out, text, max);
+    cut(out, max)
+}
+
+fn cut(mut line: String, max: usize) -> String {
+    if line.len() > max {
+        line.truncate(line.floor_char_boundary(max));
         line.push_str("…[cut]");
     }
     line
 }
 
-fn push_escaped(out: &mut String, text: &str) {
+fn push_escaped(out: &mut String, text: &str, max: usize) {
     for c in text.chars() {
-        if out.len() > LINE_MAX {
+        if out.len() > max {
             return;
         }
-        // Besides control characters, those that change the direction of text or break lines.
-        let hidden = matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || hidden {
+        if c.is_control() || is_unseen(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);
         }
     }
+}
+
+/// Characters besides the control characters that nobody sees, that change the direction of text, or that end lines.
+fn is_unseen(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -111,6 +120,12 @@ mod tests {
             line("a\nERROR all lost\u{202e}", &fields),
             "a\\nERROR all lost\\u{202e} k\\n=v\\u{1b}[31m"
         );
+    }
+
+    #[test]
+    fn what_nobody_sees_is_shown() {
+        assert_eq!(tame("a\u{200b}b\u{61c}c\u{feff}d\u{e0041}"), "a\\u{200b}b\\u{61c}c\\u{feff}d\\u{e0041}");
+        assert_eq!(tame_to(4, "abcdef"), "abcd…[cut]");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// Keys of one plugin.
 const KEYS_MAX: usize = 256;
 /// Bytes of one key.
-const KEY_MAX: usize = 256;
+pub(super) const KEY_MAX: usize = 256;
 /// Bytes of one value.
 const VALUE_MAX: usize = 64 << 10;
 /// Bytes of all keys and values of one plugin, whatever is granted.

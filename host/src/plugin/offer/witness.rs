@@ -7,6 +7,8 @@ use crate::decision::health::{ProbeFault, ProbeRequest, ProbeResponse};
 use crate::plugin::component::call_state::CallState;
 use crate::plugin::offer::dns::{self, DnsFault};
 use crate::plugin::offer::http_client::{HttpFault, Incoming, Outgoing};
+use crate::plugin::offer::log_gate::tame_to;
+use crate::plugin::offer::state::KEY_MAX;
 use crate::plugin::record::{
     Body, DnsRecord, Family, HttpRecord, HttpSent, ProbeRecord, ProbeSent, Response, ServiceRecord, Tape,
     WorldFault,
@@ -21,6 +23,8 @@ use std::time::Duration;
 const BODY_MAX: usize = 64 << 10;
 /// Readings of one clock.
 const READINGS_MAX: usize = 64;
+/// Keys of state.
+const KEYS_MAX: usize = 1024;
 /// A header that carries what only the server may hear again.
 const SET_COOKIE: &str = "set-cookie";
 
@@ -167,7 +171,7 @@ impl Witness {
 
     /// The first look at a key tells what it held when the call began.
     pub(super) fn state_read(&mut self, key: &str, value: Option<&[u8]>) {
-        if !self.known_keys.insert(key.to_owned()) {
+        if !self.meets(key) {
             return;
         }
         if let Some(value) = value {
@@ -177,10 +181,22 @@ impl Witness {
     }
 
     pub(super) fn state_written(&mut self, key: &str, fitted: bool) {
-        self.known_keys.insert(key.to_owned());
+        self.meets(key);
         if !fitted {
-            self.leave_out(format!("there was no room for the key {key:?} of its state"));
+            self.leave_out(format!("there was no room for the key {:?} of its state", tame_to(KEY_MAX, key)));
         }
+    }
+
+    /// Whether the call has not touched this key before. A key that is too long for state is none.
+    fn meets(&mut self, key: &str) -> bool {
+        if key.len() > KEY_MAX || self.known_keys.contains(key) {
+            return false;
+        }
+        if self.known_keys.len() >= KEYS_MAX {
+            self.leave_out(format!("it asked for more than {KEYS_MAX} keys of its state"));
+            return false;
+        }
+        self.known_keys.insert(key.to_owned())
     }
 
     pub(super) fn wall_ms(&mut self, reading: u64) {
@@ -323,6 +339,11 @@ mod tests {
         assert_eq!(witness.gap, None);
         witness.state_written("d", false);
         assert!(witness.gap.unwrap().contains("no room for the key \"d\""));
+        let mut witness = Witness::default();
+        (0..10_000).for_each(|n| witness.state_read(&n.to_string(), None));
+        witness.state_read(&"k".repeat(KEY_MAX + 1), None);
+        assert_eq!(witness.known_keys.len(), KEYS_MAX);
+        assert!(witness.gap.unwrap().contains("more than 1024 keys"));
     }
 
     #[test]

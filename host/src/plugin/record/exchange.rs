@@ -104,19 +104,94 @@ impl Said {
         }
     }
 
-    /// About how many bytes it takes to keep.
+    /// About how many bytes it takes to keep: all that the plugin has said, for it says what it likes.
     pub(in crate::plugin) fn size(&self) -> usize {
         match self {
             Self::Resolution(Ok(resolution)) => {
-                resolution.endpoints.iter().map(|endpoint| endpoint.host.len() + 32).sum()
+                let named = |endpoint: &resolver::Endpoint| {
+                    let server_name = endpoint.server_name.as_ref().map_or(0, String::len);
+                    size_of::<resolver::Endpoint>()
+                        + endpoint.host.len()
+                        + server_name
+                        + size_of_pairs(&endpoint.extra)
+                };
+                resolution.endpoints.iter().map(named).sum::<usize>() + size_of_pairs(&resolution.extra)
             }
+            Self::Resolution(Err(fault)) => match fault {
+                resolver::Fault::NotMine => 0,
+                resolver::Fault::NotFound(text)
+                | resolver::Fault::Invalid(text)
+                | resolver::Fault::Unavailable(text)
+                | resolver::Fault::Other(text) => text.len(),
+            },
             Self::Verdict(Ok(verdict)) => {
-                let findings: usize = verdict.findings.iter().map(|finding| finding.message.len() + 8).sum();
-                verdict.message.len() + verdict.reason.len() + verdict.memory.len() + findings
+                let seen = |finding: &health::Finding| size_of::<health::Finding>() + finding.message.len();
+                let findings: usize = verdict.findings.iter().map(seen).sum();
+                let own = verdict.message.len() + verdict.reason.len() + verdict.memory.len();
+                own + findings + size_of_pairs(&verdict.extra)
             }
-            Self::Outcome(Ok(discovery::Outcome::Replace(group))) => group.len(),
-            Self::Order(Ok(Some(names))) => names.iter().map(String::len).sum(),
-            _ => 0,
+            Self::Verdict(Err(health::Fault::Inconclusive(text)))
+            | Self::Outcome(
+                Err(text) | Ok(discovery::Outcome::Replace(text) | discovery::Outcome::Hide(text)),
+            )
+            | Self::Order(Err(text)) => text.len(),
+            Self::Order(Ok(Some(names))) => names.iter().map(|name| size_of::<String>() + name.len()).sum(),
+            Self::Verdict(Err(health::Fault::NotMine))
+            | Self::Outcome(Ok(discovery::Outcome::Keep))
+            | Self::Order(Ok(None)) => 0,
+        }
+    }
+}
+
+fn size_of_pairs(pairs: &[(String, String)]) -> usize {
+    pairs.iter().map(|(key, value)| size_of::<(String, String)>() + key.len() + value.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is not counted could be as large as a call may copy, sixteen times for each plugin.
+    #[test]
+    fn whatever_is_said_counts() {
+        let long = || "x".repeat(1_000);
+        let pairs = || vec![(String::new(), long())];
+        let endpoint = resolver::Endpoint {
+            host: String::new(),
+            port: 1,
+            priority: 0,
+            weight: 0,
+            server_name: Some(long()),
+            extra: pairs(),
+        };
+        let resolution = resolver::Resolution {
+            endpoints: vec![endpoint],
+            fresh_ms: None,
+            stale_ms: None,
+            extra: pairs(),
+        };
+        let finding = health::Finding { endpoint: 0, state: health::State::Up, message: long() };
+        let verdict = health::Verdict {
+            state: health::State::Up,
+            reason: long(),
+            message: long(),
+            findings: vec![finding],
+            next_ms: None,
+            memory: vec![0; 1_000],
+            extra: pairs(),
+        };
+        for (said, wanted) in [
+            (Said::Resolution(Ok(resolution)), 3_000),
+            (Said::Resolution(Err(resolver::Fault::NotFound(long()))), 1_000),
+            (Said::Resolution(Err(resolver::Fault::Unavailable(long()))), 1_000),
+            (Said::Verdict(Ok(verdict)), 5_000),
+            (Said::Verdict(Err(health::Fault::Inconclusive(long()))), 1_000),
+            (Said::Outcome(Ok(discovery::Outcome::Hide(long()))), 1_000),
+            (Said::Outcome(Err(long())), 1_000),
+            (Said::Order(Err(long())), 1_000),
+            (Said::Order(Ok(Some(vec![String::new(); 100]))), 2_400),
+        ] {
+            assert!(said.size() >= wanted, "{} of {wanted}: {said:?}", said.size());
         }
     }
 }

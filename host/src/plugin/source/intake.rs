@@ -246,8 +246,8 @@ impl Intake {
         tracing::error!(
             plugin = slot.name,
             reason = %fault.reason,
-            "the plugin cannot be loaded, {serves} serves: {}",
-            fault.message
+            cause = fault.message,
+            "the plugin cannot be loaded, {serves} serves"
         );
         slot.refuse(fault);
         slot.progress.end();
