@@ -5,6 +5,9 @@ use std::path::Path;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, WorldId};
 
+/// Where the function begins that is called first.
+const DESCRIBE: &str = "#describe\") (result i32)";
+
 /// Traps in every function, `describe` first.
 const TRAPS: &str = r#"(module
     (memory (export "memory") 1)
@@ -52,10 +55,23 @@ pub fn large_component_of_all_kinds(mib: usize) -> Result<Vec<u8>> {
 /// # Errors
 /// When it no longer fits the interfaces in `wit/`.
 pub fn trapping_component() -> Result<Vec<u8>> {
+    discovery(TRAPS)
+}
+
+/// A discovery plugin whose first call computes for ever.
+///
+/// # Errors
+/// When it no longer fits the interfaces in `wit/`.
+pub fn looping_component() -> Result<Vec<u8>> {
+    let (start, end) = TRAPS.split_once(DESCRIBE).context("it describes itself")?;
+    discovery(&format!("{start}{DESCRIBE} (loop $again br $again){end}"))
+}
+
+fn discovery(module: &str) -> Result<Vec<u8>> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit"))?;
     let world = resolve.select_world(&[package], Some("discovery")).context("no world discovery")?;
-    encode(TRAPS, &resolve, world)
+    encode(module, &resolve, world)
 }
 
 fn encode(module: &str, resolve: &Resolve, world: WorldId) -> Result<Vec<u8>> {

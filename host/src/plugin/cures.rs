@@ -26,10 +26,12 @@ explain! {
         => "rename the file: lower-case letters, digits and `-`, at most 63, then `.wasm`";
     Unreadable: "the file cannot be read, is no regular file, or is a link that leads out of the plugin directory"
         => "mend its rights, or put the file itself there: `umbel plugin install`";
+    CheckTimeout: "reading the files was not over after 10 s: the disk or the file system that they lie on, or that a link leads to, does not answer"
+        => "look after that file system, or put the files themselves into the directory: `umbel plugin install`; they are read again as soon as it answers";
     PermissionsTooOpen: "others than root and the gateway's own user own the file or its directory, or may write there: they would decide what the gateway does"
         => "run the command that the message ends with, `chmod go-w` or `chown`; `umbel plugin install` sets it right; `umbel serve --plugins-insecure-permissions` takes such files all the same";
-    TooLarge: "the component has more than 32 MiB"
-        => "build it optimised and without debug information";
+    TooLarge: "the component has more than 32 MiB, or the manifest more than 1 MiB"
+        => "build it optimised and without debug information; settings are no place for data";
     NotAComponent: "the file is a core module, a text, or empty"
         => "build it with `umbel plugin build`, which makes a component of a core module";
     DigestMismatch: "the component is not the one that `spec.digest` of the manifest pins"
@@ -52,9 +54,11 @@ explain! {
         => "update the gateway, or build against the `wit/` folder of this one: `umbel plugin new` writes it";
     ImportNotOffered: "the component imports WASI and its manifest does not ask for it, or files, sockets or something else that no plugin gets, or a transformer imports more than `log`"
         => "build without WASI: `umbel plugin build` does it for Rust, Go, JavaScript and Python; or write `wasi: std` into the manifest, which gives output, clocks and random numbers, and never files or sockets";
+    LinkTimeout: "connecting its imports and finding its exports was not over after 30 s"
+        => "make the component smaller; where the machine was busy, ask for `plugins.umbel.dev/reload`";
     TypeMismatch: "an interface of a known name has other types than here"
         => "build against the `wit/` folder as it is; leave its files unchanged";
-    DescribeFailed: "the first call trapped or ran out of its budget"
+    DescribeFailed: "a first call, `describe` or `validate`, trapped or ran out of its budget"
         => "mend what the message names; `umbel plugin test` shows it without a gateway";
     SettingsInvalid: "the plugin refuses `spec.settings` of the manifest"
         => "mend the settings that the message names by JSON pointer";

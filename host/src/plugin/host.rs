@@ -26,10 +26,12 @@ use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::runner::Runner;
 use crate::plugin::component::ticker::Ticker;
 use crate::plugin::offer::host_functions::add_to_linker;
-use crate::plugin::source::caretaker::{Caretaker, Waker};
+use crate::plugin::source::caretaker::Caretaker;
 use crate::plugin::source::intake::Machine;
 use crate::plugin::source::pattern::Pattern;
 use crate::plugin::source::rights::Trust;
+use crate::plugin::source::steps::Works;
+use crate::plugin::source::waker::Waker;
 use crate::plugin::telemetry::PluginCollector;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -137,17 +139,17 @@ impl Host {
             .build()
             .map_err(StartError::Threads)?;
         let roster = Arc::new(Roster::new(config.dir.clone()));
-        let (waker, wakes) = Waker::new();
+        let waker = Waker::default();
         let machine = build_machine(&config, runtime.handle().clone(), &waker);
         if let Err(cause) = &machine {
             tracing::error!(cause, "plugins cannot run on this machine; the built-ins decide");
         }
-        let runner = machine.as_ref().ok().map(|machine| Arc::clone(&machine.runner));
-        let foundry = machine.as_ref().ok().map(|machine| Arc::clone(&machine.foundry));
+        let runner = machine.as_ref().ok().map(|machine| Arc::clone(&machine.works.runner));
+        let foundry = machine.as_ref().ok().map(|machine| Arc::clone(&machine.works.foundry));
         let (ready, first_look) = sync_channel(1);
         let caretaker =
             Caretaker { directory: config.dir, roster: Arc::clone(&roster), trust: config.trust, machine };
-        caretaker.start(waker.clone(), wakes, ready).map_err(StartError::Threads)?;
+        caretaker.start(waker.clone(), ready).map_err(StartError::Threads)?;
         if first_look.recv_timeout(START_LIMIT).is_err() {
             tracing::warn!("the first look at the plugin directory takes long; plugins will follow");
         }
@@ -259,7 +261,7 @@ fn build_machine(config: &PluginConfig, runtime: Handle, waker: &Waker) -> Resul
     let workshop = workshop.map_err(|error| error.to_string())?;
     let outside = Arc::new(Outside::new(&config.dns_servers, config.listeners.clone()));
     let runner = Arc::new(Runner::new(engine, ticker, outside, runtime));
-    Ok(Machine { runner, linker, foundry, workshop })
+    Ok(Machine { works: Arc::new(Works::new(runner, linker, foundry)), workshop })
 }
 
 /// Without a cache plugins serve all the same, only later.

@@ -43,11 +43,11 @@ pub(in crate::plugin) struct UnderWay {
 }
 
 impl Progress {
-    /// New files have come: what the ones before took no longer matters.
-    pub(in crate::plugin) fn begin(&self) {
+    /// New files are being read since `began`: what the ones before took no longer matters.
+    pub(in crate::plugin) fn begin(&self, began: Instant) {
         let mut course = self.0.lock();
         course.took.clear();
-        course.open(State::Checking, Instant::now());
+        course.open(State::Checking, began);
     }
 
     /// The step before is over, this one begins.
@@ -97,7 +97,7 @@ mod tests {
         let progress = Progress::default();
         assert_eq!(progress.under_way(), None);
         for _ in 0..2 {
-            progress.begin();
+            progress.begin(Instant::now());
             progress.enter(State::Compiling);
             progress.enter(State::Linking);
             assert_eq!(progress.under_way().map(|now| (now.step, now.overdue)), Some((State::Linking, None)));
@@ -127,7 +127,7 @@ mod tests {
         assert!(second >= first && progress.since(State::Active) == second);
         assert!(progress.since(State::Compiling) >= second, "again, so anew");
         let third = progress.since(State::Active);
-        progress.begin();
+        progress.begin(Instant::now());
         std::thread::sleep(Duration::from_millis(2));
         progress.end();
         assert!(progress.since(State::Active) > third, "of other files");

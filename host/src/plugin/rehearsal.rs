@@ -50,13 +50,12 @@ enum Outcome {
     Failed(LoadFault),
 }
 
-/// Lets a component that is to replace another one answer the kept calls again, on the calling thread. What came of
-/// it is noted in the slot.
+/// Lets a component that is to replace another one answer the kept calls again. What came of it is noted in the slot.
 ///
 /// # Errors
 /// `RehearsalTrap` or `RehearsalTimeout` when it fails where the one that serves does not; `RehearsalDifferent` when
 /// the manifest is strict and an answer differs.
-pub(in crate::plugin) fn rehearse(
+pub(in crate::plugin) async fn rehearse(
     runner: &Arc<Runner>,
     slot: &Slot,
     candidate: &Arc<Generation>,
@@ -70,7 +69,7 @@ pub(in crate::plugin) fn rehearse(
         Some(_) if samples.is_empty() => (none("no calls were recorded before"), None),
         Some(serving) => {
             slot.progress.enter(State::Rehearsing);
-            runner.runtime.block_on(ask_all(runner, candidate, serving.profile.generation, &samples))
+            ask_all(runner, candidate, serving.profile.generation, &samples).await
         }
     };
     let is_refused = mode == RehearsalMode::Strict && report.different > 0;

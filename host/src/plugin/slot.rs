@@ -137,10 +137,10 @@ impl Slot {
         }
     }
 
-    /// New files have come: nothing is known of them yet.
-    pub(in crate::plugin) fn begin(&self) {
+    /// New files are being read since `began`: nothing is known of them yet.
+    pub(in crate::plugin) fn begin(&self, began: Instant) {
         *self.rehearsal.lock() = None;
-        self.progress.begin();
+        self.progress.begin(began);
     }
 
     /// Notes how the newest file answers what was asked before.

@@ -41,12 +41,14 @@ pub enum State {
 }
 
 impl State {
-    /// How long a step should take at most; `None` for what is no step, and for those that are cut off by limits of
-    /// their own. Nothing is ended at this limit, but people are told that it has passed.
+    /// How long a step may take; `None` for what is no step. Nobody waits for it longer, and compiling and rehearsing
+    /// are ended by limits of their own before.
     pub(in crate::plugin) fn limit(self) -> Option<Duration> {
         match self {
-            Self::Checking | Self::Linking => Some(Duration::from_secs(10)),
-            Self::Compiling | Self::Validating | Self::Rehearsing => Some(Duration::from_secs(120)),
+            Self::Checking => Some(Duration::from_secs(10)),
+            Self::Linking | Self::Rehearsing => Some(Duration::from_secs(30)),
+            Self::Validating => Some(Duration::from_secs(120)),
+            Self::Compiling => Some(Duration::from_secs(360)),
             _ => None,
         }
     }
@@ -83,6 +85,8 @@ pub enum Reason {
     InvalidName,
     /// The file cannot be read.
     Unreadable,
+    /// Reading the files does not end.
+    CheckTimeout,
     /// The file is larger than the limit.
     TooLarge,
     /// Others than root and the gateway's own user may write the file or its directory.
@@ -109,6 +113,8 @@ pub enum Reason {
     InterfaceTooNew,
     /// It imports something that the host does not offer (to its kind).
     ImportNotOffered,
+    /// Connecting its imports and finding its exports does not end.
+    LinkTimeout,
     /// Its imports or exports have other types than the interface of that name.
     TypeMismatch,
     /// `describe` fails or answers nonsense.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod arriving;
+mod beside;
 mod budgets;
 mod compiling;
 mod dropped_in;

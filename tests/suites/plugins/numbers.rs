@@ -95,6 +95,9 @@ async fn state_and_files_are_shown_and_go_with_the_plugin() -> Result<()> {
     assert_eq!(shown.value("state", &[("state", "Active")])?, 1.0);
     assert_eq!((shown.value("generation", &[])?, shown.value("breaker_state", &[])?), (1.0, 0.0));
     ensure!(shown.value("compile_seconds", &[])? >= 0.0);
+    for step in ["Checking", "Compiling", "Linking", "Validating"] {
+        ensure!(shown.value("load_step_seconds", &[("step", step)])? >= 0.0);
+    }
     ensure!(
         shown.text()?.contains("aggregator_plugin_cache_total{result=\"compiled\"} 1\n"),
         "{}",

@@ -160,6 +160,11 @@ impl LoadFault {
     pub(in crate::plugin) fn new(reason: Reason, message: impl AsRef<str>) -> Self {
         Self { reason, message: tame_to(MESSAGE_MAX, message.as_ref()) }
     }
+
+    /// A step that nobody waits for any longer.
+    pub(in crate::plugin) fn overdue(reason: Reason, what: &str, limit: Duration) -> Self {
+        Self::new(reason, format!("{what} was not over after {} s", limit.as_secs()))
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, InstancePre, Linker};
 
@@ -29,6 +30,9 @@ const CONCURRENCY_HEALTH: usize = 16;
 
 /// Bytes of the version that a plugin states, which stands in a table.
 const VERSION_MAX: usize = 64;
+
+/// How long a first call that found no place waits before the next try.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The files of a plugin that have passed the gate.
 pub(in crate::plugin) struct Gated {
@@ -137,16 +141,17 @@ pub(in crate::plugin) fn assemble(
     })
 }
 
-/// Asks a new generation what it is and whether its settings suit it.
+/// Asks a new generation what it is and whether its settings suit it. Waits for as long as there is no place for
+/// its calls.
 ///
 /// # Errors
 /// `ManifestInvalid`, `DescribeFailed`, `TypeMismatch` or `SettingsInvalid`.
-pub(in crate::plugin) fn introduce(
+pub(in crate::plugin) async fn introduce(
     runner: &Arc<Runner>,
     trial: Arc<Generation>,
 ) -> Result<(Arc<Generation>, Described), LoadFault> {
     check_reuse(&trial)?;
-    let described = runner.runtime.block_on(interview(runner, &trial))?;
+    let described = interview(runner, &trial).await?;
     let mut generation = Arc::into_inner(trial)
         .ok_or_else(|| LoadFault::new(Reason::DescribeFailed, "the call of describe did not end"))?;
     let Described { name, version, summary, .. } = &described;
@@ -185,12 +190,12 @@ fn mismatch(error: &wasmtime::Error) -> LoadFault {
 /// Asks the component what it is, whether the settings suit it, and whether its exports have the right types.
 async fn interview(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Result<Described, LoadFault> {
     let failed = |fault: CallFault| LoadFault::new(Reason::DescribeFailed, format!("its first call {fault}"));
-    let description = Call::new(generation, Describe).run(runner).await.map_err(failed)?;
+    let description = ask(runner, generation, || Describe).await.map_err(failed)?;
     try_exports::<Resolve>(runner, generation).await?;
     try_exports::<Check>(runner, generation).await?;
     try_exports::<Transform>(runner, generation).await?;
-    let validate = Validate { settings: generation.settings() };
-    let judged = Call::new(generation, validate).run(runner).await.map_err(failed)?;
+    let validate = || Validate { settings: generation.settings() };
+    let judged = ask(runner, generation, validate).await.map_err(failed)?;
     if let Err(problems) = judged {
         let listed: Vec<String> = problems
             .iter()
@@ -210,7 +215,7 @@ async fn try_exports<C: GuestCall>(
     if !generation.has(C::FACET) {
         return Ok(());
     }
-    let tried = Call::new(generation, TryExports::<C>::default()).run(runner).await;
+    let tried = ask(runner, generation, TryExports::<C>::default).await;
     let failed = |fault: CallFault| {
         let text = format!("a new instance for the {} {fault}", C::FACET.noun());
         LoadFault::new(Reason::DescribeFailed, text)
@@ -218,6 +223,20 @@ async fn try_exports<C: GuestCall>(
     match tried.map_err(failed)? {
         Some(error) => Err(mismatch(&error)),
         None => Ok(()),
+    }
+}
+
+/// Asks until there is a place for the call: that others take all of them says nothing about this one.
+async fn ask<C: GuestCall>(
+    runner: &Arc<Runner>,
+    generation: &Arc<Generation>,
+    call: impl Fn() -> C,
+) -> Result<C::Answer, CallFault> {
+    loop {
+        match Call::new(generation, call()).run(runner).await {
+            Err(fault) if fault.is_busy() => tokio::time::sleep(PAUSE).await,
+            ended => return ended,
+        }
     }
 }
 

@@ -1,72 +1,28 @@
-//! The thread that looks after the directory: it watches, loads and swaps, and never compiles itself.
+//! The thread that looks after the directory. It waits for no plugin: it begins looks and steps, hears what came of
+//! them, and swaps.
 
-use crate::plugin::code::priority::step_back;
 use crate::plugin::roster::Roster;
-use crate::plugin::source::directory::{self, Change, Hint, Tracker};
+use crate::plugin::source::events::Events;
 use crate::plugin::source::intake::{Intake, Machine};
+use crate::plugin::source::look::View;
+use crate::plugin::source::lookout::Lookout;
 use crate::plugin::source::rights::Trust;
-use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
-use notify::{RecursiveMode, Watcher};
-use parking_lot::Mutex;
-use std::collections::{BTreeSet, VecDeque};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use crate::plugin::source::settling::{Change, Tracker};
+use crate::plugin::source::waker::Waker;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::time::{Instant, SystemTime};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::runtime::Builder;
 
-/// Events that may wait. When there are more, they are lost, and a look finds what they told.
-const HINTS_MAX: usize = 1024;
-
-/// Wakes the thread, or ends it.
-#[derive(Clone, Debug)]
-pub(in crate::plugin) struct Waker {
-    queue: SyncSender<()>,
-    stopped: Arc<AtomicBool>,
-    hints: Arc<Mutex<VecDeque<Hint>>>,
-    /// Plugins to be read again although nothing has changed.
-    again: Arc<Mutex<BTreeSet<String>>>,
-}
-
-impl Waker {
-    /// The other end is for the thread.
-    pub(in crate::plugin) fn new() -> (Self, Receiver<()>) {
-        let (queue, wakes) = sync_channel(1);
-        let waker = Self { queue, stopped: Arc::default(), hints: Arc::default(), again: Arc::default() };
-        (waker, wakes)
-    }
-
-    /// Something happened in the directory. A full queue means that the thread is awake already.
-    pub(in crate::plugin) fn wake(&self) {
-        match self.queue.try_send(()) {
-            Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
-        }
-    }
-
-    /// Keeps what an event says, and wakes the thread.
-    fn tell(&self, told: impl IntoIterator<Item = Hint>) {
-        let mut hints = self.hints.lock();
-        hints.extend(told);
-        if hints.len() > HINTS_MAX {
-            hints.clear();
-            hints.push_back(Hint::Lost);
-        }
-        drop(hints);
-        self.wake();
-    }
-
-    /// Reads the files of a plugin again, changed or not.
-    pub(in crate::plugin) fn look_again(&self, plugin: &str) {
-        self.again.lock().insert(plugin.to_owned());
-        self.wake();
-    }
-
-    pub(in crate::plugin) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        self.wake();
-    }
-}
+/// How much longer than a look the time between two of them is, when something happens and when nothing does: many
+/// files shall not keep a processor busy.
+const SHARES: [u32; 2] = [4, 100];
+/// The longest time between two looks.
+const REST_MAX: Duration = Duration::from_secs(10);
+/// How often people are told that the directory cannot be read.
+const COMPLAINTS: Duration = Duration::from_secs(60);
 
 /// Looks after one directory.
 pub(in crate::plugin) struct Caretaker {
@@ -79,147 +35,155 @@ pub(in crate::plugin) struct Caretaker {
 }
 
 impl Caretaker {
-    /// Starts the thread. `ready` hears when the first look is over.
-    pub(in crate::plugin) fn start(
-        self,
-        waker: Waker,
-        wakes: Receiver<()>,
-        ready: SyncSender<()>,
-    ) -> std::io::Result<()> {
+    /// Starts the thread. `ready` hears when what lay in the directory is loaded or refused, but for what takes long.
+    pub(in crate::plugin) fn start(self, waker: Waker, ready: SyncSender<()>) -> std::io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_time().thread_name("plugin-files").build()?;
         std::thread::Builder::new().name("plugin-loader".to_owned()).spawn(move || {
-            self.run(&waker, &wakes, &ready);
+            runtime.block_on(Rounds::new(self, waker, ready).go());
+            // A thread that hangs on a file would be waited for otherwise.
+            runtime.shutdown_background();
         })?;
         Ok(())
     }
+}
 
-    fn run(self, waker: &Waker, wakes: &Receiver<()>, ready: &SyncSender<()>) {
-        let Self { directory, roster, trust, machine } = self;
-        let mut watched = watch_or_warn(&directory, waker);
-        let mut tracker = Tracker::default();
-        let mut intake = Intake::new(directory.clone(), trust, Arc::clone(&roster), machine);
-        let mut starting = true;
-        while !waker.stopped.load(Ordering::Relaxed) {
-            let place = place(&directory);
-            if place.is_some() && place != watched.1 {
-                // The directory itself was replaced, and events tell of the old one.
-                watched = watch_or_warn(&directory, waker);
+/// The rounds of the thread.
+struct Rounds {
+    directory: PathBuf,
+    roster: Arc<Roster>,
+    waker: Waker,
+    events: Events,
+    tracker: Tracker,
+    intake: Intake,
+    lookout: Lookout,
+    /// Hears when the start is over.
+    ready: Option<SyncSender<()>>,
+    /// When the look that is being taken began.
+    began: Instant,
+    /// When the next look is due, and when it may begin at the earliest.
+    due: Instant,
+    earliest: Instant,
+    complained: Option<Instant>,
+}
+
+impl Rounds {
+    fn new(caretaker: Caretaker, waker: Waker, ready: SyncSender<()>) -> Self {
+        let Caretaker { directory, roster, trust, machine } = caretaker;
+        let now = Instant::now();
+        Self {
+            intake: Intake::new(directory.clone(), trust, Arc::clone(&roster), machine),
+            lookout: Lookout::new(directory.clone(), waker.clone()),
+            directory,
+            roster,
+            waker,
+            events: Events::default(),
+            tracker: Tracker::default(),
+            ready: Some(ready),
+            began: now,
+            due: now,
+            earliest: now,
+            complained: None,
+        }
+    }
+
+    async fn go(mut self) {
+        // What happens from here on tells of itself.
+        self.events.follow(&self.directory, &self.waker);
+        while !self.waker.is_stopped() {
+            self.roster.look_at_clock(Instant::now());
+            let is_busy = self.lookout.is_busy();
+            let next = self.due.max(self.earliest);
+            tokio::select! {
+                () = self.waker.woken() => self.due = Instant::now(),
+                () = tokio::time::sleep_until(next.into()), if !is_busy => self.begin_look(),
+                seen = self.lookout.end(), if is_busy => self.look(seen),
+                has_changed = self.intake.hear() => if has_changed {
+                    self.roster.announce();
+                },
             }
-            let now = Instant::now();
-            for hint in std::mem::take(&mut *waker.hints.lock()) {
-                tracker.hear(hint, now);
+            self.intake.collect();
+            self.tracker.take_again(&self.intake.take_again());
+            if self.intake.is_ripe() {
+                self.due = Instant::now();
             }
-            let again = std::mem::take(&mut *waker.again.lock());
-            intake.forget(&again);
-            tracker.take_again(&again);
-            roster.look_at_clock(now);
-            look(&directory, &roster, &mut tracker, &mut intake);
-            if !tracker.is_unsettled() && !roster.has_looked() {
-                // What is being compiled may take long, and is shown as such meanwhile.
-                roster.note_look();
-                roster.announce();
+            self.note_start();
+        }
+    }
+
+    fn begin_look(&mut self) {
+        self.began = Instant::now();
+        for hint in self.waker.take_hints() {
+            self.tracker.hear(hint, self.began);
+        }
+        let again = self.waker.take_again();
+        self.intake.forget(&again);
+        self.tracker.take_again(&again);
+        self.lookout.begin();
+        // Whatever happens from now on asks for another one.
+        self.due = self.began + REST_MAX;
+    }
+
+    fn look(&mut self, seen: std::io::Result<Arc<View>>) {
+        let now = Instant::now();
+        let took = now - self.began;
+        self.earliest = now + took * SHARES[0];
+        match seen {
+            Ok(view) => self.compare(&view, now),
+            Err(cause) => self.complain(&cause, now),
+        }
+        let rest = self.tracker.next_look(now);
+        let rest = if self.tracker.is_unsettled() { rest } else { rest.max(took * SHARES[1]).min(REST_MAX) };
+        self.due = self.due.min(now + rest);
+    }
+
+    fn compare(&mut self, view: &View, now: Instant) {
+        self.complained = None;
+        if self.events.is_elsewhere(view.place, now) {
+            // What happened before the new place was watched is seen by another look.
+            self.events.follow(&self.directory, &self.waker);
+            self.due = now;
+        }
+        let arriving = |name: &str| view.partial.contains(name);
+        let changes = self.tracker.observe(&view.look, now, SystemTime::now(), arriving);
+        let gone: BTreeSet<String> = changes.iter().filter_map(Change::removed).map(str::to_owned).collect();
+        if !gone.is_empty() {
+            self.intake.remove(&gone);
+        }
+        let has_changed = self.intake.see(&view.look);
+        if has_changed || !gone.is_empty() {
+            self.roster.announce();
+        }
+        for change in changes {
+            let Change::Load(name) = change else { continue };
+            if let Some(pair) = view.look.get(&name) {
+                self.intake.take(&name, *pair);
             }
-            if starting && !tracker.is_unsettled() && intake.is_idle() {
-                starting = false;
-                step_back();
-                // Whoever started the host may have stopped waiting.
-                match ready.try_send(()) {
-                    Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
-                }
+        }
+    }
+
+    /// Nothing is unloaded because a disk is away for a moment.
+    fn complain(&mut self, cause: &std::io::Error, now: Instant) {
+        self.events.lose();
+        if self.complained.is_none_or(|last| now - last >= COMPLAINTS) {
+            self.complained = Some(now);
+            let directory = self.directory.display();
+            tracing::warn!(%directory, %cause, "the plugin directory cannot be read; what was loaded serves on");
+        }
+    }
+
+    /// Tells when what lay in the directory at the start is known, and when it serves.
+    fn note_start(&mut self) {
+        let has_looked = self.tracker.has_looked() && !self.tracker.is_unsettled();
+        if has_looked && !self.roster.has_looked() && self.intake.knows_all() {
+            // What is being compiled may take long, and is shown as such meanwhile.
+            self.roster.note_look();
+            self.roster.announce();
+        }
+        if has_looked && self.intake.is_idle() {
+            // Whoever started the host may have stopped waiting.
+            match self.ready.take().map(|ready| ready.try_send(())) {
+                None | Some(Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(()))) => {}
             }
-            // Events come in bursts. The settling time counts from the first look, so looking early does no harm.
-            match wakes.recv_timeout(tracker.next_look(Instant::now())) {
-                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
         }
     }
-}
-
-/// What watches the directory, if that can be, and which directory that is.
-fn watch_or_warn(directory: &Path, waker: &Waker) -> (Option<impl Watcher + use<>>, Option<(u64, u64)>) {
-    let place = place(directory);
-    let watcher = watch(directory, waker.clone());
-    if let Err(cause) = &watcher {
-        tracing::warn!(
-            directory = %directory.display(),
-            cause,
-            "the plugin directory cannot be watched; it is looked at twice a second instead"
-        );
-    }
-    (watcher.ok(), place)
-}
-
-fn look(directory: &Path, roster: &Roster, tracker: &mut Tracker, intake: &mut Intake) {
-    let look = match directory::look(directory) {
-        Ok(look) => look,
-        Err(cause) => {
-            // Nothing is unloaded because a disk is away for a moment.
-            tracing::warn!(directory = %directory.display(), %cause, "the plugin directory cannot be read");
-            return;
-        }
-    };
-    let clock = SystemTime::now();
-    let arriving = |name: &str| directory::is_arriving(directory, name, clock);
-    let changes = tracker.observe(&look, Instant::now(), clock, arriving);
-    let gone: BTreeSet<String> = changes.iter().filter_map(Change::removed).map(str::to_owned).collect();
-    if !gone.is_empty() {
-        intake.remove(&gone);
-        roster.announce();
-    }
-    for change in changes {
-        let Change::Load(name) = change else { continue };
-        if let Some(pair) = look.get(&name) {
-            intake.take(&name, *pair);
-            roster.announce();
-        }
-    }
-    let collected = intake.collect(&look);
-    tracker.take_again(&collected.again);
-    if collected.has_changed {
-        roster.announce();
-    }
-}
-
-fn watch(directory: &Path, waker: Waker) -> Result<impl Watcher + use<>, String> {
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        match event {
-            Ok(event) if event.need_rescan() => waker.tell([Hint::Lost]),
-            // Reading the files is an event of its own, and must not wake the reader again.
-            Ok(event) if is_only_read(event.kind) => {}
-            Ok(event) => waker.tell(hint(&event)),
-            Err(_) => waker.tell([Hint::Lost]),
-        }
-    })
-    .map_err(|error| error.to_string())?;
-    watcher.watch(directory, RecursiveMode::NonRecursive).map_err(|error| error.to_string())?;
-    Ok(watcher)
-}
-
-fn is_only_read(kind: EventKind) -> bool {
-    kind.is_access() && kind != EventKind::Access(AccessKind::Close(AccessMode::Write))
-}
-
-/// What an event says about the file that it names last, which is the new name where there are two.
-fn hint(event: &notify::Event) -> Option<Hint> {
-    let path = event.paths.last()?;
-    let file = path.file_name()?.to_str()?.to_owned();
-    match event.kind {
-        EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) if file.starts_with("..") => {
-            Some(Hint::AllWhole)
-        }
-        EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both))
-        | EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Hint::Whole(file)),
-        EventKind::Modify(ModifyKind::Data(_)) => Some(Hint::Writing(file)),
-        // A link that was made is whole, and nobody will close it.
-        EventKind::Create(CreateKind::File) => {
-            let fresh = path.symlink_metadata().is_ok_and(|found| found.is_file() && found.nlink() == 1);
-            fresh.then_some(Hint::Writing(file))
-        }
-        _ => None,
-    }
-}
-
-/// Which directory a path leads to.
-fn place(directory: &Path) -> Option<(u64, u64)> {
-    directory.metadata().ok().map(|found| (found.dev(), found.ino()))
 }

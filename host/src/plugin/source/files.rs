@@ -3,11 +3,11 @@
 use super::rights::{self, Trust};
 use crate::plugin::component::fault::LoadFault;
 use crate::plugin::status::Reason;
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes of a component.
@@ -97,7 +97,7 @@ impl Source {
             return not("the file is empty".to_owned());
         }
         if bytes.get(..4) != Some(&MAGIC[..]) {
-            return not("the file is no WebAssembly binary (it does not begin with \\0asm)".to_owned());
+            return not(format!("the file is no WebAssembly binary; {}", guess(bytes)));
         }
         match bytes.get(4..8) {
             Some(layer) if layer == COMPONENT => Ok(()),
@@ -147,9 +147,6 @@ fn read_once(path: &Path, max: u64, trust: Trust) -> Result<Option<Vec<u8>>, Unf
         Err(error) => return Err(unreadable(error).into()),
     };
     let before = file.metadata().map_err(unreadable)?;
-    if !before.is_file() {
-        return Err(LoadFault::new(Reason::Unreadable, format!("{} is no file", path.display())).into());
-    }
     check_place(path, &file, trust)?;
     if before.len() > max {
         let text = format!("{} has {} bytes; at most {max} are taken", path.display(), before.len());
@@ -186,16 +183,36 @@ fn check_place(path: &Path, file: &File, trust: Trust) -> Result<(), LoadFault> 
     rights::check("the file", &real, file, trust)?;
     for place in [path.parent(), real.parent().filter(|place| *place != home)].into_iter().flatten() {
         // Files that were removed meanwhile need no judgement.
-        let Ok(directory) = open(place) else { continue };
+        let Ok(directory) = File::open(place) else { continue };
         rights::check("the directory", place, &directory, trust)?;
     }
     Ok(())
 }
 
-/// Opens a file for reading without waiting: a pipe has no writer, and a device may have its own mind.
+/// Opens a regular file for reading, and nothing else: opening a device may do something, and a pipe waits.
 pub(super) fn open(path: &Path) -> std::io::Result<File> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits() | OFlags::NOCTTY.bits()).unwrap_or_default();
-    File::options().read(true).custom_flags(flags).open(path)
+    // This finds out what it is without opening it.
+    let found = File::from(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?);
+    if !found.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
+    // The very same, whatever the name leads to by now.
+    File::open(Path::new("/proc/self/fd").join(found.as_raw_fd().to_string()))
+}
+
+/// What a file that is no WebAssembly binary seems to be, and how to make one of it.
+fn guess(bytes: &[u8]) -> &'static str {
+    const GUESSES: [(&[u8], &str); 7] = [
+        (b"\x1f\x8b", "it is compressed: unpack it with gunzip"),
+        (b"\x28\xb5\x2f\xfd", "it is compressed: unpack it with unzstd"),
+        (b"AGFzbQ", "it is base64: decode it with base64 -d"),
+        (b"(component", "it is the text format: make a binary of it with wasm-tools parse"),
+        (b"(module", "it is the text format of a core module: umbel plugin build makes a component"),
+        (b"\x7fELF", "it is native code, which is never taken: put the component there"),
+        (b"version https://git-lfs", "it is a pointer of git-lfs: fetch the file with git lfs pull"),
+    ];
+    let found = GUESSES.iter().find(|(start, _)| bytes.starts_with(start));
+    found.map_or("it does not begin with \\0asm", |(_, guess)| guess)
 }
 
 #[cfg(test)]
@@ -224,7 +241,10 @@ mod tests {
     fn what_is_no_component_is_told_apart() {
         for (bytes, says) in [
             (&b""[..], "empty"),
-            (b"hello", "no WebAssembly binary"),
+            (b"hello", "no WebAssembly binary; it does not begin with \\0asm"),
+            (b"\x1f\x8b\x08", "gunzip"),
+            (b"(component)", "wasm-tools parse"),
+            (b"\x7fELF\x02", "native code"),
             (b"\0as", "no WebAssembly binary"),
             (b"\0asm\x01", "first eight bytes"),
             (b"\0asm\x01\0\0\0", "umbel plugin build"),

@@ -1,32 +1,34 @@
-//! From a change of files to a plugin that serves. What has to be compiled waits, and holds nobody up.
+//! What has settled in the directory on its way into service: who is where, and what came of it.
+//!
+//! Nothing here waits. The steps of each plugin run elsewhere and report; the newest files win, whatever of older
+//! ones comes in late.
 
-use crate::plugin::code::foundry::Foundry;
-use crate::plugin::code::workshop::Workshop;
-use crate::plugin::component::call_state::CallState;
+use crate::plugin::code::workshop::{Done, Workshop};
 use crate::plugin::component::fault::LoadFault;
 use crate::plugin::component::generation::Generation;
-use crate::plugin::component::interfaces::check_profile;
-use crate::plugin::component::load::{Code, Gated, assemble, gate, introduce, link};
-use crate::plugin::component::runner::Runner;
-use crate::plugin::rehearsal::rehearse;
+use crate::plugin::component::load::{Code, Gated};
 use crate::plugin::roster::Roster;
 use crate::plugin::slot::Slot;
-use crate::plugin::source::directory::{Look, Pair};
-use crate::plugin::source::files::{Source, Unfit};
-use crate::plugin::source::manifest::{Manifest, Wasi};
+use crate::plugin::source::files::Source;
+use crate::plugin::source::look::{Look, Pair};
+use crate::plugin::source::manifest::Manifest;
+use crate::plugin::source::places::Places;
 use crate::plugin::source::rights::Trust;
+use crate::plugin::source::steps::{Checked, Nominee, Origin, Raised, Works, check, raise, readers};
 use crate::plugin::status::{Reason, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use wasmtime::component::{Component, Linker};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::AbortHandle;
+
+/// Reports that may wait. Whoever has one waits when there are more.
+const REPORTS_MAX: usize = 256;
 
 /// What compiles, links and calls components.
 pub(in crate::plugin) struct Machine {
-    pub runner: Arc<Runner>,
-    pub linker: Linker<CallState>,
-    pub foundry: Arc<Foundry>,
+    pub works: Arc<Works>,
     pub workshop: Workshop,
 }
 
@@ -37,23 +39,59 @@ struct Input {
     manifest: Option<String>,
 }
 
-/// A plugin whose component is being compiled.
-struct Waiting {
+/// A task that ends with whoever holds this.
+#[derive(Debug)]
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Files that are being read.
+struct Check {
+    number: u64,
+    pair: Pair,
+    began: Instant,
+    /// Whether it takes so long that people are told.
+    is_slow: bool,
+    _task: Task,
+}
+
+/// Files that have passed the gate and do not serve yet.
+struct Run {
+    number: u64,
     /// The files as they were seen.
     pair: Pair,
     input: Input,
     manifest: Manifest,
     began: Instant,
-    made: Option<Result<Component, LoadFault>>,
+    stage: Stage,
 }
 
-/// What came of compiling since the last look.
-#[derive(Debug, Default)]
-pub(in crate::plugin) struct Collected {
-    /// Whether anything was taken into service or refused.
-    pub has_changed: bool,
-    /// Plugins whose files have to be taken again.
-    pub again: BTreeSet<String>,
+enum Stage {
+    /// Its code is being made.
+    Compiling,
+    /// It is linked, validated, rehearsed.
+    Raising(#[allow(dead_code, reason = "dropping it ends the task")] Task),
+    /// The next look decides whether it is still what lies there.
+    Raised(Raised),
+}
+
+/// What a task has to say.
+enum News {
+    Slow,
+    Checked(Checked),
+    /// A file that had not answered in time has answered.
+    Back,
+    Raised(Option<Raised>),
+}
+
+struct Report {
+    plugin: String,
+    number: u64,
+    news: News,
 }
 
 /// Takes what settled in the directory into service.
@@ -62,169 +100,283 @@ pub(in crate::plugin) struct Intake {
     trust: Trust,
     roster: Arc<Roster>,
     machine: Result<Machine, String>,
+    readers: Places,
     /// What the plugins that serve were loaded from.
     inputs: BTreeMap<String, Input>,
-    waiting: BTreeMap<String, Waiting>,
+    checks: BTreeMap<String, Check>,
+    runs: BTreeMap<String, Run>,
+    /// Files that changed while they were read, as they were seen.
+    unsteady: BTreeMap<String, Pair>,
+    /// Plugins whose files have to be taken again.
+    again: BTreeSet<String>,
+    /// Whether something has become ready that no look has confirmed.
+    is_ripe: bool,
+    numbers: u64,
+    reports: (Sender<Report>, Receiver<Report>),
 }
 
 impl Intake {
     /// `machine` may be the reason why there is none.
-    pub(in crate::plugin) fn new(
+    pub(super) fn new(
         directory: PathBuf,
         trust: Trust,
         roster: Arc<Roster>,
         machine: Result<Machine, String>,
     ) -> Self {
-        Self { directory, trust, roster, machine, inputs: BTreeMap::new(), waiting: BTreeMap::new() }
+        Self {
+            directory,
+            trust,
+            roster,
+            machine,
+            readers: readers(),
+            inputs: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            unsteady: BTreeMap::new(),
+            again: BTreeSet::new(),
+            is_ripe: false,
+            numbers: 0,
+            reports: channel(REPORTS_MAX),
+        }
     }
 
-    /// Whether nothing waits for its code.
-    pub(in crate::plugin) fn is_idle(&self) -> bool {
-        self.waiting.is_empty()
+    /// Whether nothing is under way, what takes long apart.
+    pub(super) fn is_idle(&self) -> bool {
+        self.runs.is_empty() && self.knows_all()
+    }
+
+    /// Whether people see every plugin that was taken: loaded, refused, or in one of its steps.
+    pub(super) fn knows_all(&self) -> bool {
+        self.checks.values().all(|check| check.is_slow)
     }
 
     /// Loads these whether or not they have changed.
-    pub(in crate::plugin) fn forget(&mut self, names: &BTreeSet<String>) {
+    pub(super) fn forget(&mut self, names: &BTreeSet<String>) {
         self.inputs.retain(|name, _| !names.contains(name));
     }
 
-    /// Loads a plugin, or orders its code.
-    pub(in crate::plugin) fn take(&mut self, name: &str, pair: Pair) {
-        let source = Source::new(&self.directory, name, self.trust);
-        let began = Instant::now();
-        let open_slot = || {
-            let slot = self.roster.open_slot(name, source.wasm.clone());
-            slot.begin();
-            slot
-        };
-        let gated = match gate(&source) {
-            // It was there and is not, or the other way round: somebody is replacing it.
-            Ok(gated) if gated.manifest_text.is_some() != pair.manifest.is_some() => return,
-            Ok(gated) => gated,
-            // A later look sees them as they are by then.
-            Err(Unfit::Changing) => return,
-            Err(Unfit::Refused(fault)) => {
-                let slot = open_slot();
-                if let Some(manifest) = read_manifest(&source) {
-                    slot.declare(&manifest);
-                }
-                return self.refuse(&slot, fault);
-            }
-        };
-        let Gated { manifest, manifest_text, digest } = gated;
-        let input = Input { digest, manifest: manifest_text };
-        if self.inputs.get(name) == Some(&input) {
-            tracing::debug!(plugin = name, "the plugin's files are what they were");
-            if self.waiting.remove(name).is_some() {
-                // What was being compiled has been taken back.
-                self.roster.open_slot(name, source.wasm).progress.end();
-            }
-            return;
-        }
-        if let Some(waiting) = self.waiting.get_mut(name).filter(|waiting| waiting.input == input) {
-            waiting.pair = pair;
-            if let (None, Ok(machine)) = (&waiting.made, &self.machine) {
-                machine.workshop.order(source, input.digest);
-            }
-            return;
-        }
-        self.waiting.remove(name);
-        let slot = open_slot();
-        slot.declare(&manifest);
-        let Ok(machine) = &self.machine else {
-            let cause = self.machine.as_ref().err().cloned().unwrap_or_default();
-            return self.refuse(&slot, LoadFault::new(Reason::EngineUnavailable, cause));
-        };
-        let (mut code, mut origin) = (self.code_in_service(&input.digest).map(Ok), "another plugin");
-        if code.is_none() {
-            origin = "cache";
-            slot.progress.enter(State::Compiling);
-            let recalled = machine.foundry.recall(&input.digest);
-            code =
-                recalled.map(|component| connect(machine, &slot, &component, (&input, manifest.spec.wasi)));
-        }
-        if let Some(code) = code {
-            let loaded = code.and_then(|code| bring_up(machine, &slot, manifest, code));
-            return self.conclude(&slot, input, (origin, began), loaded);
-        }
-        machine.workshop.order(source, input.digest.clone());
-        self.waiting.insert(name.to_owned(), Waiting { pair, input, manifest, began, made: None });
+    /// Plugins whose files have to be taken again.
+    pub(super) fn take_again(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.again)
     }
 
-    /// Takes into service what has been compiled, where its files are still the same.
-    pub(in crate::plugin) fn collect(&mut self, look: &Look) -> Collected {
-        let mut collected = Collected::default();
-        let Ok(machine) = &self.machine else { return collected };
-        let wanted: BTreeSet<&str> = self.waiting.values().map(|one| one.input.digest.as_str()).collect();
-        machine.workshop.keep(|digest| wanted.contains(digest));
-        for done in machine.workshop.collect() {
-            for (name, waiting) in self.waiting.iter_mut().filter(|(_, one)| one.input.digest == done.digest)
-            {
-                waiting.made.clone_from(&done.made);
-                if done.made.is_none() && look.get(name) == Some(&waiting.pair) {
-                    // The order named another file of the same digest, and that one has changed.
-                    collected.again.insert(name.clone());
+    /// Begins to read the files of a plugin. What was read before no longer matters.
+    pub(super) fn take(&mut self, name: &str, pair: Pair) {
+        let reporter = self.reporter(name);
+        let (number, readers) = (reporter.number, self.readers.clone());
+        let source = self.source(name);
+        let task = tokio::spawn(async move {
+            let (slow, back) = (reporter.clone(), reporter.clone());
+            let slow = move || slow.tell_if_heard(News::Slow);
+            let checked = check(&readers, source, slow, async move { back.tell(News::Back).await }).await;
+            reporter.tell(News::Checked(checked)).await;
+        });
+        let _task = Task(task.abort_handle());
+        let check = Check { number, pair, began: Instant::now(), is_slow: false, _task };
+        self.checks.insert(name.to_owned(), check);
+    }
+
+    /// Waits for what a step has to say. Says whether people see a difference; may be dropped and asked again.
+    pub(super) async fn hear(&mut self) -> bool {
+        // This holds a sender, so there is always one.
+        let Some(Report { plugin, number, news }) = self.reports.1.recv().await else { return false };
+        match news {
+            News::Back => _ = self.again.insert(plugin),
+            News::Slow => {
+                let Some(check) = self.checks.get_mut(&plugin).filter(|check| check.number == number) else {
+                    return false;
+                };
+                check.is_slow = true;
+                let began = check.began;
+                self.open_slot(&plugin, began);
+                return true;
+            }
+            News::Checked(checked) => {
+                if self.checks.get(&plugin).is_some_and(|check| check.number == number)
+                    && let Some(check) = self.checks.remove(&plugin)
+                {
+                    return self.judge(&plugin, &check, checked);
+                }
+            }
+            News::Raised(raised) => {
+                if let Some(run) = self.runs.get_mut(&plugin).filter(|run| run.number == number) {
+                    let digest = run.input.digest.clone();
+                    run.stage = raised.map_or(Stage::Compiling, Stage::Raised);
+                    match run.stage {
+                        Stage::Compiling => self.order(&plugin, digest),
+                        _ => self.is_ripe = true,
+                    }
                 }
             }
         }
-        self.waiting.retain(|name, _| !collected.again.contains(name));
-        let is_ready =
-            |(name, one): &(&String, &Waiting)| one.made.is_some() && look.get(*name) == Some(&one.pair);
-        let ready: Vec<String> = self.waiting.iter().filter(is_ready).map(|(name, _)| name.clone()).collect();
+        false
+    }
+
+    /// Whether something has become ready that a look has to confirm.
+    pub(super) fn is_ripe(&self) -> bool {
+        self.is_ripe
+    }
+
+    /// Takes into service what is ready and still lies there. Says whether people see a difference.
+    pub(super) fn see(&mut self, look: &Look) -> bool {
+        self.is_ripe = false;
+        let is_ready = |(name, run): &(&String, &Run)| {
+            matches!(run.stage, Stage::Raised(_)) && look.get(*name) == Some(&run.pair)
+        };
+        let ready: Vec<String> = self.runs.iter().filter(is_ready).map(|(name, _)| name.clone()).collect();
         for name in &ready {
-            self.finish(name);
+            let Some(Run { input, began, stage: Stage::Raised(raised), .. }) = self.runs.remove(name) else {
+                continue;
+            };
+            if let Some(slot) = self.roster.slot(name) {
+                self.conclude(&slot, input, began, raised);
+            }
         }
-        collected.has_changed = !ready.is_empty();
-        collected
+        !ready.is_empty()
     }
 
-    fn finish(&mut self, name: &str) {
-        let Some(Waiting { input, manifest, began, made: Some(made), .. }) = self.waiting.remove(name) else {
-            return;
-        };
-        let (Ok(machine), Some(slot)) = (&self.machine, self.roster.slot(name)) else { return };
-        let code =
-            made.and_then(|component| connect(machine, &slot, &component, (&input, manifest.spec.wasi)));
-        let loaded = code.and_then(|code| bring_up(machine, &slot, manifest, code));
-        self.conclude(&slot, input, ("compiler", began), loaded);
+    /// Goes on with what has been compiled.
+    pub(super) fn collect(&mut self) {
+        let Ok(machine) = &self.machine else { return };
+        let compiling = self.runs.iter().filter(|(_, run)| matches!(run.stage, Stage::Compiling));
+        let compiling: BTreeMap<String, String> =
+            compiling.map(|(name, run)| (name.clone(), run.input.digest.clone())).collect();
+        let wanted: BTreeSet<&str> = compiling.values().map(String::as_str).collect();
+        machine.workshop.keep(|digest| wanted.contains(digest));
+        let done: Vec<Done> = machine.workshop.collect().collect();
+        for Done { digest, made } in done {
+            for name in compiling.iter().filter(|(_, wanted)| **wanted == digest).map(|(name, _)| name) {
+                match &made {
+                    Some(Ok(component)) => self.raise(name, Origin::Compiler(component.clone())),
+                    Some(Err(fault)) => {
+                        if let Some(run) = self.runs.get_mut(name) {
+                            run.stage = Stage::Raised(("compiler", Err(fault.clone())));
+                            self.is_ripe = true;
+                        }
+                    }
+                    // The order named a file that has changed.
+                    None => {
+                        self.runs.remove(name);
+                        self.again.insert(name.clone());
+                    }
+                }
+            }
+        }
     }
 
     /// Unloads plugins.
-    pub(in crate::plugin) fn remove(&mut self, names: &BTreeSet<String>) {
+    pub(super) fn remove(&mut self, names: &BTreeSet<String>) {
         self.inputs.retain(|name, _| !names.contains(name));
-        self.waiting.retain(|name, _| !names.contains(name));
+        self.checks.retain(|name, _| !names.contains(name));
+        self.runs.retain(|name, _| !names.contains(name));
+        self.unsteady.retain(|name, _| !names.contains(name));
         self.roster.remove_slots(names);
         for name in names {
             if let Ok(machine) = &self.machine {
-                machine.runner.outside.forget(name);
+                machine.works.runner.outside.forget(name);
             }
             tracing::info!(plugin = name, "the plugin is gone from the directory");
         }
     }
 
-    /// The code of a plugin that serves and has the same component.
-    fn code_in_service(&self, digest: &str) -> Option<Code> {
-        let all = self.roster.all();
-        let sibling =
-            all.values().filter_map(|slot| slot.current()).find(|current| current.digest == digest)?;
-        Some(Code {
-            digest: sibling.digest.clone(),
-            facets: sibling.facets.clone(),
-            interfaces: sibling.interfaces.clone(),
-            wasi: sibling.wasi,
-        })
+    /// Decides what becomes of files that were read.
+    fn judge(&mut self, name: &str, check: &Check, checked: Checked) -> bool {
+        let pair = check.pair;
+        match checked {
+            Checked::Fit(gated)
+                if gated.manifest_text.is_none() && pair.misnamed && pair.manifest.is_none() =>
+            {
+                let text = format!("{name}.yml is not read; rename it to {name}.yaml");
+                self.refuse(name, check.began, LoadFault::new(Reason::ManifestInvalid, text), None);
+            }
+            Checked::Fit(gated) if gated.manifest_text.is_some() == pair.manifest.is_some() => {
+                self.unsteady.remove(name);
+                self.advance(name, check, *gated);
+            }
+            // One of them was there and is not, or the other way round: somebody is replacing it.
+            Checked::Fit(_) | Checked::Changing => return self.postpone(name, check),
+            Checked::Refused(fault, manifest) => self.refuse(name, check.began, fault, manifest.as_deref()),
+            Checked::Silent => {
+                let limit = State::Checking.limit().unwrap_or_default();
+                let fault = LoadFault::overdue(Reason::CheckTimeout, "reading its files", limit);
+                self.refuse(name, check.began, fault, None);
+            }
+        }
+        true
     }
 
-    fn conclude(
-        &mut self,
-        slot: &Slot,
-        input: Input,
-        (origin, began): (&str, Instant),
-        loaded: Result<Arc<Generation>, LoadFault>,
-    ) {
-        let generation = match loaded {
+    /// Leaves files that change to a later look. Those that look the same then, and change again while they are read,
+    /// are refused.
+    fn postpone(&mut self, name: &str, check: &Check) -> bool {
+        if self.unsteady.insert(name.to_owned(), check.pair) == Some(check.pair) {
+            let text =
+                "its files change while they are read, though by size and time they are what they were";
+            self.refuse(name, check.began, LoadFault::new(Reason::Unreadable, text), None);
+            return true;
+        }
+        self.again.insert(name.to_owned());
+        false
+    }
+
+    /// Goes on with files that have passed the gate, where they are news.
+    fn advance(&mut self, name: &str, check: &Check, gated: Gated) {
+        let Gated { manifest, manifest_text, digest } = gated;
+        let input = Input { digest, manifest: manifest_text };
+        if self.inputs.get(name) == Some(&input) {
+            tracing::debug!(plugin = name, "the plugin's files are what they were");
+            // What was under way has been taken back.
+            if self.runs.remove(name).is_some() || check.is_slow {
+                self.roster.open_slot(name, self.source(name).wasm).progress.end();
+            }
+            return;
+        }
+        if let Some(run) = self.runs.get_mut(name).filter(|run| run.input == input) {
+            run.pair = check.pair;
+            match run.stage {
+                Stage::Compiling => self.order(name, input.digest),
+                Stage::Raising(_) => {}
+                Stage::Raised(_) => self.is_ripe = true,
+            }
+            return;
+        }
+        if let Err(cause) = &self.machine {
+            let fault = LoadFault::new(Reason::EngineUnavailable, cause.as_str());
+            return self.refuse(name, check.began, fault, Some(&manifest));
+        }
+        self.open_slot(name, check.began).declare(&manifest);
+        let origin = self.code_in_service(&input.digest).map_or(Origin::Cache, Origin::Sibling);
+        let (pair, began) = (check.pair, check.began);
+        let run = Run { number: 0, pair, input, manifest, began, stage: Stage::Compiling };
+        self.runs.insert(name.to_owned(), run);
+        self.raise(name, origin);
+    }
+
+    /// Lets a plugin go through the steps after the gate.
+    fn raise(&mut self, name: &str, origin: Origin) {
+        let reporter = self.reporter(name);
+        let (Ok(machine), Some(slot), Some(run)) =
+            (&self.machine, self.roster.slot(name), self.runs.get_mut(name))
+        else {
+            return;
+        };
+        let (digest, manifest) = (run.input.digest.clone(), run.manifest.clone());
+        let (works, nominee) = (Arc::clone(&machine.works), Nominee { slot, digest, manifest, origin });
+        run.number = reporter.number;
+        let task =
+            tokio::spawn(async move { reporter.tell(News::Raised(raise(works, nominee).await)).await });
+        run.stage = Stage::Raising(Task(task.abort_handle()));
+    }
+
+    fn order(&self, name: &str, digest: String) {
+        if let Ok(machine) = &self.machine {
+            machine.workshop.order(self.source(name), digest);
+        }
+    }
+
+    fn conclude(&mut self, slot: &Slot, input: Input, began: Instant, (origin, loaded): Raised) {
+        let generation: Arc<Generation> = match loaded {
             Ok(generation) => generation,
-            Err(fault) => return self.refuse(slot, fault),
+            Err(fault) => return self.note_refusal(slot, fault),
         };
         tracing::info!(
             plugin = slot.name,
@@ -239,9 +391,17 @@ impl Intake {
         self.inputs.insert(slot.name.clone(), input);
     }
 
-    fn refuse(&mut self, slot: &Slot, fault: LoadFault) {
+    fn refuse(&mut self, name: &str, began: Instant, fault: LoadFault, manifest: Option<&Manifest>) {
+        let slot = self.open_slot(name, began);
+        if let Some(manifest) = manifest {
+            slot.declare(manifest);
+        }
+        self.note_refusal(&slot, fault);
+    }
+
+    fn note_refusal(&mut self, slot: &Slot, fault: LoadFault) {
         self.inputs.remove(&slot.name);
-        self.waiting.remove(&slot.name);
+        self.runs.remove(&slot.name);
         let serves = if slot.current().is_some() { "the generation before it" } else { "the built-in" };
         tracing::error!(
             plugin = slot.name,
@@ -252,33 +412,55 @@ impl Intake {
         slot.refuse(fault);
         slot.progress.end();
     }
+
+    /// The slot of a plugin whose new files are on their way since `began`. What was on its way before is not any
+    /// more.
+    fn open_slot(&mut self, name: &str, began: Instant) -> Arc<Slot> {
+        self.runs.remove(name);
+        let slot = self.roster.open_slot(name, self.source(name).wasm);
+        slot.begin(began);
+        slot
+    }
+
+    /// The code of a plugin that serves and has the same component.
+    fn code_in_service(&self, digest: &str) -> Option<Box<Code>> {
+        let all = self.roster.all();
+        let sibling =
+            all.values().filter_map(|slot| slot.current()).find(|current| current.digest == digest)?;
+        Some(Box::new(Code {
+            digest: sibling.digest.clone(),
+            facets: sibling.facets.clone(),
+            interfaces: sibling.interfaces.clone(),
+            wasi: sibling.wasi,
+        }))
+    }
+
+    fn source(&self, name: &str) -> Source {
+        Source::new(&self.directory, name, self.trust)
+    }
+
+    fn reporter(&mut self, name: &str) -> Reporter {
+        self.numbers += 1;
+        Reporter { plugin: name.to_owned(), number: self.numbers, to: self.reports.0.clone() }
+    }
 }
 
-fn connect(
-    machine: &Machine,
-    slot: &Slot,
-    component: &Component,
-    (input, wasi): (&Input, Wasi),
-) -> Result<Code, LoadFault> {
-    slot.progress.enter(State::Linking);
-    link(&machine.runner, &machine.linker, component, input.digest.clone(), wasi)
+/// Where a task says how it fares.
+#[derive(Clone)]
+struct Reporter {
+    plugin: String,
+    number: u64,
+    to: Sender<Report>,
 }
 
-/// The manifest beside a component that is refused, where it can be understood: what it says about failures holds.
-fn read_manifest(source: &Source) -> Option<Manifest> {
-    source.parse_manifest(source.read_manifest_text().ok()?.as_deref()).ok()
-}
+impl Reporter {
+    async fn tell(self, news: News) {
+        // Nobody listens once the host is gone.
+        self.to.send(Report { plugin: self.plugin, number: self.number, news }).await.ok();
+    }
 
-fn bring_up(
-    machine: &Machine,
-    slot: &Slot,
-    manifest: Manifest,
-    code: Code,
-) -> Result<Arc<Generation>, LoadFault> {
-    check_profile(code.wasi, manifest.spec.wasi)?;
-    slot.progress.enter(State::Validating);
-    let trial = assemble(&slot.name, manifest, code, slot.next_number());
-    let (generation, _) = introduce(&machine.runner, trial)?;
-    rehearse(&machine.runner, slot, &generation)?;
-    Ok(generation)
+    /// The same for what may be lost.
+    fn tell_if_heard(self, news: News) {
+        self.to.try_send(Report { plugin: self.plugin, number: self.number, news }).ok();
+    }
 }

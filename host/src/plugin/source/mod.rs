@@ -1,10 +1,22 @@
 //! What lies in the plugin directory: files, manifests, and who looks after them.
+//!
+//! ```text
+//! events ─► waker ─► caretaker (thread; never waits for one plugin)
+//!                     │ lookout ─► look ─► settling: which change is ripe
+//!                     └ intake ─► steps of each plugin, beside those of the others ─► slot
+//! ```
 
 pub(super) mod caretaker;
-pub(super) mod directory;
+mod events;
 pub(super) mod files;
 pub(super) mod intake;
+mod look;
+mod lookout;
 pub(super) mod manifest;
 pub(super) mod pattern;
+mod places;
 pub(super) mod rights;
 mod sections;
+mod settling;
+pub(super) mod steps;
+pub(super) mod waker;

@@ -51,6 +51,8 @@ about! {
     RELOADS: COUNTER "reload_total" ["plugin", "result", "reason"]
         "New files by what came of them: taken, refused, rolled-back.";
     COMPILE: GAUGE "compile_seconds" ["plugin"] "How long the code of the newest files took to make.";
+    STEP: GAUGE "load_step_seconds" ["plugin", "step"]
+        "How long each step of the newest files took on their way into service, as far as it is over.";
     CACHE: COUNTER "cache_total" ["result"]
         "Native code of all plugins: recalled, compiled, failed, discarded (damaged or not private), unkept.";
     LINES: COUNTER "log_lines_dropped_total" ["plugin"] "Log lines beyond the limits.";
@@ -102,9 +104,12 @@ fn write_status(sheet: &mut Sheet, slot: &Slot, status: &Status) {
     }
     sheet.count(&STATE, &[plugin, &status.state.to_string()], 1);
     sheet.count(&GENERATION, &[plugin], status.generation);
-    for step in status.steps.iter().filter(|step| step.step == State::Compiling) {
-        let took = Duration::from_millis(step.milliseconds);
-        sheet.write(&COMPILE, &[plugin], took.as_secs_f64());
+    for step in &status.steps {
+        let took = Duration::from_millis(step.milliseconds).as_secs_f64();
+        sheet.write(&STEP, &[plugin, &step.step.to_string()], took);
+        if step.step == State::Compiling {
+            sheet.write(&COMPILE, &[plugin], took);
+        }
     }
     if let Some(current) = slot.current() {
         sheet.count(&BREAKER, &[plugin], position(&current.breaker, Instant::now()));

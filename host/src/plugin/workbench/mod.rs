@@ -140,7 +140,8 @@ impl<'a> Compiled<'a> {
         check_pin(&manifest, &self.code.digest)?;
         check_profile(self.code.wasi, manifest.spec.wasi)?;
         let generation = assemble(&self.name, manifest, self.code.clone(), 1);
-        let (generation, described) = introduce(&self.bench.runner, generation)?;
+        let (generation, described) =
+            self.bench.runtime.block_on(introduce(&self.bench.runner, generation))?;
         Ok(Candidate { bench: self.bench, generation, described: Some(described) })
     }
 

@@ -1,9 +1,7 @@
-//! What lies in the plugin directory, and which change is ripe.
+//! Which change in the plugin directory is ripe.
 
+use crate::plugin::source::look::{Look, Pair};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How far two equal looks must lie apart before a file is taken of which nobody said that it is whole.
@@ -14,64 +12,15 @@ const BRISK: Duration = Duration::from_millis(40);
 /// look each [`RESCAN`] a removal is in effect within two seconds even where no event tells of it.
 const GRACE: Duration = Duration::from_millis(1_400);
 /// How often the directory is looked at without an event: some file systems send none.
-pub(in crate::plugin) const RESCAN: Duration = Duration::from_millis(500);
+pub(super) const RESCAN: Duration = Duration::from_millis(500);
 /// What has not changed for so long is not being written.
 const RESTED: Duration = Duration::from_secs(2);
-/// How long a component that ends in the middle may stay as it is before it counts as broken, not as being copied.
-const COPYING: Duration = Duration::from_secs(10);
 /// How long a writer may stay silent before nobody waits for it to close the file.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Tells one state of a file from another without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::plugin) struct Fingerprint {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Fingerprint {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-
-    /// Whether the file has been as it is for that long. A clock that differs from the disk's says no.
-    fn unchanged_for(&self, least: Duration, clock: SystemTime) -> bool {
-        let (Ok(seconds), Ok(nanoseconds)) = (u64::try_from(self.changed.0), u32::try_from(self.changed.1))
-        else {
-            return false;
-        };
-        let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
-        clock.duration_since(changed).is_ok_and(|age| age >= least)
-    }
-}
-
-/// The files of one plugin at one look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::plugin) struct Pair {
-    pub component: Fingerprint,
-    pub manifest: Option<Fingerprint>,
-    /// Who may write the directory, and the one that a link leads to: files are refused or taken by that as well.
-    pub places: [Option<Rights>; 2],
-}
-
-/// Mode and owner of a directory.
-type Rights = (u32, u32);
-
-/// Everything at one look, by plugin name.
-pub(in crate::plugin) type Look = BTreeMap<String, Pair>;
-
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::plugin) enum Change {
+pub(super) enum Change {
     /// Load it, for the first time or again.
     Load(String),
     /// Forget it.
@@ -80,7 +29,7 @@ pub(in crate::plugin) enum Change {
 
 impl Change {
     /// What is to be forgotten.
-    pub(in crate::plugin) fn removed(&self) -> Option<&str> {
+    pub(super) fn removed(&self) -> Option<&str> {
         match self {
             Self::Remove(name) => Some(name),
             Self::Load(_) => None,
@@ -88,41 +37,9 @@ impl Change {
     }
 }
 
-/// Looks at the directory. Names that begin with a dot and editors' temporary files do not count.
-///
-/// # Errors
-/// When the directory cannot be read.
-pub(in crate::plugin) fn look(directory: &Path) -> std::io::Result<Look> {
-    let mut found = Look::new();
-    let home = rights(directory);
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        let Ok(file_name) = entry.file_name().into_string() else { continue };
-        let Some(name) = file_name.strip_suffix(".wasm").filter(|name| !name.starts_with('.')) else {
-            continue;
-        };
-        let Some(component) = fingerprint(&directory.join(&file_name)) else { continue };
-        let manifest = fingerprint(&directory.join(format!("{name}.yaml")));
-        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-        let target = is_link.then(|| entry.path().canonicalize().ok()).flatten();
-        let places = [home, target.as_deref().and_then(Path::parent).and_then(rights)];
-        found.insert(name.to_owned(), Pair { component, manifest, places });
-    }
-    Ok(found)
-}
-
-fn rights(directory: &Path) -> Option<Rights> {
-    directory.metadata().ok().map(|found| (found.mode(), found.uid()))
-}
-
-/// Of what a link leads to, or of the link itself when it leads nowhere.
-fn fingerprint(path: &Path) -> Option<Fingerprint> {
-    path.metadata().or_else(|_| path.symlink_metadata()).ok().as_ref().map(Fingerprint::of)
-}
-
 /// What an event says about a file of the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::plugin) enum Hint {
+pub(super) enum Hint {
     /// It is being written, and will be closed.
     Writing(String),
     /// It was closed by its writer, or renamed into place.
@@ -138,18 +55,9 @@ fn plugin_of(file: &str) -> Option<&str> {
     file.strip_suffix(".wasm").or_else(|| file.strip_suffix(".yaml"))
 }
 
-/// Whether a component may still be arriving: it ends in the middle, and changed a moment ago.
-pub(in crate::plugin) fn is_arriving(directory: &Path, name: &str, clock: SystemTime) -> bool {
-    let path = directory.join(format!("{name}.wasm"));
-    let Ok(metadata) = path.metadata() else { return false };
-    metadata.is_file()
-        && !Fingerprint::of(&metadata).unchanged_for(COPYING, clock)
-        && super::sections::is_cut_off(&path).unwrap_or(false)
-}
-
 /// Remembers looks and tells which changes have settled.
 #[derive(Debug, Default)]
-pub(in crate::plugin) struct Tracker {
+pub(super) struct Tracker {
     taken: Look,
     settling: BTreeMap<String, (Pair, Instant)>,
     missing: BTreeMap<String, Instant>,
@@ -166,7 +74,7 @@ pub(in crate::plugin) struct Tracker {
 
 impl Tracker {
     /// Takes an event into account. Events are only hints: a look decides, and finds what no event told.
-    pub(in crate::plugin) fn hear(&mut self, hint: Hint, now: Instant) {
+    pub(super) fn hear(&mut self, hint: Hint, now: Instant) {
         match hint {
             Hint::Writing(file) => {
                 if let Some(name) = plugin_of(&file) {
@@ -187,7 +95,7 @@ impl Tracker {
     }
 
     /// Takes one look into account. `arriving` says whether a plugin's component seems to be there in part only.
-    pub(in crate::plugin) fn observe(
+    pub(super) fn observe(
         &mut self,
         look: &Look,
         now: Instant,
@@ -261,13 +169,18 @@ impl Tracker {
     }
 
     /// Takes these once more, though nothing has changed.
-    pub(in crate::plugin) fn take_again(&mut self, names: &BTreeSet<String>) {
+    pub(super) fn take_again(&mut self, names: &BTreeSet<String>) {
         self.again.extend(names.iter().filter(|name| self.taken.contains_key(*name)).cloned());
+    }
+
+    /// Whether there was a look at all.
+    pub(super) fn has_looked(&self) -> bool {
+        self.looked
     }
 
     /// When the next look is due: soon where something settles, and when a removal is to take effect. What is still
     /// being written tells by an event.
-    pub(in crate::plugin) fn next_look(&self, now: Instant) -> Duration {
+    pub(super) fn next_look(&self, now: Instant) -> Duration {
         let usual = match (self.is_unsettled(), self.missing.is_empty()) {
             (true, _) => BRISK,
             (false, false) => SETTLE,
@@ -278,7 +191,7 @@ impl Tracker {
     }
 
     /// Whether something is about to settle, other than what is still being written.
-    pub(in crate::plugin) fn is_unsettled(&self) -> bool {
+    pub(super) fn is_unsettled(&self) -> bool {
         self.settling.keys().any(|name| !self.arriving.contains(name) && !self.is_written(name))
     }
 }
@@ -286,10 +199,10 @@ impl Tracker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::source::look::Fingerprint;
 
     fn pair(size: u64) -> Pair {
-        let component = Fingerprint { device: 1, inode: 1, size, modified: (0, 0), changed: (0, 0) };
-        Pair { component, manifest: None, places: [None; 2] }
+        Pair { component: Fingerprint { size, ..Fingerprint::default() }, ..Pair::default() }
     }
 
     /// A look at a disk whose clock agrees with none, so that no file counts as rested.
@@ -431,58 +344,5 @@ mod tests {
             }
         }
         assert_eq!(now - gone, GRACE, "no later than it may");
-    }
-
-    #[test]
-    fn only_plugins_are_seen() {
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("..2026_01");
-        std::fs::create_dir(&data).unwrap();
-        for name in ["a.wasm", "a.yaml", ".b.wasm", "c.wasm~", "d.wasm.tmp", "e.wasm.part", "f.yaml", "g.txt"]
-        {
-            std::fs::write(dir.path().join(name), b"x").unwrap();
-        }
-        std::fs::write(data.join("h.wasm"), b"x").unwrap();
-        let link =
-            |target: &str, name: &str| std::os::unix::fs::symlink(target, dir.path().join(name)).unwrap();
-        link("..2026_01", "..data");
-        link("..data/h.wasm", "h.wasm");
-        link("nowhere", "i.wasm");
-        let found = look(dir.path()).unwrap();
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["a", "h", "i"]);
-        assert!(found["a"].manifest.is_some() && found["h"].manifest.is_none());
-    }
-
-    #[test]
-    fn a_swap_of_the_data_link_is_a_change() {
-        let dir = tempfile::tempdir().unwrap();
-        let link =
-            |target: &str, name: &str| std::os::unix::fs::symlink(target, dir.path().join(name)).unwrap();
-        for data in ["..1", "..2"] {
-            std::fs::create_dir(dir.path().join(data)).unwrap();
-            std::fs::write(dir.path().join(data).join("h.wasm"), b"x").unwrap();
-        }
-        link("..1", "..data");
-        link("..data/h.wasm", "h.wasm");
-        let before = look(dir.path()).unwrap();
-        link("..2", "..data_tmp");
-        std::fs::rename(dir.path().join("..data_tmp"), dir.path().join("..data")).unwrap();
-        assert_ne!(look(dir.path()).unwrap(), before);
-    }
-
-    #[test]
-    fn taking_a_right_away_from_a_directory_is_a_change() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().unwrap();
-        let versions = dir.path().join("versions");
-        std::fs::create_dir(&versions).unwrap();
-        std::fs::write(versions.join("1.wasm"), b"x").unwrap();
-        std::os::unix::fs::symlink("versions/1.wasm", dir.path().join("a.wasm")).unwrap();
-        for place in [dir.path(), &versions] {
-            let before = look(dir.path()).unwrap();
-            assert_eq!(look(dir.path()).unwrap(), before);
-            std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o750)).unwrap();
-            assert_ne!(look(dir.path()).unwrap(), before);
-        }
     }
 }

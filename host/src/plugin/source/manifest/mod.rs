@@ -1,16 +1,19 @@
 //! `<name>.yaml` beside a component: settings, grants, limits and bindings.
 
+mod bindings;
+mod grants;
+mod limits;
+mod quantity;
+
+pub(in crate::plugin) use bindings::{Bindings, Discovery, Purpose};
+pub(in crate::plugin) use grants::{Grants, Secret, StateGrant};
+pub(in crate::plugin) use limits::{Limits, Probation, Reuse};
+
 use crate::model::failure_policy::FailurePolicy;
 use crate::plugin::offer::declared_metrics::{DeclaredMetric, check_metrics};
-use crate::plugin::offer::probe_rules::ProbePrefix;
-use crate::plugin::offer::state;
-use crate::plugin::source::pattern::Pattern;
-use crate::plugin::succession::Terms;
-use ipnet::IpNet;
+use limits::check_reuse;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
 
 const API_VERSION: &str = "plugins.umbel.dev/v1alpha1";
 
@@ -58,46 +61,6 @@ pub(in crate::plugin) struct Spec {
     pub discovery: Discovery,
 }
 
-/// A secret that the host adds to a request of the plugin.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(in crate::plugin) struct Secret {
-    /// Where it lies; read for each request, so that it may rotate.
-    pub file: PathBuf,
-    /// The header that carries it.
-    #[serde(default = "authorization")]
-    pub header: String,
-    /// What stands before it.
-    #[serde(default = "bearer")]
-    pub prefix: String,
-}
-
-fn authorization() -> String {
-    "Authorization".to_owned()
-}
-
-fn bearer() -> String {
-    "Bearer ".to_owned()
-}
-
-/// What a plugin may reach; nothing by default.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(in crate::plugin) struct Grants {
-    /// Names that may be looked up, such as `*.consul`.
-    pub dns: Vec<Pattern>,
-    /// URL prefixes that requests may go to, such as `https://consul.internal:8501/v1/`.
-    pub http: Vec<String>,
-    /// A PEM file with the authorities that `https` is verified against; the system's without it.
-    pub ca_file: Option<PathBuf>,
-    /// Loopback and private ranges that are opened.
-    pub addresses: Vec<IpNet>,
-    /// Paths of a backend that health checks may ask for, besides those of health and discovery.
-    pub probe: Vec<ProbePrefix>,
-    /// Memory between calls; none without it.
-    pub state: Option<StateGrant>,
-}
-
 /// A profile of WASI.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -107,85 +70,6 @@ pub(in crate::plugin) enum Wasi {
     None,
     /// Output into the log, clocks and random numbers.
     Std,
-}
-
-/// How much a plugin may remember.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(in crate::plugin) struct StateGrant {
-    #[serde(deserialize_with = "size")]
-    bytes: Option<usize>,
-}
-
-impl StateGrant {
-    /// Bytes of all keys and values.
-    pub(in crate::plugin) fn bytes(&self) -> usize {
-        self.bytes.unwrap_or(state::BYTES_MAX)
-    }
-}
-
-/// Limits that replace the usual ones.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(in crate::plugin) struct Limits {
-    /// Time for one call, waiting included; at most 60 s.
-    #[serde(deserialize_with = "duration")]
-    pub wall: Option<Duration>,
-    /// Computing time for one call; at most 10 s.
-    #[serde(deserialize_with = "duration")]
-    pub cpu: Option<Duration>,
-    /// Bytes of memory; at most 64 MiB.
-    #[serde(deserialize_with = "size")]
-    pub memory: Option<usize>,
-    /// Calls at once; 1 to 32.
-    pub concurrency: Option<usize>,
-}
-
-/// When a generation that replaced another one has proved itself, other than usually.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(in crate::plugin) struct Probation {
-    /// After so many calls; 1 to 10,000.
-    pub calls: Option<u32>,
-    /// Or after this time, whichever comes first; 1 s to 1 h.
-    #[serde(deserialize_with = "duration")]
-    pub duration: Option<Duration>,
-}
-
-impl Probation {
-    /// The terms, usual where the manifest says nothing.
-    pub(in crate::plugin) fn terms(&self) -> Terms {
-        let usual = Terms::default();
-        Terms { calls: self.calls.unwrap_or(usual.calls), duration: self.duration.unwrap_or(usual.duration) }
-    }
-
-    fn check(&self) -> Result<(), String> {
-        if self.calls.is_some_and(|calls| !(1..=10_000).contains(&calls)) {
-            return Err("spec.probation.calls must be from 1 to 10000".to_owned());
-        }
-        let fits = |duration| (Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&duration);
-        if self.duration.is_some_and(|duration| !fits(duration)) {
-            return Err("spec.probation.duration must be from 1s to 3600s".to_owned());
-        }
-        Ok(())
-    }
-}
-
-/// How long an instance stays after it has answered. Resolvers and health checkers only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(in crate::plugin) struct Reuse {
-    /// How many calls it answers; 1 to 10,000.
-    pub max_calls: u32,
-    /// How long it waits for the next one; at most 5 minutes.
-    #[serde(deserialize_with = "given_duration")]
-    pub max_idle: Duration,
-}
-
-impl Default for Reuse {
-    fn default() -> Self {
-        Self { max_calls: 100, max_idle: Duration::from_secs(30) }
-    }
 }
 
 /// What it means when a new component answers recorded calls otherwise than the one before.
@@ -199,54 +83,6 @@ pub(in crate::plugin) enum RehearsalMode {
     Strict,
     /// Nothing is rehearsed.
     Off,
-}
-
-/// The objects that a plugin decides for.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(in crate::plugin) struct Bindings {
-    /// `namespace/name` of ExternalNames; `*` stands for any text.
-    pub services: Vec<Pattern>,
-    /// Names of APIServices, such as `*.example.com`.
-    pub api_services: Vec<Pattern>,
-}
-
-/// How a transformer takes part.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(in crate::plugin) struct Discovery {
-    /// Off by default: a file that is dropped in must not change what everybody sees.
-    pub enabled: bool,
-    /// Higher goes first; equal ones go by name.
-    pub priority: i32,
-    /// The groups that it is asked about; all of them by default.
-    pub groups: Vec<Pattern>,
-    /// What it is for.
-    pub purpose: Purpose,
-}
-
-/// What a transformer is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(in crate::plugin) enum Purpose {
-    /// Makes discovery nicer; without it, groups are shown as they are.
-    #[default]
-    Present,
-    /// Removes what must not be seen; without it, groups are hidden.
-    Restrict,
-}
-
-impl Discovery {
-    /// Whether it is asked about the group of that name.
-    pub(in crate::plugin) fn concerns(&self, group: &str) -> bool {
-        self.groups.is_empty() || self.groups.iter().any(|pattern| pattern.matches(group))
-    }
-}
-
-impl Default for Discovery {
-    fn default() -> Self {
-        Self { enabled: false, priority: 100, groups: Vec::new(), purpose: Purpose::default() }
-    }
 }
 
 #[derive(Deserialize)]
@@ -277,6 +113,8 @@ impl Manifest {
     /// # Errors
     /// What is wrong, with line and column where YAML knows them.
     pub(in crate::plugin) fn parse(name: &str, text: &str) -> Result<Self, String> {
+        // Some editors of Windows begin every file with this.
+        let text = text.trim_start_matches('\u{feff}');
         let File { api_version, kind, metadata, spec } =
             serde_yaml_ng::from_str(text).map_err(|error| error.to_string())?;
         if api_version != API_VERSION || kind != "Plugin" {
@@ -287,11 +125,11 @@ impl Manifest {
         if let Some(stated) = metadata.name.filter(|stated| stated != name) {
             return Err(format!("metadata.name is {stated:?}, but the file names the plugin {name:?}"));
         }
-        check_limits(&spec.limits)?;
+        spec.limits.check()?;
         spec.probation.check()?;
         check_reuse(&spec)?;
         check_metrics(&spec.metrics)?;
-        check_state(spec.grants.state.as_ref())?;
+        spec.grants.state.as_ref().map_or(Ok(()), StateGrant::check)?;
         let digest = spec.digest.as_deref().map(parse_digest).transpose()?;
         let settings = serde_json::Value::Object(spec.settings.clone().unwrap_or_default()).to_string();
         Ok(Self { digest, settings, shown: show(text), spec })
@@ -312,59 +150,6 @@ fn show(text: &str) -> serde_json::Value {
     spec
 }
 
-fn check_state(grant: Option<&StateGrant>) -> Result<(), String> {
-    match grant.map(StateGrant::bytes) {
-        Some(bytes) if bytes == 0 || bytes > state::BYTES_MAX => {
-            Err("spec.grants.state.bytes must be from 1KiB to 1MiB".to_owned())
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_limits(limits: &Limits) -> Result<(), String> {
-    let too_long = |what: &str, value: Option<Duration>, max: u64| match value {
-        Some(value) if value.is_zero() || value > Duration::from_secs(max) => {
-            Err(format!("spec.limits.{what} must be more than 0 and at most {max}s"))
-        }
-        _ => Ok(()),
-    };
-    too_long("wall", limits.wall, 60)?;
-    too_long("cpu", limits.cpu, 10)?;
-    if limits
-        .memory
-        .is_some_and(|memory| !(1 << 16..=crate::plugin::component::engine::MAX_MEMORY).contains(&memory))
-    {
-        return Err("spec.limits.memory must be from 64KiB to 64MiB".to_owned());
-    }
-    if limits.concurrency.is_some_and(|calls| !(1..=32).contains(&calls)) {
-        return Err("spec.limits.concurrency must be from 1 to 32".to_owned());
-    }
-    Ok(())
-}
-
-fn check_reuse(spec: &Spec) -> Result<(), String> {
-    let Some(reuse) = &spec.reuse else { return Ok(()) };
-    if spec.discovery.enabled {
-        return Err(
-            "spec.reuse is for resolvers and health checkers: what a transformer answers may depend on the \
-                    group alone; remove spec.reuse or spec.discovery.enabled"
-                .to_owned(),
-        );
-    }
-    if spec.wasi == Wasi::Std {
-        let text = "spec.reuse and wasi: std do not go together: what an instance holds of WASI ends with the call; \
-                    remove one of them";
-        return Err(text.to_owned());
-    }
-    if !(1..=10_000).contains(&reuse.max_calls) {
-        return Err("spec.reuse.maxCalls must be from 1 to 10000".to_owned());
-    }
-    if reuse.max_idle.is_zero() || reuse.max_idle > Duration::from_secs(300) {
-        return Err("spec.reuse.maxIdle must be more than 0 and at most 300s".to_owned());
-    }
-    Ok(())
-}
-
 fn parse_digest(text: &str) -> Result<String, String> {
     text.strip_prefix("sha256:")
         .filter(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -376,47 +161,16 @@ fn parse_digest(text: &str) -> Result<String, String> {
         })
 }
 
-fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
-    given_duration(input).map(Some)
-}
-
-fn given_duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(input)?;
-    let parsed = match split_number(&text) {
-        Some((number, "ms")) => Some(Duration::from_millis(number)),
-        Some((number, "s")) => Some(Duration::from_secs(number)),
-        _ => None,
-    };
-    parsed.ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no duration such as 500ms or 2s")))
-}
-
 fn failure_policy<'de, D: Deserializer<'de>>(input: D) -> Result<Option<FailurePolicy>, D::Error> {
     let text = String::deserialize(input)?;
     FailurePolicy::parse(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
-fn size<'de, D: Deserializer<'de>>(input: D) -> Result<Option<usize>, D::Error> {
-    let text = String::deserialize(input)?;
-    let parsed = match split_number(&text) {
-        Some((number, "KiB")) => number.checked_mul(1 << 10),
-        Some((number, "MiB")) => number.checked_mul(1 << 20),
-        _ => None,
-    };
-    let parsed = parsed.and_then(|bytes| usize::try_from(bytes).ok());
-    parsed
-        .map(Some)
-        .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no size such as 512KiB or 32MiB")))
-}
-
-fn split_number(text: &str) -> Option<(u64, &str)> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits)?;
-    Some((number.parse().ok()?, unit))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::succession::Terms;
+    use std::time::Duration;
 
     const FULL: &str = "
 apiVersion: plugins.umbel.dev/v1alpha1
@@ -465,6 +219,7 @@ spec:
         assert_eq!(manifest.spec.failure_policy, Some(FailurePolicy::Fail));
         assert_eq!(manifest.spec.discovery.purpose, Purpose::Restrict);
         assert_eq!(manifest.spec.rehearsal, RehearsalMode::Strict);
+        Manifest::parse("consul", &format!("\u{feff}{}", FULL.trim_start())).unwrap();
     }
 
     #[test]
