@@ -219,7 +219,11 @@ spec:
     assert_eq!(object, "APIService/v1.shop.example.com");
     let annotation = "umbel.dev/plugin-failure-policy=fail";
     let arguments = ["annotate", "apiservice", "v1.shop.example.com", annotation];
-    let warned = bench.kubectl.run(&arguments).await?;
-    assert!(warned.code == 0 && warned.stderr.contains("\"fail\" is no failure policy"), "{warned:?}");
+    let refused = bench.kubectl.run(&arguments).await?;
+    let known = "supported values: \"UseLastGood\", \"Builtin\", \"Bypass\", \"Fail\"";
+    assert!(refused.code != 0 && refused.stderr.contains(known), "{refused:?}");
+    let arguments = ["annotate", "-n", "default", "--overwrite", "externalname", "shop", annotation];
+    let refused = bench.kubectl.run(&arguments).await?;
+    assert!(refused.code != 0 && refused.stderr.contains(known), "{refused:?}");
     Ok(())
 }

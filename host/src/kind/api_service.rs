@@ -178,7 +178,7 @@ impl KindRules for Rules {
         let Some(spec) = typed(object).map(|o| o.spec.unwrap_or_default()) else {
             return vec![FieldError::invalid("spec", "", "does not have the shape of an APIServiceSpec")];
         };
-        let mut errors = Vec::new();
+        let mut errors: Vec<FieldError> = failure_policy::refusal(object, old).into_iter().collect();
         if old.is_some() {
             // The name cannot change, what it must say can.
             errors.extend(metadata_rules::check_own_names(&KIND, object));

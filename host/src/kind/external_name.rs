@@ -102,21 +102,22 @@ impl KindRules for Rules {
         rules.into_iter().map(|rule| FieldError::invalid(field, quoted(name), rule)).collect()
     }
 
-    fn validate(&self, object: &Object, _old: Option<&Object>) -> Vec<FieldError> {
-        let host = object.text(&["spec", "host"]);
-        if host.is_empty() {
-            let rule = "give the DNS name or IP address of the backend, for example \"api.example.com\"";
-            return vec![FieldError::required("spec.host", rule)];
-        }
-        match check_host(host) {
-            Ok(()) => Vec::new(),
-            Err(rule) => vec![FieldError::invalid("spec.host", quoted(host), rule)],
-        }
+    fn validate(&self, object: &Object, old: Option<&Object>) -> Vec<FieldError> {
+        failure_policy::refusal(object, old).into_iter().chain(refuse_host(object)).collect()
     }
 
     fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value> {
         vec![object.name().into(), object.text(&["spec", "host"]).into(), age_cell(object, now).into()]
     }
+}
+
+fn refuse_host(object: &Object) -> Option<FieldError> {
+    let host = object.text(&["spec", "host"]);
+    if host.is_empty() {
+        let rule = "give the DNS name or IP address of the backend, for example \"api.example.com\"";
+        return Some(FieldError::required("spec.host", rule));
+    }
+    check_host(host).err().map(|rule| FieldError::invalid("spec.host", quoted(host), rule))
 }
 
 /// Checks that a host is a DNS name or an IP literal; the text says what is wrong with it and how to mend it.

@@ -1,5 +1,6 @@
 //! What stands in for a plugin that gives no usable answer, as people write it.
 
+use super::failure::{FieldError, quoted};
 use super::object::Object;
 
 /// Annotation on an APIService or an ExternalName: what stands in when the plugin that decides for it fails. It goes
@@ -52,6 +53,17 @@ pub fn complaint(object: &Object) -> Option<String> {
     Some(format!("annotation {ANNOTATION} does nothing: {cause}; until then the default holds"))
 }
 
+/// Refuses such a text where it is written; one that is stored already bars no other change of its object.
+pub fn refusal(object: &Object, old: Option<&Object>) -> Option<FieldError> {
+    let text = object.annotation(ANNOTATION)?;
+    let is_stored = old.is_some_and(|old| old.annotation(ANNOTATION) == Some(text));
+    if is_stored || FailurePolicy::parse(text).is_ok() {
+        return None;
+    }
+    let field = format!("metadata.annotations[{ANNOTATION}]");
+    Some(FieldError::not_supported(field, quoted(text), &FailurePolicy::ALL.map(FailurePolicy::word)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,7 +77,15 @@ mod tests {
         assert_eq!(complaint(&object), None);
         object.set(&["metadata", "annotations", ANNOTATION], "Fail");
         assert_eq!(complaint(&object), None);
+        assert_eq!(refusal(&object, None), None);
         object.set(&["metadata", "annotations", ANNOTATION], "fail");
+        let refused = refusal(&object, None).unwrap();
+        assert_eq!(refused.field, "metadata.annotations[umbel.dev/plugin-failure-policy]");
+        assert!(
+            refused.detail.ends_with("\"UseLastGood\", \"Builtin\", \"Bypass\", \"Fail\""),
+            "{refused:?}"
+        );
+        assert_eq!(refusal(&object, Some(&object)), None, "it was stored before");
         let told = complaint(&object).unwrap();
         assert!(told.contains("\"fail\" is no failure policy: write one of UseLastGood, Builtin"), "{told}");
     }

@@ -74,8 +74,8 @@ explain! {
         => "`/plugins` shows the last fault; make a case of it for `umbel plugin test`";
     Quarantined: "it was suspended three times within ten minutes; it is not asked any more"
         => "mend what the last fault names and install the new component; any change of its files ends the quarantine, and so does the annotation `plugins.umbel.dev/reset`";
-    Missing: "an annotation names the plugin and there is no such file"
-        => "put the file there, or change the annotation";
+    Missing: "an annotation or a manifest names the plugin and there is no such component"
+        => "put the component there, or change the annotation, or remove the manifest";
     EngineUnavailable: "this machine cannot run the engine"
         => "the message says why: mostly too little address space (`ulimit -v`) or too few threads";
 }

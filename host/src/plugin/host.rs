@@ -13,7 +13,7 @@ use crate::plugin::adapter::adapters::Adapters;
 use crate::plugin::adapter::component_checker::ComponentChecker;
 use crate::plugin::adapter::component_resolver::ComponentResolver;
 use crate::plugin::adapter::component_transformer::ComponentTransformer;
-use crate::plugin::adapter::stand_in::{Step, describe};
+use crate::plugin::adapter::stand_in::describe;
 use crate::plugin::code::cache::Cache;
 use crate::plugin::code::compiler::Compiler;
 use crate::plugin::code::foundry::{CodeCounts, Foundry};
@@ -200,16 +200,18 @@ impl Host {
         for name in self.resolvers.names().into_iter().chain(self.checkers.names()) {
             all.entry(name).or_insert_with_key(|name| self.crew.roster.missing(name));
         }
-        self.crew.roster.forget_missing_but(|name| all.contains_key(name));
         for status in self.crew.roster.removed() {
             all.entry(status.name.clone()).or_insert(status);
         }
+        for (name, _) in self.crew.roster.lone() {
+            all.entry(name).or_insert_with_key(|name| self.crew.roster.missing(name));
+        }
+        self.crew.roster.forget_missing_but(|name| all.contains_key(name));
         all.into_values().map(|status| self.with_bindings(status)).collect()
     }
 
     fn with_bindings(&self, mut status: Status) -> Status {
-        let slot = self.crew.roster.slot(&status.name);
-        let rules = slot.map(|slot| slot.rules()).unwrap_or_default();
+        let rules = self.crew.roster.rules_of(&status.name, None);
         let bound = self.bound.of(&status.name).into_iter();
         let bound = bound.map(|(facet, name, policy)| (facet, format!("APIService/{name}"), policy));
         let groups: Vec<&str> = rules.discovery.groups.iter().map(Pattern::as_str).collect();
@@ -305,10 +307,15 @@ impl Decisions for Host {
             // One that hides things takes part also where its component cannot be loaded.
             let takes_part = match slot.current() {
                 Some(current) => current.has(Facet::Discovery),
-                None => rules.plan(Facet::Discovery, None).contains(&Step::Fail),
+                None => rules.hides(),
             };
             if takes_part && rules.discovery.enabled && !slot.is_disabled() {
                 enabled.push((Reverse(rules.discovery.priority), name.clone()));
+            }
+        }
+        for (name, rules) in self.crew.roster.lone() {
+            if rules.hides() && !self.crew.roster.is_disabled(&name) {
+                enabled.push((Reverse(rules.discovery.priority), name));
             }
         }
         enabled.sort();

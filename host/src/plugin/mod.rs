@@ -27,6 +27,7 @@ pub mod record;
 mod rehearsal;
 mod removed;
 mod roster;
+mod rules;
 mod slot;
 mod source;
 mod status;

@@ -1,12 +1,13 @@
 //! All plugins of the process, and which one decides for an object.
 
 use super::removed::Removed;
+use super::rules::Rules;
 use super::slot::{Effect, Slot};
 use super::status::Status;
 use crate::decision::binding::BindingSubject;
 use crate::plugin::adapter::stand_in::{Cause, StandIns, Step, Trouble};
 use crate::plugin::component::budget::Facet;
-use crate::plugin::source::pattern::Pattern;
+use crate::plugin::source::standing::StandingRules;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -30,6 +31,8 @@ pub(in crate::plugin) struct Roster {
     /// What an operator has switched off, there or not.
     disabled: Mutex<BTreeSet<String>>,
     removed: Mutex<Removed>,
+    /// What manifests say, also those whose plugin is not loaded.
+    standing: ArcSwap<StandingRules>,
     /// Names that a binding leads to and nobody has, and since when that is known.
     missing_since: Mutex<BTreeMap<String, Timestamp>>,
     looked: AtomicBool,
@@ -46,6 +49,7 @@ impl Roster {
             news: watch::Sender::new(0),
             disabled: Mutex::default(),
             removed: Mutex::default(),
+            standing: ArcSwap::default(),
             missing_since: Mutex::default(),
             looked: AtomicBool::new(false),
             stand_ins: StandIns::default(),
@@ -90,6 +94,35 @@ impl Roster {
     /// What was removed lately and is not back.
     pub(in crate::plugin) fn removed(&self) -> Vec<Status> {
         self.removed.lock().shown(Instant::now())
+    }
+
+    /// Notes what manifests say. Says whether something else holds now for a plugin that is not loaded.
+    pub(in crate::plugin) fn set_standing(&self, rules: &StandingRules) -> bool {
+        let before = self.lone();
+        self.standing.store(Arc::new(rules.clone()));
+        let after = self.lone();
+        let is_same =
+            |((a, one), (b, other)): (&(String, _), &(String, _))| a == b && Arc::ptr_eq(one, other);
+        before.len() != after.len() || !before.iter().zip(&after).all(is_same)
+    }
+
+    /// What manifests say whose plugin is not loaded.
+    pub(in crate::plugin) fn lone(&self) -> Vec<(String, Arc<Rules>)> {
+        let (slots, standing) = (self.slots.load(), self.standing.load());
+        let lone = standing.iter().filter(|(name, _)| !slots.contains_key(*name));
+        lone.filter_map(|(name, standing)| Some((name.clone(), standing.rules.clone()?))).collect()
+    }
+
+    /// What holds for a plugin, loaded or not; `gone` is what was loaded under that name before.
+    pub(in crate::plugin) fn rules_of(&self, name: &str, gone: Option<&Slot>) -> Rules {
+        if let Some(slot) = self.slot(name) {
+            return slot.rules();
+        }
+        let standing = self.standing.load();
+        match standing.get(name).and_then(|standing| standing.rules.as_deref()) {
+            Some(rules) => rules.clone(),
+            None => gone.map(Slot::rules).unwrap_or_default(),
+        }
     }
 
     /// Ends probations whose time is over.
@@ -165,9 +198,6 @@ impl Roster {
     /// Counts that something stood in for a plugin.
     pub(in crate::plugin) fn note_stand_in(&self, facet: Facet, step: Step, trouble: &Trouble) {
         self.stand_ins.count(facet, step, trouble);
-        if let Some(slot) = self.slot(&trouble.plugin) {
-            slot.tally.count_policy(facet, step.word());
-        }
     }
 
     /// Why a name leads nowhere, for whoever asks the plugin of that name.
@@ -185,31 +215,32 @@ impl Roster {
     }
 
     /// The plugin that decides for an object: the one its annotation names, else the one whose manifest says
-    /// most precisely that it does. Two that say so equally precisely are a conflict; neither is chosen.
+    /// most precisely that it does. Two that say so equally precisely are a conflict; neither is chosen. One that is
+    /// not loaded counts where nothing may stand in for it.
     pub(in crate::plugin) fn bound(&self, subject: &BindingSubject, facet: Facet) -> Option<String> {
         if let Some(name) = &subject.plugin {
             return Some(name.clone());
         }
-        let (namespace, name) = &subject.service;
-        let service = format!("{namespace}/{name}");
-        let mut best: Option<(usize, Vec<String>)> = None;
-        for (plugin, slot) in self.slots.load().iter() {
-            let offered = slot.current().filter(|current| current.has(facet));
-            let Some(current) = offered.filter(|_| !slot.is_disabled()) else { continue };
-            let bindings = &current.profile.manifest.spec.bindings;
-            let by_service = most_precise(&bindings.services, &service);
-            let by_api_service = most_precise(&bindings.api_services, &subject.api_service);
-            let Some(precision) = by_service.max(by_api_service) else { continue };
-            match best.as_mut() {
-                Some((so_far, plugins)) if *so_far == precision => plugins.push(plugin.clone()),
-                Some((so_far, _)) if *so_far > precision => {}
-                _ => best = Some((precision, vec![plugin.clone()])),
-            }
+        let mut claims: Vec<(Claim, String)> = Vec::new();
+        for (plugin, slot) in self.slots.load().iter().filter(|(_, slot)| !slot.is_disabled()) {
+            let is_loaded = match slot.current() {
+                Some(current) if current.has(facet) => true,
+                Some(_) => continue,
+                None => false,
+            };
+            claims.extend(Claim::of(&slot.rules(), subject, is_loaded).map(|claim| (claim, plugin.clone())));
         }
-        let (_, mut plugins) = best?;
-        if plugins.len() > 1 {
+        for (plugin, rules) in self.lone().into_iter().filter(|(plugin, _)| !self.is_disabled(plugin)) {
+            claims.extend(Claim::of(&rules, subject, false).map(|claim| (claim, plugin)));
+        }
+        let strongest = claims.iter().map(|(claim, _)| *claim).max()?;
+        let mut plugins: Vec<String> =
+            claims.into_iter().filter(|(claim, _)| *claim == strongest).map(|(_, plugin)| plugin).collect();
+        // Without a component nobody knows which decision is claimed: any of them says that nothing stands in.
+        if plugins.len() > 1 && strongest.is_loaded {
+            let (namespace, name) = &subject.service;
             tracing::warn!(
-                service,
+                service = format!("{namespace}/{name}"),
                 plugins = plugins.join(", "),
                 "the manifests of several plugins bind the same service equally precisely, so none is taken; name \
                  one with an annotation"
@@ -220,6 +251,16 @@ impl Roster {
     }
 }
 
-fn most_precise(patterns: &[Pattern], text: &str) -> Option<usize> {
-    patterns.iter().filter(|pattern| pattern.matches(text)).map(Pattern::precision).max()
+/// How strongly a manifest binds an object. One that is loaded goes before one that is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Claim {
+    precision: usize,
+    is_loaded: bool,
+}
+
+impl Claim {
+    fn of(rules: &Rules, subject: &BindingSubject, is_loaded: bool) -> Option<Self> {
+        let precision = rules.precision(subject)?;
+        (is_loaded || rules.holds_unloaded(subject)).then_some(Self { precision, is_loaded })
+    }
 }

@@ -3,18 +3,18 @@
 use super::breaker::Verdict;
 use super::candidate::Candidate;
 use super::progress::Progress;
+use super::rules::Rules;
 use super::status::{Hold, Reason, State, Status};
 use super::succession::{Record, Ruling, Succession, Terms};
-use crate::model::failure_policy::FailurePolicy;
 use crate::plugin::adapter::health_memory::HealthMemory;
 use crate::plugin::adapter::last_good::LastGood;
-use crate::plugin::adapter::stand_in::{Cause, Step, Trouble, plan};
+use crate::plugin::adapter::stand_in::{Cause, Trouble};
 use crate::plugin::component::budget::Facet;
 use crate::plugin::component::fault::{CallFault, FaultClass, FaultCounts, LoadFault};
 use crate::plugin::component::generation::Generation;
 use crate::plugin::record::ring::CallRing;
 use crate::plugin::rehearsal::Rehearsal;
-use crate::plugin::source::manifest::{Discovery, Manifest, Purpose};
+use crate::plugin::source::manifest::Manifest;
 use crate::plugin::telemetry::Tally;
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -23,24 +23,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-/// What a manifest says about how a plugin takes part, and what becomes of those who ask when it fails.
-#[derive(Clone, Debug, Default)]
-pub(in crate::plugin) struct Rules {
-    pub policy: Option<FailurePolicy>,
-    pub discovery: Discovery,
-}
-
-impl Rules {
-    fn of(manifest: &Manifest) -> Self {
-        Self { policy: manifest.spec.failure_policy, discovery: manifest.spec.discovery.clone() }
-    }
-
-    /// What stands in, in this order.
-    pub(in crate::plugin) fn plan(&self, facet: Facet, own: Option<FailurePolicy>) -> &'static [Step] {
-        plan(facet, own.or(self.policy), self.discovery.purpose == Purpose::Restrict)
-    }
-}
 
 /// What a fault did to the plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -74,7 +74,10 @@ async fn calls_and_faults_are_counted_with_what_they_cost() -> Result<()> {
         1_000.0
     );
     assert_eq!(shown.value("log_lines_dropped_total", &[])?, 936.0);
-    assert_eq!(shown.value("policy_applied_total", &[("kind", "resolver"), ("policy", "Builtin")])?, 3.0);
+    for (reason, count) in [("timeout-cpu", 1.0), ("answer-invalid", 2.0)] {
+        let labels = [("kind", "resolver"), ("policy", "Builtin"), ("reason", reason)];
+        assert_eq!(shown.value("policy_applied_total", &labels)?, count, "{reason}");
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What stands in for a plugin that does not answer: each policy for each kind of decision.
 
-use super::{Plugins, Recorded, drop_guest, judged, subject_of, target, write_manifest};
+use super::{PATIENCE, Plugins, Recorded, drop_guest, judged, subject_of, target, write_manifest};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::fs;
@@ -11,7 +11,8 @@ use umbel::decision::health::{HealthFault, State, Subject};
 use umbel::decision::plugins::Plugins as _;
 use umbel::decision::resolver::ResolveFault;
 use umbel::model::failure_policy::FailurePolicy;
-use umbel_tests::Guest;
+use umbel::plugin::{Reason, State as PluginState};
+use umbel_tests::{Guest, wait_for};
 
 const GROUP: &str = r#"{"metadata":{"name":"a.test"},"versions":[{"version":"v1"}]}"#;
 const OTHER: &str = r#"{"metadata":{"name":"a.test"},"versions":[{"version":"v2"}]}"#;
@@ -190,4 +191,112 @@ async fn restrict_fails_closed() -> Result<()> {
     plugins.wait_generation("p", 2).await?;
     assert_eq!(the_only(&plugins)?.without_answer("a.test"), Outcome::Keep);
     Ok(())
+}
+
+#[tokio::test]
+async fn restrict_fails_closed_without_a_component() -> Result<()> {
+    let spec = "{settings: {do: keep}, limits: {wall: 30s}, discovery: {enabled: true, purpose: restrict, groups: ['*.test']}}";
+    let plugins = Plugins::start_loaded(vec![], |dir| write_manifest(dir, "p", spec)).await?;
+    let hides = |name: &str| {
+        let all = plugins.host.transformers();
+        all.iter().any(|one| matches!(one.without_answer(name), Outcome::Hide(_)))
+    };
+    assert!(hides("a.test") && !hides("other.example"), "its component has not come yet");
+    let refused = the_only(&plugins)?.transform(GROUP).await.unwrap_err();
+    assert!(refused.contains("no plugin is named \"p\""), "{refused}");
+    let status = plugins.status("p")?;
+    assert_eq!((status.state, status.reason), (PluginState::Removed, Some(Reason::Missing)));
+    assert_eq!(status.bindings[0].policy, "Fail");
+
+    drop_guest(plugins.dir.path(), Guest::Misbehaving, "p")?;
+    plugins.wait_generation("p", 1).await?;
+    assert_eq!(the_only(&plugins)?.transform(GROUP).await, Ok(Outcome::Keep));
+    fs::remove_file(plugins.dir.path().join("p.wasm"))?;
+    plugins.wait_status("p", "removed", |status| status.generation == 0).await?;
+    assert!(hides("a.test"), "its component is gone and its manifest is not");
+    plugins.host.set_disabled("p", true);
+    assert!(plugins.host.transformers().is_empty(), "an operator has switched it off");
+    plugins.host.set_disabled("p", false);
+    fs::remove_file(plugins.dir.path().join("p.yaml"))?;
+    wait_for("the manifest to be gone", PATIENCE, || async {
+        anyhow::ensure!(plugins.host.transformers().is_empty(), "it still hides");
+        Ok(())
+    })
+    .await
+}
+
+/// What becomes of an object that no annotation binds: by resolver and health checker.
+async fn unbound(plugins: &Plugins, own: Option<FailurePolicy>) -> Result<[String; 2]> {
+    let subject = BindingSubject {
+        api_service: "v1.a.test".to_owned(),
+        service: ("prod".to_owned(), "shop".to_owned()),
+        failure_policy: own,
+        ..BindingSubject::default()
+    };
+    let resolved = match plugins.host.resolver(&subject).resolve(&target(Some("own.test"))).await {
+        Ok(found) => found.endpoints[0].host.clone(),
+        Err(ResolveFault::Withheld { public, .. }) => public,
+        Err(other) => other.to_string(),
+    };
+    let prober = Recorded::new(vec![Ok(200)]);
+    let verdict = plugins.host.health_checker(&subject).check(&judged(&["a.test"]), &prober).await?;
+    Ok([resolved, format!("{:?} {}", verdict.state, verdict.reason)])
+}
+
+const BOUND: &str = "limits: {wall: 30s}, settings: {host: 10.0.0.1}, bindings: {services: ['prod/*']}";
+const BUILT_IN: [&str; 2] = ["own.test", "Up Passed"];
+
+fn nothing(why: &str) -> [String; 2] {
+    [format!("plugin \"p\" {why}, and nothing stands in for it"), "Down PluginFailed".to_owned()]
+}
+
+#[tokio::test]
+async fn fail_holds_for_a_component_that_never_loaded() -> Result<()> {
+    let fail = format!("{{{BOUND}, failurePolicy: Fail}}");
+    for (spec, own, holds) in [
+        (fail.clone(), None, true),
+        // A mistake elsewhere in the manifest opens nothing.
+        (fail.replace("settings", "setings"), None, true),
+        (format!("{{{BOUND}}}"), Some(FailurePolicy::Fail), true),
+        (format!("{{{BOUND}}}"), None, false),
+        (fail.clone(), Some(FailurePolicy::Builtin), false),
+        (format!("{{{BOUND}, failurePolicy: Bypass}}"), None, false),
+    ] {
+        let plugins = Plugins::start_loaded(vec![], |dir| {
+            fs::write(dir.join("p.wasm"), b"broken")?;
+            write_manifest(dir, "p", &spec)
+        })
+        .await?;
+        let found = unbound(&plugins, own).await?;
+        let wanted = if holds { nothing("is not loaded") } else { BUILT_IN.map(str::to_owned) };
+        assert_eq!(found, wanted, "{spec} {own:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn fail_holds_before_the_component_comes_and_after_it_has_gone() -> Result<()> {
+    let spec = format!("{{{BOUND}, failurePolicy: Fail}}");
+    let plugins = Plugins::start_loaded(vec![], |dir| write_manifest(dir, "p", &spec)).await?;
+    assert_eq!(unbound(&plugins, None).await?, nothing("is not there"));
+    let status = serde_json::to_value(plugins.status("p")?)?;
+    let counted = json!({"kind": "resolver", "policy": "Fail", "reason": "missing", "count": 1});
+    assert!(status["standIns"].as_array().is_some_and(|all| all.contains(&counted)), "{status}");
+    // What an annotation leads to asks the same manifest.
+    let by_annotation = plugins.resolver("p").resolve(&target(Some("own.test"))).await;
+    assert!(matches!(by_annotation, Err(ResolveFault::Withheld { .. })), "{by_annotation:?}");
+
+    drop_guest(plugins.dir.path(), Guest::Misbehaving, "p")?;
+    plugins.wait_generation("p", 1).await?;
+    assert_eq!(unbound(&plugins, None).await?[0], "10.0.0.1");
+    fs::remove_file(plugins.dir.path().join("p.wasm"))?;
+    plugins.wait_status("p", "removed", |status| status.generation == 0).await?;
+    assert_eq!(unbound(&plugins, None).await?, nothing("is not there"));
+    fs::remove_file(plugins.dir.path().join("p.yaml"))?;
+    wait_for("the binding to go with its manifest", PATIENCE, || async {
+        let found = unbound(&plugins, None).await?;
+        anyhow::ensure!(found == BUILT_IN, "{found:?}");
+        Ok(())
+    })
+    .await
 }

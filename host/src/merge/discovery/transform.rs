@@ -1,4 +1,5 @@
-//! Checking what a transformer made of a group: it may leave out and reorder, never invent.
+//! Checking what a transformer made of a group: it may leave out and reorder, never invent. Whether a version is what
+//! its backend says now is no matter of opinion: that stays as it was given.
 
 use super::group::{GroupDiscovery, VersionDiscovery};
 use super::{Resource, Subresource};
@@ -42,7 +43,7 @@ pub enum TransformFault {
 /// # Errors
 /// When it says more than `given`.
 pub fn check_replacement(given: &GroupDiscovery, answer: &str) -> Result<GroupDiscovery, TransformFault> {
-    let group: GroupDiscovery =
+    let mut group: GroupDiscovery =
         serde_json::from_str(answer).map_err(|error| TransformFault::Unreadable(error.to_string()))?;
     if group.metadata.name != given.metadata.name {
         return Err(TransformFault::Renamed(group.metadata.name));
@@ -51,14 +52,15 @@ pub fn check_replacement(given: &GroupDiscovery, answer: &str) -> Result<GroupDi
         return Err(TransformFault::Emptied);
     }
     let mut seen = HashSet::new();
-    for version in &group.versions {
-        if !seen.insert(version.version.as_str()) {
+    for version in &mut group.versions {
+        if !seen.insert(version.version.clone()) {
             return Err(TransformFault::Doubled(format!("version {}", version.version)));
         }
         let Some(original) = given.versions.iter().find(|v| v.version == version.version) else {
             return Err(TransformFault::Invented(format!("version {}", version.version)));
         };
         check_resources(original, version)?;
+        version.freshness = original.freshness;
     }
     Ok(group)
 }
@@ -172,13 +174,18 @@ mod tests {
     }
 
     #[test]
-    fn leaving_out_reordering_and_vouching_are_allowed() {
+    fn leaving_out_and_reordering_are_allowed() {
         assert!(check(|g| g.versions.reverse()).is_ok());
         assert!(check(|g| g.versions.truncate(1)).is_ok());
         assert!(check(|g| g.versions[0].resources.clear()).is_ok());
         assert!(check(|g| g.versions[0].resources[0].verbs.truncate(1)).is_ok());
-        assert!(check(|g| g.versions[0].freshness = Freshness::Current).is_ok());
         assert!(check(|g| g.versions[0].resources[0].short_names.push("th".into())).is_ok());
+    }
+
+    #[test]
+    fn nobody_vouches_for_a_backend_that_does_not_answer() {
+        let checked = check(|g| g.versions[1].freshness = Freshness::Current).unwrap();
+        assert_eq!(checked.versions[1].freshness, Freshness::Stale);
     }
 
     #[test]

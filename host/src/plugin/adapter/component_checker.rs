@@ -101,7 +101,7 @@ impl ComponentChecker {
         prober: &dyn Prober,
         trouble: Trouble,
     ) -> Result<Verdict, HealthFault> {
-        let rules = slot.map(Slot::rules).unwrap_or_default();
+        let rules = self.crew.roster.rules_of(&self.plugin, slot);
         let name = &subject.api_service;
         let last = slot.and_then(|slot| slot.last_good.verdict(name, Instant::now()));
         // The verdict before stands for a while: a moment's load says nothing about the backend.

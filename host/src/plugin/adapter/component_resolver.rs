@@ -106,7 +106,7 @@ impl ComponentResolver {
         target: &Target,
         trouble: Trouble,
     ) -> Result<Resolution, ResolveFault> {
-        let rules = slot.map(Slot::rules).unwrap_or_default();
+        let rules = self.crew.roster.rules_of(&self.plugin, slot);
         let is_usual = self.policy.or(rules.policy).is_none();
         for step in rules.plan(Facet::Resolver, self.policy) {
             match step {

@@ -43,8 +43,13 @@ impl DiscoveryTransformer for ComponentTransformer {
 
 impl ComponentTransformer {
     async fn decide(&self, group: &str) -> Result<Outcome, String> {
-        let Some(slot) = self.crew.roster.slot(&self.plugin) else { return Ok(Outcome::Keep) };
         let name = group_name(group).unwrap_or_default();
+        let Some(slot) = self.crew.roster.slot(&self.plugin) else {
+            return match self.hides(&name) {
+                true => self.stand_in(None, &name, group, self.crew.roster.trouble(&self.plugin)),
+                false => Ok(Outcome::Keep),
+            };
+        };
         let mut trouble = None;
         for generation in slot.candidates(Facet::Discovery) {
             if !generation.profile.manifest.spec.discovery.concerns(&name) {
@@ -71,19 +76,26 @@ impl ComponentTransformer {
             }
         }
         let trouble = trouble.unwrap_or_else(|| slot.absence(Facet::Discovery));
-        self.stand_in(&slot, &name, group, trouble)
+        self.stand_in(Some(&slot), &name, group, trouble)
     }
 
     /// Decides as the failure policy says. What is hidden for lack of an answer is no outcome: it is asked again.
-    fn stand_in(&self, slot: &Slot, name: &str, group: &str, trouble: Trouble) -> Result<Outcome, String> {
-        let rules = slot.rules();
+    fn stand_in(
+        &self,
+        slot: Option<&Slot>,
+        name: &str,
+        group: &str,
+        trouble: Trouble,
+    ) -> Result<Outcome, String> {
+        let rules = self.crew.roster.rules_of(&self.plugin, slot);
         if !rules.discovery.concerns(name) {
             return Ok(Outcome::Keep);
         }
         let count = |step| self.crew.roster.note_stand_in(Facet::Discovery, step, &trouble);
         for step in rules.plan(Facet::Discovery, None) {
             if *step == Step::LastGood {
-                let Some(outcome) = slot.last_good.outcome(name, group) else { continue };
+                let last = slot.and_then(|slot| slot.last_good.outcome(name, group));
+                let Some(outcome) = last else { continue };
                 tracing::warn!(
                     group = name,
                     cause = trouble.text,
@@ -100,9 +112,8 @@ impl ComponentTransformer {
 
     /// Whether a group is hidden while there is no answer about it.
     fn hides(&self, name: &str) -> bool {
-        let Some(slot) = self.crew.roster.slot(&self.plugin) else { return false };
-        let rules = slot.rules();
-        rules.discovery.concerns(name) && rules.plan(Facet::Discovery, None).contains(&Step::Fail)
+        let rules = self.crew.roster.rules_of(&self.plugin, None);
+        rules.discovery.concerns(name) && rules.hides()
     }
 
     async fn decide_order(&self, groups: &[GroupHead]) -> Result<Option<Vec<String>>, String> {

@@ -182,15 +182,17 @@ impl StandIns {
 
     /// What was counted for a plugin.
     pub(in crate::plugin) fn of(&self, plugin: &str) -> Vec<StandInCount> {
+        self.all().into_iter().filter(|(name, _)| name == plugin).map(|(_, count)| count).collect()
+    }
+
+    /// What was counted, by plugin; those that are not there are among them.
+    pub(in crate::plugin) fn all(&self) -> Vec<(String, StandInCount)> {
         let all = self.0.lock();
-        let own = all.iter().filter(|((name, ..), _)| name == plugin);
-        own.map(|((_, facet, step, cause), count)| StandInCount {
-            kind: facet.word(),
-            policy: step.word(),
-            reason: cause.word(),
-            count: *count,
-        })
-        .collect()
+        let lines = all.iter().map(|((name, facet, step, cause), count)| {
+            let (kind, policy, reason) = (facet.word(), step.word(), cause.word());
+            (name.clone(), StandInCount { kind, policy, reason, count: *count })
+        });
+        lines.collect()
     }
 }
 

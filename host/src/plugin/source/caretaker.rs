@@ -72,7 +72,7 @@ impl Rounds {
         let now = Instant::now();
         Self {
             intake: Intake::new(directory.clone(), trust, Arc::clone(&roster), machine),
-            lookout: Lookout::new(directory.clone(), waker.clone()),
+            lookout: Lookout::new(directory.clone(), trust, waker.clone()),
             directory,
             roster,
             waker,
@@ -146,10 +146,12 @@ impl Rounds {
         let arriving = |name: &str| view.partial.contains(name);
         let changes = self.tracker.observe(&view.look, now, SystemTime::now(), arriving);
         let gone: BTreeSet<String> = changes.iter().filter_map(Change::removed).map(str::to_owned).collect();
+        // First, so that there is no moment at which nothing says what holds without a plugin.
+        let holds_otherwise = self.roster.set_standing(&view.manifests);
         if !gone.is_empty() {
             self.intake.remove(&gone);
         }
-        let has_changed = self.intake.see(&view.look);
+        let has_changed = self.intake.see(&view.look) || holds_otherwise;
         if has_changed || !gone.is_empty() {
             self.roster.announce();
         }

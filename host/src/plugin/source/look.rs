@@ -1,5 +1,6 @@
 //! What lies in the plugin directory at one moment.
 
+use crate::plugin::source::standing::StandingRules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -68,6 +69,8 @@ pub(super) struct View {
     pub look: Look,
     /// Components that seem to be there in part only: they end in the middle and changed a moment ago.
     pub partial: BTreeSet<String>,
+    /// What its manifests say, loaded or not.
+    pub manifests: StandingRules,
     /// Where it is.
     pub place: Option<Place>,
 }
@@ -78,7 +81,8 @@ pub(super) struct View {
 pub(super) struct Listing {
     /// Plugin names, and whether the component is a link.
     pub components: Vec<(String, bool)>,
-    manifests: BTreeSet<String>,
+    /// Those that have a manifest.
+    pub manifests: BTreeSet<String>,
     misnamed: BTreeSet<String>,
     home: Option<Rights>,
     /// Where the directory is.
@@ -135,7 +139,7 @@ fn rights(directory: &Path) -> Option<Rights> {
 }
 
 /// Of what a link leads to, or of the link itself when it leads nowhere.
-fn fingerprint(path: &Path) -> Option<Fingerprint> {
+pub(super) fn fingerprint(path: &Path) -> Option<Fingerprint> {
     path.metadata().or_else(|_| path.symlink_metadata()).ok().as_ref().map(Fingerprint::of)
 }
 

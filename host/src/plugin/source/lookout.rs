@@ -1,7 +1,10 @@
 //! Looks at the directory on a thread that may be held up: a file system that does not answer holds back what lies
 //! on it and nothing else.
 
+use crate::plugin::source::files::Source;
 use crate::plugin::source::look::{Listing, Pair, View, is_partial, list};
+use crate::plugin::source::rights::Trust;
+use crate::plugin::source::standing::Standing;
 use crate::plugin::source::waker::Waker;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -22,6 +25,8 @@ type Stuck = Arc<Mutex<BTreeSet<String>>>;
 /// Takes looks, one at a time.
 pub(super) struct Lookout {
     directory: PathBuf,
+    /// Whose files are read.
+    trust: Trust,
     waker: Waker,
     stuck: Stuck,
     last: Arc<View>,
@@ -43,8 +48,8 @@ struct Walk {
 }
 
 impl Lookout {
-    pub(super) fn new(directory: PathBuf, waker: Waker) -> Self {
-        Self { directory, waker, stuck: Stuck::default(), last: Arc::default(), under_way: None }
+    pub(super) fn new(directory: PathBuf, trust: Trust, waker: Waker) -> Self {
+        Self { directory, trust, waker, stuck: Stuck::default(), last: Arc::default(), under_way: None }
     }
 
     /// Whether a look is being taken.
@@ -57,7 +62,12 @@ impl Lookout {
         let trail = Arc::new(Trail::default());
         let (own, last) = (Arc::clone(&trail), Arc::clone(&self.last));
         let (directory, stuck, waker) = (self.directory.clone(), Arc::clone(&self.stuck), self.waker.clone());
-        let thread = spawn_blocking(move || own.walk(&directory, &last, &stuck, &waker));
+        let trust = self.trust;
+        let thread = spawn_blocking(move || {
+            own.walk(&directory, &last, &stuck, &waker)?;
+            own.read_manifests(&directory, trust, (&last, &stuck, &waker));
+            Ok(())
+        });
         self.under_way = Some((thread, trail));
     }
 
@@ -114,6 +124,27 @@ impl Trail {
         Ok(())
     }
 
+    /// Reads what manifests say, also of plugins without a component.
+    fn read_manifests(&self, directory: &Path, trust: Trust, (last, stuck, waker): (&View, &Stuck, &Waker)) {
+        let names = self.0.lock().listing.manifests.clone();
+        for name in names.into_iter().filter(|name| Source::check_name(name).is_ok()) {
+            if stuck.lock().contains(&name) || self.0.lock().is_given_up {
+                continue;
+            }
+            self.0.lock().at = Some((name.clone(), Instant::now()));
+            let source = Source::new(directory, &name, trust);
+            let standing = Standing::look(&source, last.manifests.get(&name));
+            let mut walk = self.0.lock();
+            if walk.is_given_up {
+                stuck.lock().remove(&name);
+                waker.wake();
+                return;
+            }
+            walk.at = None;
+            walk.view.manifests.extend(standing.map(|standing| (name, standing)));
+        }
+    }
+
     /// Goes on without the file that holds the thread up, where one does.
     fn give_up(&self, stuck: &Stuck) -> bool {
         let mut walk = self.0.lock();
@@ -127,9 +158,15 @@ impl Trail {
     /// What was seen; what was not is as it was.
     fn view(&self, last: &View, stuck: &BTreeSet<String>) -> View {
         let mut walk = self.0.lock();
-        let Listing { components, place, .. } = std::mem::take(&mut walk.listing);
+        let Listing { components, manifests, place, .. } = std::mem::take(&mut walk.listing);
         let mut view = std::mem::take(&mut walk.view);
         view.place = place;
+        for (name, standing) in &last.manifests {
+            let is_missed = walk.is_given_up || stuck.contains(name);
+            if is_missed && manifests.contains(name) && !view.manifests.contains_key(name) {
+                view.manifests.insert(name.clone(), standing.clone());
+            }
+        }
         for (name, _) in components {
             let is_missed = stuck.contains(&name) || !walk.is_given_up;
             match (view.look.contains_key(&name), last.look.get(&name)) {

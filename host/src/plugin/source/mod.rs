@@ -18,5 +18,6 @@ mod places;
 pub(super) mod rights;
 mod sections;
 mod settling;
+pub(super) mod standing;
 pub(super) mod steps;
 pub(super) mod waker;

@@ -13,6 +13,7 @@ use crate::plugin::slot::Slot;
 use crate::plugin::source::files::{Source, Unfit};
 use crate::plugin::source::manifest::Manifest;
 use crate::plugin::source::places::Places;
+use crate::plugin::source::standing::what_holds;
 use crate::plugin::status::{Reason, State};
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,8 +90,7 @@ fn read(source: &Source) -> Checked {
         Ok(gated) => Checked::Fit(Box::new(gated)),
         Err(Unfit::Changing) => Checked::Changing,
         Err(Unfit::Refused(fault)) => {
-            let text = source.read_manifest_text().ok();
-            let manifest = text.and_then(|text| source.parse_manifest(text.as_deref()).ok());
+            let manifest = what_holds(source).ok().flatten();
             Checked::Refused(fault, manifest.map(Box::new))
         }
     }

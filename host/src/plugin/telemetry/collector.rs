@@ -2,6 +2,7 @@
 
 use super::sheet::{About, Sheet};
 use super::tally::{KindTally, Tally};
+use crate::plugin::adapter::stand_in::StandInCount;
 use crate::plugin::breaker::Breaker;
 use crate::plugin::code::foundry::{CodeCounts, Foundry};
 use crate::plugin::component::budget::Facet;
@@ -46,8 +47,8 @@ about! {
     FAULTS: COUNTER "faults_total" ["plugin", "kind", "class"] "Calls without a usable answer, by class.";
     BREAKER: GAUGE "breaker_state" ["plugin"]
         "0 closed, 1 half-open (the next call is a trial), 2 open (suspended), 3 quarantined.";
-    POLICIES: COUNTER "policy_applied_total" ["plugin", "kind", "policy"]
-        "How often something else stood in for the plugin.";
+    POLICIES: COUNTER "policy_applied_total" ["plugin", "kind", "policy", "reason"]
+        "How often something else stood in for the plugin: what, and the class of fault or the state that made it needed.";
     RELOADS: COUNTER "reload_total" ["plugin", "result", "reason"]
         "New files by what came of them: taken, refused, rolled-back.";
     COMPILE: GAUGE "compile_seconds" ["plugin"] "How long the code of the newest files took to make.";
@@ -86,6 +87,9 @@ impl Collector for PluginCollector {
         for slot in self.roster.all().values() {
             write_status(&mut sheet, slot, &slot.status());
             write_tally(&mut sheet, slot);
+        }
+        for (plugin, StandInCount { kind, policy, reason, count }) in self.roster.stand_ins.all() {
+            sheet.count(&POLICIES, &[&plugin, kind, policy, reason], count);
         }
         if let Some(foundry) = &self.foundry {
             write_code(&mut sheet, &foundry.counts());
@@ -193,9 +197,6 @@ fn write_kind(
 }
 
 fn write_events(sheet: &mut Sheet, plugin: &str, tally: &Tally) {
-    for ((kind, policy), count) in tally.policies() {
-        sheet.count(&POLICIES, &[plugin, kind, policy], count);
-    }
     for ((result, reason), count) in tally.reloads() {
         sheet.count(&RELOADS, &[plugin, result, &reason], count);
     }

@@ -105,8 +105,6 @@ pub(in crate::plugin) struct Tally {
     lines_dropped: AtomicU64,
     /// By whether the files were taken, and the reason.
     reloads: Mutex<BTreeMap<(&'static str, String), u64>>,
-    /// By kind of decision and what stood in for the plugin.
-    policies: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
 
 /// The numbers of one kind of decision.
@@ -181,11 +179,6 @@ impl Tally {
         *self.reloads.lock().entry((result, reason)).or_default() += 1;
     }
 
-    /// Counts that something else stood in for the plugin. `policy` is the word for what did.
-    pub(in crate::plugin) fn count_policy(&self, facet: Facet, policy: &'static str) {
-        *self.policies.lock().entry((facet.word(), policy)).or_default() += 1;
-    }
-
     fn at(&self, facet: Facet, count: impl FnOnce(&KindTally)) {
         if let Some(kind) = self.kinds.get(facet as usize) {
             count(kind);
@@ -212,10 +205,6 @@ impl Tally {
 
     pub(super) fn reloads(&self) -> BTreeMap<(&'static str, String), u64> {
         self.reloads.lock().clone()
-    }
-
-    pub(super) fn policies(&self) -> BTreeMap<(&'static str, &'static str), u64> {
-        self.policies.lock().clone()
     }
 }
 

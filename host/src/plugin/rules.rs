@@ -1,0 +1,54 @@
+//! What a manifest says about how a plugin takes part, and what becomes of those who ask when it fails.
+
+use crate::decision::binding::BindingSubject;
+use crate::model::failure_policy::FailurePolicy;
+use crate::plugin::adapter::stand_in::{Step, plan};
+use crate::plugin::component::budget::Facet;
+use crate::plugin::source::manifest::{Bindings, Discovery, Manifest, Purpose};
+use crate::plugin::source::pattern::Pattern;
+
+/// The part of a manifest that holds also where no component can be loaded.
+#[derive(Clone, Debug, Default)]
+pub(in crate::plugin) struct Rules {
+    pub policy: Option<FailurePolicy>,
+    pub discovery: Discovery,
+    bindings: Bindings,
+}
+
+impl Rules {
+    pub(in crate::plugin) fn of(manifest: &Manifest) -> Self {
+        let spec = &manifest.spec;
+        Self {
+            policy: spec.failure_policy,
+            discovery: spec.discovery.clone(),
+            bindings: spec.bindings.clone(),
+        }
+    }
+
+    /// What stands in, in this order.
+    pub(in crate::plugin) fn plan(&self, facet: Facet, own: Option<FailurePolicy>) -> &'static [Step] {
+        plan(facet, own.or(self.policy), self.discovery.purpose == Purpose::Restrict)
+    }
+
+    /// How precisely the manifest names an object; `None` where it does not.
+    pub(in crate::plugin) fn precision(&self, subject: &BindingSubject) -> Option<usize> {
+        let (namespace, name) = &subject.service;
+        let by_service = most_precise(&self.bindings.services, &format!("{namespace}/{name}"));
+        by_service.max(most_precise(&self.bindings.api_services, &subject.api_service))
+    }
+
+    /// Whether an object stays without this plugin rather than without its decision. Which decisions a component
+    /// takes that was never loaded nobody knows, so this holds for all of them.
+    pub(in crate::plugin) fn holds_unloaded(&self, subject: &BindingSubject) -> bool {
+        subject.failure_policy.or(self.policy) == Some(FailurePolicy::Fail)
+    }
+
+    /// Whether groups are hidden while the transformer gives no answer.
+    pub(in crate::plugin) fn hides(&self) -> bool {
+        self.discovery.enabled && self.plan(Facet::Discovery, None).contains(&Step::Fail)
+    }
+}
+
+fn most_precise(patterns: &[Pattern], text: &str) -> Option<usize> {
+    patterns.iter().filter(|pattern| pattern.matches(text)).map(Pattern::precision).max()
+}
