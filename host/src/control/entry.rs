@@ -188,8 +188,8 @@ impl Entry {
     fn list(&mut self, listing: Listing) -> bool {
         let (last, fresh) = match listing {
             Listing::Known(resources) => (Some(resources), true),
-            Listing::Same => (self.last.take(), true),
-            Listing::Failed => (self.last.take(), false),
+            Listing::Same => (self.last.clone(), true),
+            Listing::Failed => (self.last.clone(), false),
         };
         let changed = fresh != self.fresh || self.last != last;
         (self.last, self.fresh) = (last, fresh);
@@ -255,5 +255,28 @@ impl Entry {
                 ("Unknown".to_owned(), message)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::object::Object;
+    use crate::observe::Metrics;
+
+    #[test]
+    fn only_what_differs_from_before_is_published() {
+        let declared = ApiService::read(&Object::default());
+        let counter = Metrics::new().unwrap().proxied("a.com", "v1");
+        let mut entry = Entry::new(declared, counter);
+        let mut found = |listing| {
+            entry.take(Finding { api_service: String::new(), judgement: None, listing: Some(listing) })
+        };
+        assert!(found(Listing::Known(Arc::new(vec![Resource::default()]))));
+        assert!(!found(Listing::Same));
+        assert!(!found(Listing::Known(Arc::new(vec![Resource::default()]))));
+        assert!(found(Listing::Failed), "it is stale now");
+        assert!(!found(Listing::Failed));
+        assert!(found(Listing::Same), "it is current again");
     }
 }
