@@ -163,7 +163,7 @@ impl Services {
         self.entries.get(&key).map(|e| e.users.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// Asks the resolver: one that answers at once costs no task.
+    /// Asks the resolver, where it is at home: one that answers at once costs no task.
     fn ask(&mut self, key: &ServiceKey) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.stop_waiting();
@@ -171,23 +171,40 @@ impl Services {
         entry.asked_in = self.round;
         let generation = entry.generation;
         let (resolver, target) = (Arc::clone(&entry.resolver), entry.target.clone());
+        let home = resolver.home();
         let mut answer = Box::pin(async move {
             match resolver.resolve(&target).await {
                 Err(ResolveFault::NotMine) => ExternalNameResolver.resolve(&target).await,
                 outcome => outcome,
             }
         });
-        if let Some(outcome) = (&mut answer).now_or_never() {
+        if home.is_none()
+            && let Some(outcome) = (&mut answer).now_or_never()
+        {
             self.settle(key, outcome);
             return;
         }
-        let (news, key) = (self.news.clone(), key.clone());
-        entry.waiting = Some(self.tasks.spawn(async move {
-            let outcome = tokio::time::timeout(RESOLVE_LIMIT, answer).await.unwrap_or_else(|_| {
-                Err(ResolveFault::Unavailable("the resolver did not answer in time".to_owned()))
-            });
+        let (news, name) = (self.news.clone(), key.clone());
+        let tell = async move {
             // Nobody listens any more when the control plane stops.
-            drop(news.send(Resolved::Answered(key, generation, outcome)).await);
+            drop(news.send(Resolved::Answered(name, generation, answer.await)).await);
+        };
+        let mut asking = JoinSet::new();
+        match home {
+            Some(home) => asking.spawn_on(tell, &home),
+            None => asking.spawn(tell),
+        };
+        let (news, name) = (self.news.clone(), key.clone());
+        // The guard stays here, so that it holds whatever happens there.
+        entry.waiting = Some(self.tasks.spawn(async move {
+            let why = match tokio::time::timeout(RESOLVE_LIMIT, asking.join_next()).await {
+                Ok(None | Some(Ok(()))) => return,
+                Ok(Some(Err(error))) => format!("the resolver could not be asked: {error}"),
+                Err(_) => "the resolver did not answer in time".to_owned(),
+            };
+            drop(asking);
+            let failed = Err(ResolveFault::Unavailable(why));
+            drop(news.send(Resolved::Answered(name, generation, failed)).await);
         }));
     }
 
@@ -246,5 +263,74 @@ fn make_target(service: &ServiceName, port: u16, external_name: Option<&External
         port,
         external_name: external_name.map(|e| e.host.clone()),
         annotations: external_name.map(|e| e.annotations.clone()).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::resolver::Endpoint;
+    use futures_util::future::BoxFuture;
+    use parking_lot::Mutex;
+    use tokio::runtime::{Builder, Handle, Id, Runtime};
+
+    /// Notes on which runtime it is asked.
+    struct Homely {
+        home: Handle,
+        asked_on: Mutex<Vec<Id>>,
+    }
+
+    impl Resolver for Homely {
+        fn resolve<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Outcome> {
+            self.asked_on.lock().push(Handle::current().id());
+            let endpoint = Endpoint { host: "10.0.0.1".to_owned(), port: target.port, weight: 1 };
+            let resolution =
+                Resolution { endpoints: vec![endpoint], fresh: Duration::ZERO, stale: Duration::ZERO };
+            Box::pin(async move { Ok(resolution) })
+        }
+
+        fn home(&self) -> Option<Handle> {
+            Some(self.home.clone())
+        }
+    }
+
+    fn runtime() -> Runtime {
+        Builder::new_multi_thread().worker_threads(1).build().unwrap()
+    }
+
+    async fn resolve_at(home: Handle) -> (Outcome, Vec<Id>) {
+        let resolver = Arc::new(Homely { home, asked_on: Mutex::default() });
+        let (news, mut heard) = mpsc::channel(4);
+        let mut services = Services::new(news);
+        let service = ("prod".to_owned(), "shop".to_owned());
+        let key = services.join("v1.a", &service, 443, Arc::clone(&resolver) as Arc<dyn Resolver>, None);
+        assert!(services.outcome(&key).is_none(), "it is asked elsewhere");
+        let users = services.take(heard.recv().await.unwrap());
+        assert_eq!(users, ["v1.a"]);
+        let asked_on = std::mem::take(&mut *resolver.asked_on.lock());
+        (services.outcome(&key).unwrap().clone(), asked_on)
+    }
+
+    #[tokio::test]
+    async fn a_resolver_is_asked_where_it_is_at_home() {
+        let home = runtime();
+        let (outcome, asked_on) = resolve_at(home.handle().clone()).await;
+        assert_eq!(outcome.unwrap().endpoints[0].port, 443);
+        assert_eq!(asked_on, [home.handle().id()]);
+        home.shutdown_background();
+    }
+
+    #[tokio::test]
+    async fn a_resolver_without_its_home_is_unavailable() {
+        let home = runtime();
+        let handle = home.handle().clone();
+        home.shutdown_background();
+        let (outcome, asked_on) = resolve_at(handle).await;
+        let fault = outcome.unwrap_err();
+        assert!(
+            matches!(&fault, ResolveFault::Unavailable(text) if text.contains("could not be asked")),
+            "{fault}"
+        );
+        assert_eq!(asked_on, []);
     }
 }

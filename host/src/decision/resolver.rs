@@ -2,6 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// What is to be resolved: the service that an APIService names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,4 +83,10 @@ pub enum ResolveFault {
 pub trait Resolver: Send + Sync {
     /// Resolves one target. Must return within its own time limit.
     fn resolve<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Resolution, ResolveFault>>;
+
+    /// The runtime on which it works. Whoever asks from a task there saves the way to it and back; one without a
+    /// home answers anywhere.
+    fn home(&self) -> Option<Handle> {
+        None
+    }
 }

@@ -418,6 +418,13 @@ impl Slot {
     }
 }
 
+/// Keeps hold of a slot. Storing the same one at each call would cost more than looking.
+pub(in crate::plugin) fn remember(last: &ArcSwapOption<Slot>, slot: &Arc<Slot>) {
+    if !last.load().as_ref().is_some_and(|last| Arc::ptr_eq(last, slot)) {
+        last.store(Some(Arc::clone(slot)));
+    }
+}
+
 fn probation_text(record: &Record, terms: &Terms) -> String {
     let left = terms.duration.saturating_sub(record.lasted).as_secs();
     format!(

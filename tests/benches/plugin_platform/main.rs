@@ -7,11 +7,13 @@
 //! UMBEL_PROGRAM=… cargo bench --profile dev -p umbel-tests --bench plugin_platform   # of a release that is there
 //! ```
 //!
-//! `swaps` runs the plugin host inside the bench, so only it depends on how the bench itself is built.
+//! `calls` and `swaps` run the plugin host inside the bench, so only they depend on how the bench itself is built.
 
 mod cached;
+mod calls;
 mod gateway;
 mod hanging;
+mod host;
 mod idle;
 mod languages;
 mod size;
@@ -26,7 +28,7 @@ struct Row {
     goal: &'static str,
 }
 
-const PARTS: [&str; 6] = ["languages", "size", "cached", "idle", "hanging", "swaps"];
+const PARTS: [&str; 7] = ["languages", "calls", "size", "cached", "idle", "hanging", "swaps"];
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<()> {
@@ -45,6 +47,7 @@ async fn main() -> Result<()> {
         println!("## {part}\n");
         let measured = match part {
             "languages" => languages::measure(write)?,
+            "calls" => calls::measure().await?,
             "size" => size::measure()?,
             "cached" => cached::measure().await?,
             "idle" => idle::measure().await?,

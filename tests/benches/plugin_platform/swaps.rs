@@ -1,16 +1,14 @@
 //! A plugin that is replaced again and again while it is asked.
 
 use super::Row;
-use super::gateway::{PATIENCE, drop_plugin};
-use anyhow::{Context, Result, ensure};
+use super::gateway::{drop_plugin, memory_mib};
+use super::host::{resolver, start, target, wait_generation};
+use anyhow::Result;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use umbel::decision::binding::{BindingSubject, Decisions};
-use umbel::decision::builtin::{DiscoveryProbe, ExternalNameResolver};
-use umbel::decision::resolver::Target;
-use umbel::plugin::{Builtins, CompileChild, Compiler, Host, PluginConfig, State, Trust};
-use umbel_tests::{Guest, umbel_program, wait_for};
+use umbel::plugin::Host;
+use umbel_tests::Guest;
 
 const SWAPS: u16 = 1_000;
 const CALLS_PER_SECOND: u32 = 500;
@@ -21,19 +19,8 @@ pub(super) async fn measure() -> Result<Vec<Row>> {
     let dir = tempfile::tempdir()?;
     drop_plugin(dir.path(), Guest::ResolverExternalName, "name", SPEC, 0)?;
     let code = tempfile::tempdir()?;
-    let child = CompileChild { program: umbel_program()?, ..CompileChild::of_this_program() };
-    let config = PluginConfig {
-        dir: dir.path().to_owned(),
-        dns_servers: Vec::new(),
-        listeners: Vec::new(),
-        trust: Trust::default(),
-        compiler: Compiler::Child(child),
-        code_dir: Some(code.path().join("code")),
-    };
-    let builtins =
-        Builtins { resolver: Arc::new(ExternalNameResolver), health_checker: Arc::new(DiscoveryProbe) };
-    let host = Host::start(config, builtins)?;
-    wait_generation(&host, 1).await?;
+    let host = start(dir.path(), code.path())?;
+    wait_generation(&host, "name", 1).await?;
     let (stop, calls, failed) =
         (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let caller =
@@ -41,14 +28,14 @@ pub(super) async fn measure() -> Result<Vec<Row>> {
     let mut base = 0.0;
     for swap in 1..=SWAPS {
         drop_plugin(dir.path(), Guest::ResolverExternalName, "name", SPEC, swap)?;
-        wait_generation(&host, u64::from(swap) + 1).await?;
+        wait_generation(&host, "name", u64::from(swap) + 1).await?;
         if swap == SWAPS / 10 {
-            base = super::gateway::memory_mib(std::process::id())?;
+            base = memory_mib(std::process::id())?;
         }
     }
     stop.store(true, Ordering::SeqCst);
     caller.await??;
-    let last = super::gateway::memory_mib(std::process::id())?;
+    let last = memory_mib(std::process::id())?;
     let (calls, failed) = (calls.load(Ordering::SeqCst), failed.load(Ordering::SeqCst));
     Ok(vec![Row {
         what: format!(
@@ -59,32 +46,14 @@ pub(super) async fn measure() -> Result<Vec<Row>> {
     }])
 }
 
-async fn wait_generation(host: &Host, generation: u64) -> Result<()> {
-    wait_for(&format!("generation {generation}"), PATIENCE, || async {
-        let all = host.status();
-        let status = all.iter().find(|status| status.name == "name").context("it is not there")?;
-        let serves = matches!(status.state, State::Active | State::Probation);
-        ensure!(status.generation == generation && serves, "{status:?}");
-        Ok(())
-    })
-    .await
-}
-
 async fn call(
     host: Arc<Host>,
     stop: Arc<AtomicBool>,
     calls: Arc<AtomicUsize>,
     failed: Arc<AtomicUsize>,
 ) -> Result<()> {
-    let subject = BindingSubject { plugin: Some("name".to_owned()), ..BindingSubject::default() };
-    let resolver = host.resolver(&subject);
-    let target = Target {
-        namespace: "prod".to_owned(),
-        name: "shop".to_owned(),
-        port: 8443,
-        external_name: Some("10.0.0.1".to_owned()),
-        annotations: Vec::new(),
-    };
+    let resolver = resolver(&host, "name");
+    let target = target();
     let mut beat = tokio::time::interval(Duration::from_secs(1) / CALLS_PER_SECOND);
     while !stop.load(Ordering::SeqCst) {
         beat.tick().await;

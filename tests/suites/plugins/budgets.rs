@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use umbel::decision::resolver::{Resolver, Target};
 use umbel_tests::{DnsServer, Guest, Record, multi_memory, wait_for};
@@ -43,6 +44,10 @@ fn resolver_faults(plugins: &Plugins) -> Result<BTreeMap<String, u64>> {
 /// Lets calls end in every bad way. A counter in the guest tells how often its instance answered.
 async fn fail_in_every_way(reuse: &str, second: &str) -> Result<()> {
     let plugins = start(&format!("{{limits: {{{PATIENT}}}, {reuse}}}")).await?;
+    fail_here(&plugins, second).await
+}
+
+async fn fail_here(plugins: &Plugins, second: &str) -> Result<()> {
     let resolver = plugins.resolver(PLUGIN);
     for deed in ["trap", "eat-memory", "recurse", "loop", "huge"] {
         assert_eq!(host_after(&*resolver, "count").await?, "10.0.0.1", "before {deed}");
@@ -53,7 +58,7 @@ async fn fail_in_every_way(reuse: &str, second: &str) -> Result<()> {
         ensure!(!fault.contains("cannot enter"), "{deed}: {fault}");
     }
     assert_eq!(host_after(&*resolver, "count").await?, "10.0.0.1", "after all of them");
-    let faults = resolver_faults(&plugins)?;
+    let faults = resolver_faults(plugins)?;
     let wanted = [("host-bytes", 1), ("memory", 1), ("timeout-cpu", 1), ("trap", 2)];
     assert_eq!(faults, wanted.map(|(class, count)| (class.to_owned(), count)).into());
     Ok(())
@@ -62,10 +67,14 @@ async fn fail_in_every_way(reuse: &str, second: &str) -> Result<()> {
 /// Lets calls run into the wall clock, and callers go away.
 async fn leave_in_every_way(reuse: &str) -> Result<()> {
     let plugins = start(&format!("{{limits: {{wall: 2s, cpu: 10s}}, {reuse}}}")).await?;
+    leave_here(&plugins).await
+}
+
+async fn leave_here(plugins: &Plugins) -> Result<()> {
     let resolver = plugins.resolver(PLUGIN);
     assert_eq!(host_after(&*resolver, "count").await?, "10.0.0.1");
     host_after(&*resolver, "loop").await?;
-    assert_eq!(resolver_faults(&plugins)?, [("timeout-wall".to_owned(), 1)].into());
+    assert_eq!(resolver_faults(plugins)?, [("timeout-wall".to_owned(), 1)].into());
     assert_eq!(host_after(&*resolver, "count").await?, "10.0.0.1", "after the timeout");
     let gone = tokio::time::timeout(Duration::from_millis(100), host_after(&*resolver, "loop")).await;
     ensure!(gone.is_err(), "the call was over: {gone:?}");
@@ -85,6 +94,24 @@ async fn trap_discards_the_store() -> Result<()> {
 async fn trap_discards_the_store_of_a_warm_instance() -> Result<()> {
     fail_in_every_way("reuse: {}", "10.0.0.2").await?;
     leave_in_every_way("reuse: {}").await
+}
+
+/// The control plane asks from the plugin runtime, where a call is made in the caller's own task.
+#[tokio::test]
+async fn trap_discards_the_store_of_a_call_from_its_home() -> Result<()> {
+    for (reuse, second) in [("settings: {}", "10.0.0.1"), ("reuse: {}", "10.0.0.2")] {
+        let plugins = Arc::new(start(&format!("{{limits: {{{PATIENT}}}, {reuse}}}")).await?);
+        let (home, there) = (home_of(&plugins)?, Arc::clone(&plugins));
+        home.spawn(async move { fail_here(&there, second).await }).await??;
+        let plugins = Arc::new(start(&format!("{{limits: {{wall: 2s, cpu: 10s}}, {reuse}}}")).await?);
+        let (home, there) = (home_of(&plugins)?, Arc::clone(&plugins));
+        home.spawn(async move { leave_here(&there).await }).await??;
+    }
+    Ok(())
+}
+
+fn home_of(plugins: &Plugins) -> Result<tokio::runtime::Handle> {
+    plugins.resolver(PLUGIN).home().context("a plugin has a home")
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::plugin::host::Crew;
 use crate::plugin::offer::probe_gate;
 use crate::plugin::record::exchange::{Asked, Said};
 use crate::plugin::record::ring::Hearing;
-use crate::plugin::slot::Slot;
+use crate::plugin::slot::{Slot, remember};
 use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl ComponentChecker {
             let (gone, trouble) = (self.last_slot.load_full(), self.crew.roster.trouble(&self.plugin));
             return self.stand_in(gone.as_deref(), subject, prober, trouble).await;
         };
-        self.last_slot.store(Some(Arc::clone(&slot)));
+        remember(&self.last_slot, &slot);
         let mut trouble = None;
         for generation in slot.candidates(Facet::Health) {
             let judged = match self.ask(&slot, &generation, subject, prober).await {

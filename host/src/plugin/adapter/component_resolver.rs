@@ -18,7 +18,7 @@ use crate::plugin::component::runner::Call;
 use crate::plugin::host::Crew;
 use crate::plugin::record::exchange::{Asked, Said};
 use crate::plugin::record::ring::Hearing;
-use crate::plugin::slot::Slot;
+use crate::plugin::slot::{Slot, remember};
 use arc_swap::ArcSwapOption;
 use futures_util::future::{BoxFuture, try_join_all};
 use std::sync::Arc;
@@ -50,6 +50,12 @@ impl Resolver for ComponentResolver {
     fn resolve<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Resolution, ResolveFault>> {
         Box::pin(self.decide(target))
     }
+
+    /// The plugin runtime, where there is a plugin to ask.
+    fn home(&self) -> Option<Handle> {
+        self.crew.roster.slot(&self.plugin)?;
+        Some(self.crew.runner().ok()?.runtime.clone())
+    }
 }
 
 impl ComponentResolver {
@@ -63,7 +69,7 @@ impl ComponentResolver {
             let trouble = self.crew.roster.trouble(&self.plugin);
             return self.stand_in(self.last_slot.load_full().as_deref(), target, trouble).await;
         };
-        self.last_slot.store(Some(Arc::clone(&slot)));
+        remember(&self.last_slot, &slot);
         let mut trouble = None;
         for generation in slot.candidates(Facet::Resolver) {
             let answer = match self.ask(&slot, &generation, target).await {

@@ -6,6 +6,7 @@ use crate::decision::resolver::{Resolution, Target};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
 /// Answers that are kept, per kind.
@@ -37,8 +38,16 @@ impl LastGood {
     pub(in crate::plugin) fn keep_resolution(&self, target: &Target, resolution: &Resolution, at: Instant) {
         let mut all = self.resolutions.lock();
         let key = (target.namespace.clone(), target.name.clone(), target.port);
-        if all.len() < KEPT_MAX || all.contains_key(&key) {
-            all.insert(key, Resolved { target: target.clone(), resolution: resolution.clone(), at });
+        let has_room = all.len() < KEPT_MAX;
+        match all.entry(key) {
+            // Most answers say again what the one before said.
+            Entry::Occupied(kept) if kept.get().target == *target && kept.get().resolution == *resolution => {
+                kept.into_mut().at = at;
+            }
+            Entry::Vacant(_) if !has_room => {}
+            entry => {
+                entry.insert_entry(Resolved { target: target.clone(), resolution: resolution.clone(), at });
+            }
         }
     }
 

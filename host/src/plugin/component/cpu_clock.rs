@@ -1,19 +1,62 @@
 //! How long a guest computes: the CPU time of the threads that run it, and nothing of what it waits.
 
 use rustix::time::{ClockId, clock_gettime};
+use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Adds up the CPU time of one call. Waiting costs nothing, and neither does a machine that is busy with others.
-#[derive(Debug, Default)]
+/// How old a reading of a thread's clock may be that a slice begins with. What the thread did since then may be charged
+/// to the call, if it was not running all of the time.
+const READING_AGE: Duration = Duration::from_millis(1);
+/// Slices up to this length count as computing throughout: reading the clock costs more than it would tell.
+const SHORT: Duration = Duration::from_micros(200);
+
+/// Adds up the CPU time of one call. Waiting costs nothing, and neither does a machine that is busy with others, up
+/// to [`READING_AGE`] a slice. It never counts less than there was.
+#[derive(Debug)]
 pub(in crate::plugin) struct CpuClock {
+    made: Instant,
     /// Nanoseconds of the slices that are over.
     used: AtomicU64,
-    /// Reading of the thread's clock when the present slice began.
+    /// When the present slice began, in nanoseconds since the clock was made.
     began: AtomicU64,
+    /// Reading of the thread's clock then or shortly before.
+    reading: AtomicU64,
+}
+
+impl Default for CpuClock {
+    fn default() -> Self {
+        let (used, began, reading) = Default::default();
+        Self { made: Instant::now(), used, began, reading }
+    }
+}
+
+/// A reading of the thread's clock, and when that was.
+#[derive(Clone, Copy)]
+struct Reading {
+    nanos: u64,
+    at: Instant,
+}
+
+thread_local! {
+    static LAST: Cell<Option<Reading>> = const { Cell::new(None) };
+}
+
+impl Reading {
+    fn take(now: Instant) -> Self {
+        let reading = Self { nanos: thread_nanos(), at: now };
+        LAST.set(Some(reading));
+        reading
+    }
+
+    /// The last one of this thread, or a new one when that is too old.
+    fn recent(now: Instant) -> Self {
+        let is_recent = |last: &Self| now.saturating_duration_since(last.at) < READING_AGE;
+        LAST.get().filter(is_recent).unwrap_or_else(|| Self::take(now))
+    }
 }
 
 impl CpuClock {
@@ -24,14 +67,41 @@ impl CpuClock {
 
     /// What the call has used so far; to be asked on the thread that runs it.
     pub(in crate::plugin) fn used_by_now(&self) -> Duration {
-        let slice = thread_nanos().saturating_sub(self.began.load(Ordering::Relaxed));
-        self.used() + Duration::from_nanos(slice)
+        let (_, took) = self.slice_so_far();
+        self.used() + self.computed(took, thread_nanos())
     }
 
     /// Runs `work` and counts what it computes.
     pub(in crate::plugin) fn count<F: Future>(self: Arc<Self>, work: F) -> Counted<F> {
         Counted { work, clock: self }
     }
+
+    fn begin_slice(&self) {
+        let now = Instant::now();
+        self.began.store(nanoseconds(now.saturating_duration_since(self.made)), Ordering::Relaxed);
+        self.reading.store(Reading::recent(now).nanos, Ordering::Relaxed);
+    }
+
+    fn end_slice(&self) {
+        let (now, took) = self.slice_so_far();
+        let computed = if took <= SHORT { took } else { self.computed(took, Reading::take(now).nanos) };
+        self.used.fetch_add(nanoseconds(computed), Ordering::Relaxed);
+    }
+
+    fn slice_so_far(&self) -> (Instant, Duration) {
+        let now = Instant::now();
+        let began = Duration::from_nanos(self.began.load(Ordering::Relaxed));
+        (now, now.saturating_duration_since(self.made).saturating_sub(began))
+    }
+
+    /// At most what the thread did since the reading, and no more than the slice took.
+    fn computed(&self, took: Duration, nanos: u64) -> Duration {
+        took.min(Duration::from_nanos(nanos.saturating_sub(self.reading.load(Ordering::Relaxed))))
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn thread_nanos() -> u64 {
@@ -54,10 +124,9 @@ impl<F: Future> Future for Counted<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let began = thread_nanos();
-        this.clock.began.store(began, Ordering::Relaxed);
+        this.clock.begin_slice();
         let polled = this.work.poll(context);
-        this.clock.used.fetch_add(thread_nanos().saturating_sub(began), Ordering::Relaxed);
+        this.clock.end_slice();
         polled
     }
 }
@@ -70,6 +139,19 @@ mod tests {
     fn compute(nanoseconds: u64) {
         let goal = thread_nanos() + nanoseconds;
         while thread_nanos() < goal {}
+    }
+
+    #[tokio::test]
+    async fn a_slice_is_charged_whole_and_with_little_of_what_went_before() {
+        compute(5_000_000);
+        let clock = Arc::<CpuClock>::default();
+        Arc::clone(&clock).count(async { compute(20_000) }).await;
+        assert!(clock.used() >= Duration::from_micros(20), "{clock:?}");
+        compute(500_000);
+        let before = clock.used();
+        Arc::clone(&clock).count(async { compute(400_000) }).await;
+        let (seen, most) = (clock.used() - before, READING_AGE + Duration::from_micros(900));
+        assert!((Duration::from_micros(400)..most).contains(&seen), "{seen:?}");
     }
 
     #[tokio::test]

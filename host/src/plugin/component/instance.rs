@@ -24,16 +24,17 @@ pub(in crate::plugin) struct Instance<P> {
     store: Store<CallState>,
     part: Option<P>,
     calls: u32,
+    counts_fuel: bool,
 }
 
 impl<P: Send + 'static> Instance<P> {
-    /// An empty store with everything that a call may use up.
-    pub(in crate::plugin) fn fresh(engine: &Engine, state: CallState) -> Self {
+    /// An empty store with everything that a call may use up. `counts_fuel` is what [`counts_fuel`] says of the engine.
+    pub(in crate::plugin) fn fresh(engine: &Engine, state: CallState, counts_fuel: bool) -> Self {
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.meter);
         store.set_max_component_handles(HANDLES);
         store.epoch_deadline_callback(|mut context| Ok(context.data_mut().meter.on_tick()));
-        Self { store, part: None, calls: 0 }
+        Self { store, part: None, calls: 0, counts_fuel }
     }
 
     /// Forgets what belonged to the call before.
@@ -62,7 +63,7 @@ impl<P: Send + 'static> Instance<P> {
         budget: &Budget,
     ) -> Result<(Self, C::Answer), CallFault> {
         let (store, present) = (&mut self.store, self.part.take());
-        arm(store, budget);
+        arm(store, budget, self.counts_fuel);
         let clock = Arc::clone(&store.data().meter.clock);
         let attempt = async {
             let part = match present {
@@ -73,7 +74,7 @@ impl<P: Send + 'static> Instance<P> {
             wasmtime::Result::Ok((part, answer))
         };
         let ended = tokio::time::timeout(budget.wall, clock.count(attempt)).await;
-        note_costs(store, C::FACET);
+        note_costs(store, C::FACET, self.counts_fuel);
         match ended {
             Ok(Ok((part, answer))) => {
                 (self.part, self.calls) = (Some(part), self.calls + 1);
@@ -91,16 +92,24 @@ impl<P> std::fmt::Debug for Instance<P> {
     }
 }
 
+/// Whether the engine counts what guests compute. To be asked once: its refusal is an error with a backtrace.
+pub(in crate::plugin) fn counts_fuel(engine: &Engine) -> bool {
+    Store::new(engine, ()).get_fuel().is_ok()
+}
+
 /// Gives the guest its whole budget.
-fn arm(store: &mut Store<CallState>, budget: &Budget) {
-    // Only an engine that counts takes fuel; none runs out of it.
-    store.set_fuel(u64::MAX).ok();
+fn arm(store: &mut Store<CallState>, budget: &Budget, counts_fuel: bool) {
+    // None runs out of it.
+    if counts_fuel {
+        store.set_fuel(u64::MAX).ok();
+    }
     store.set_hostcall_fuel(budget.host_bytes);
     store.set_epoch_deadline(1);
 }
 
-fn note_costs(store: &mut Store<CallState>, facet: Facet) {
-    let fuel = store.get_fuel().ok().map(|left| u64::MAX - left);
+fn note_costs(store: &mut Store<CallState>, facet: Facet, counts_fuel: bool) {
+    let left = if counts_fuel { store.get_fuel().ok() } else { None };
+    let fuel = left.map(|left| u64::MAX - left);
     let state = store.data();
     if let Some(script) = &state.script {
         let mut script = script.lock();

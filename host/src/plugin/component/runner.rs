@@ -5,7 +5,7 @@ use crate::plugin::component::call_state::{CallState, Outside};
 use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::generation::Generation;
 use crate::plugin::component::guest_call::GuestCall;
-use crate::plugin::component::instance::Instance;
+use crate::plugin::component::instance::{Instance, counts_fuel};
 use crate::plugin::component::ticker::Ticker;
 use crate::plugin::offer::probe_gate::ProbeGate;
 use crate::plugin::offer::script::SharedScript;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use wasmtime::Engine;
 
 /// Calls of all plugins at once; with the idle instances, below the engine's pool.
@@ -42,6 +42,7 @@ pub(in crate::plugin) struct Runner {
     places: Arc<Semaphore>,
     queued: AtomicUsize,
     idle: Arc<Semaphore>,
+    counts_fuel: bool,
 }
 
 /// One call: who is asked what. [`Self::run`] is all that can be done with it, and that once.
@@ -60,8 +61,9 @@ impl<'a, C: GuestCall> Call<'a, C> {
         Self { generation, surroundings: Surroundings::default(), asked }
     }
 
-    /// Makes the call. The instance belongs to it: unless the guest answers, it is gone when this ends, whether
-    /// the guest failed or the caller went away.
+    /// Makes the call, in the caller's task if that is one of the plugin runtime, else in one of its own there. The
+    /// instance belongs to it: unless the guest answers, it is gone when this ends, whether the guest failed or the
+    /// caller went away.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -74,33 +76,23 @@ impl<'a, C: GuestCall> Call<'a, C> {
             tally.count_wait(C::FACET, began.elapsed());
             surroundings.tally = Some(tally);
         }
-        let tally = surroundings.tally.clone();
-        let (runner, generation) = (Arc::clone(runner), Arc::clone(generation));
-        let task = runner.runtime.clone().spawn(async move {
-            let _places = places;
-            let _running = runner.ticker.running();
-            let budget = generation.budget(C::FACET);
-            // What an instance learnt in a recorded world is no good in the real one.
-            let is_real = surroundings.script.is_none() || generation.shelves.on_trial;
-            let shelf = C::shelf(&generation).filter(|_| is_real);
-            let instance = match shelf.and_then(|shelf| shelf.take()) {
-                Some(mut instance) => {
-                    instance.renew(surroundings, &budget);
-                    instance
-                }
-                None => {
-                    let (profile, outside) = (Arc::clone(&generation.profile), Arc::clone(&runner.outside));
-                    let state = CallState::new(profile, outside, surroundings, &budget);
-                    Instance::fresh(&runner.engine, state)
-                }
-            };
-            let (instance, answer) = instance.ask(&generation, asked, &budget).await?;
-            if let Some(shelf) = shelf {
-                shelf.keep(instance, &runner.idle);
+        let unfinished = Unfinished { tally: surroundings.tally.clone(), facet: C::FACET };
+        let answer = if runner.is_here() {
+            runner.make(generation, surroundings, asked, places).await
+        } else {
+            let (runner, generation) = (Arc::clone(runner), Arc::clone(generation));
+            // It aborts what is still in it when the caller goes away.
+            let mut task = JoinSet::new();
+            let runtime = runner.runtime.clone();
+            let call = async move { runner.make(&generation, surroundings, asked, places).await };
+            task.spawn_on(call, &runtime);
+            match task.join_next().await {
+                Some(Ok(answer)) => answer,
+                Some(Err(error)) => Err(CallFault::Host(error.to_string())),
+                None => Err(CallFault::Host("the call was never made".to_owned())),
             }
-            Ok(answer)
-        });
-        Unfinished { task, tally, facet: C::FACET }.join().await
+        };
+        unfinished.end(answer)
     }
 }
 
@@ -112,7 +104,45 @@ impl Runner {
         runtime: Handle,
     ) -> Self {
         let (places, idle) = (Arc::new(Semaphore::new(CALLS)), Arc::new(Semaphore::new(IDLE)));
-        Self { engine, ticker, outside, runtime, places, queued: AtomicUsize::new(0), idle }
+        let (queued, counts_fuel) = (AtomicUsize::new(0), counts_fuel(&engine));
+        Self { engine, ticker, outside, runtime, places, queued, idle, counts_fuel }
+    }
+
+    /// Whether this is a task of the plugin runtime. What merely waits for one on another thread is none.
+    fn is_here(&self) -> bool {
+        tokio::task::try_id().is_some()
+            && Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id())
+    }
+
+    /// Asks an instance that waits for it, else a new one. Nothing of it is left when this is dropped.
+    async fn make<C: GuestCall>(
+        self: &Arc<Self>,
+        generation: &Generation,
+        surroundings: Surroundings,
+        asked: C,
+        _places: [OwnedSemaphorePermit; 2],
+    ) -> Result<C::Answer, CallFault> {
+        let _running = self.ticker.running();
+        let budget = generation.budget(C::FACET);
+        // What an instance learnt in a recorded world is no good in the real one.
+        let is_real = surroundings.script.is_none() || generation.shelves.on_trial;
+        let shelf = C::shelf(generation).filter(|_| is_real);
+        let instance = match shelf.and_then(|shelf| shelf.take()) {
+            Some(mut instance) => {
+                instance.renew(surroundings, &budget);
+                instance
+            }
+            None => {
+                let (profile, outside) = (Arc::clone(&generation.profile), Arc::clone(&self.outside));
+                let state = CallState::new(profile, outside, surroundings, &budget);
+                Instance::fresh(&self.engine, state, self.counts_fuel)
+            }
+        };
+        let (instance, answer) = instance.ask(generation, asked, &budget).await?;
+        if let Some(shelf) = shelf {
+            shelf.keep(instance, &self.idle);
+        }
+        Ok(answer)
     }
 
     /// A place of the plugin, then one of those for all plugins.
@@ -185,28 +215,23 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A call under way, which ends when nobody waits for it any more.
-struct Unfinished<R> {
-    task: JoinHandle<Result<R, CallFault>>,
+/// A call under way. Dropping it counts that its caller went away.
+struct Unfinished {
     tally: Option<Arc<Tally>>,
     facet: Facet,
 }
 
-impl<R> Unfinished<R> {
-    async fn join(mut self) -> Result<R, CallFault> {
-        let ended = (&mut self.task).await;
-        let tally = self.tally.take();
-        let answer = ended.unwrap_or_else(|error| Err(CallFault::Host(error.to_string())));
-        if let Some(tally) = tally.filter(|_| answer.is_ok()) {
+impl Unfinished {
+    fn end<R>(mut self, answer: Result<R, CallFault>) -> Result<R, CallFault> {
+        if let Some(tally) = self.tally.take().filter(|_| answer.is_ok()) {
             tally.count_answer(self.facet);
         }
         answer
     }
 }
 
-impl<R> Drop for Unfinished<R> {
+impl Drop for Unfinished {
     fn drop(&mut self) {
-        self.task.abort();
         if let Some(tally) = &self.tally {
             tally.count_abandoned(self.facet);
         }

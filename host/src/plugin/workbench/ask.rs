@@ -2,12 +2,15 @@
 
 use super::Candidate;
 use crate::plugin::adapter::replay::Replay;
+use crate::plugin::component::bindings::lifecycle::exports::umbel::lifecycle::lifecycle as wit;
 use crate::plugin::component::fault::CallFault;
+use crate::plugin::component::generation::Generation;
 use crate::plugin::component::guest_call::Validate;
-use crate::plugin::component::runner::{Call, Surroundings};
+use crate::plugin::component::runner::{Call, Runner, Surroundings};
 use crate::plugin::offer::script::{Script, SharedScript};
 use crate::plugin::record::{Answer, Question, Tape};
 use serde::Serialize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Something that a plugin finds wrong in its settings.
@@ -38,40 +41,49 @@ pub struct Tried<R> {
     pub fuel: Option<u64>,
 }
 
-impl Candidate<'_> {
-    /// Asks for a decision. Grants, limits and the judgement of the answer are those of a gateway.
-    pub fn ask(&self, question: &Question, world: &Tape) -> Tried<Answer> {
-        self.tried(world, |script| {
-            let replay = Replay { runner: &self.bench.runner, generation: &self.generation, script };
-            let judged = self.bench.runtime.block_on(replay.ask(question));
-            match judged {
-                Ok((answer, Ok(()))) => Ok(answer),
-                Ok((_, Err(rule))) => Err(CallFault::Answer(rule).to_string()),
-                Err(fault) => Err(fault.to_string()),
-            }
-        })
-    }
+/// Who is asked, to be taken along into a task.
+#[derive(Clone)]
+pub(super) struct Trial {
+    pub runner: Arc<Runner>,
+    pub generation: Arc<Generation>,
+}
 
-    /// Asks what is wrong with its settings.
-    pub fn validate(&self, world: &Tape) -> Tried<Vec<SettingsProblem>> {
-        self.tried(world, |script| {
-            let asked = Validate { settings: self.generation.settings() };
-            let surroundings =
-                Surroundings { script: Some(SharedScript::clone(script)), ..Surroundings::default() };
-            let call = Call { generation: &self.generation, surroundings, asked }.run(&self.bench.runner);
-            let answer = self.bench.runtime.block_on(call).map_err(|fault| fault.to_string())?;
-            let problems = answer.err().unwrap_or_default().into_iter();
-            Ok(problems.map(|one| SettingsProblem { path: one.path, message: one.message }).collect())
-        })
-    }
-
-    fn tried<R>(&self, world: &Tape, call: impl FnOnce(&SharedScript) -> Result<R, String>) -> Tried<R> {
+impl Trial {
+    pub(super) async fn ask(&self, question: &Question, world: &Tape) -> Tried<Answer> {
+        let Self { runner, generation } = self;
         let script = Script::shared(world.clone());
         let began = Instant::now();
-        let answer = call(&script);
+        let judged = Replay { runner, generation, script: &script }.ask(question).await;
         let took = began.elapsed();
+        let answer = match judged {
+            Ok((answer, Ok(()))) => Ok(answer),
+            Ok((_, Err(rule))) => Err(CallFault::Answer(rule).to_string()),
+            Err(fault) => Err(fault.to_string()),
+        };
+        Tried::new(answer, took, &script)
+    }
+
+    async fn validate(&self, world: &Tape) -> Tried<Vec<SettingsProblem>> {
+        let Self { runner, generation } = self;
+        let script = Script::shared(world.clone());
+        let asked = Validate { settings: generation.settings() };
+        let surroundings =
+            Surroundings { script: Some(SharedScript::clone(&script)), ..Surroundings::default() };
+        let began = Instant::now();
+        let answer = Call { generation, surroundings, asked }.run(runner).await;
+        let took = began.elapsed();
+        let problem = |one: wit::Problem| SettingsProblem { path: one.path, message: one.message };
+        let answer = answer
+            .map(|answer| answer.err().unwrap_or_default().into_iter().map(problem).collect())
+            .map_err(|fault| fault.to_string());
+        Tried::new(answer, took, &script)
+    }
+}
+
+impl<R> Tried<R> {
+    fn new(answer: Result<R, String>, took: Duration, script: &SharedScript) -> Self {
         let script = script.lock();
-        Tried {
+        Self {
             answer,
             missed: script.missed.clone(),
             lines: script.lines.clone(),
@@ -80,5 +92,21 @@ impl Candidate<'_> {
             memory: script.memory,
             fuel: script.fuel,
         }
+    }
+}
+
+impl Candidate<'_> {
+    /// Asks for a decision. Grants, limits and the judgement of the answer are those of a gateway.
+    pub fn ask(&self, question: &Question, world: &Tape) -> Tried<Answer> {
+        self.bench.runtime.block_on(self.trial().ask(question, world))
+    }
+
+    /// Asks what is wrong with its settings.
+    pub fn validate(&self, world: &Tape) -> Tried<Vec<SettingsProblem>> {
+        self.bench.runtime.block_on(self.trial().validate(world))
+    }
+
+    pub(super) fn trial(&self) -> Trial {
+        Trial { runner: Arc::clone(&self.bench.runner), generation: Arc::clone(&self.generation) }
     }
 }

@@ -1,5 +1,6 @@
 //! What calls of a plugin cost.
 
+use super::ask::Trial;
 use super::{Candidate, Workbench};
 use crate::plugin::component::guest_call::Instantiate;
 use crate::plugin::component::load::{Code, assemble};
@@ -35,52 +36,31 @@ pub struct Costs {
 }
 
 impl Candidate<'_> {
-    /// Asks the same question again and again, each time in a fresh instance.
+    /// Asks the same question again and again, each time in a fresh instance. A gateway asks from the runtime on
+    /// which plugins run, so this does.
     ///
     /// # Errors
     /// The first answer that a gateway would not take.
     pub fn measure(&self, question: &Question, world: &Tape, calls: usize) -> Result<Costs, String> {
-        let (mut instantiated, mut called, mut memory_peak) = (Vec::new(), Vec::new(), 0);
-        for _ in 0..calls {
-            instantiated.push(self.instantiate()?);
-            let tried = self.ask(question, world);
-            tried.answer?;
-            called.push(tried.took);
-            memory_peak = memory_peak.max(tried.memory);
-        }
-        let mut warm = self.warm(question, world, calls)?;
-        let warm_quantile =
-            |warm: &mut [Duration], percent| (!warm.is_empty()).then(|| quantile(warm, percent));
-        Ok(Costs {
-            calls,
-            instantiate_p50_us: quantile(&mut instantiated, 50),
-            instantiate_p99_us: quantile(&mut instantiated, 99),
-            call_p50_us: quantile(&mut called, 50),
-            call_p99_us: quantile(&mut called, 99),
-            warm_p50_us: warm_quantile(&mut warm, 50),
-            warm_p99_us: warm_quantile(&mut warm, 99),
-            memory_peak,
-        })
-    }
-
-    /// How long calls take that find a warm instance, after one that makes it.
-    fn warm(&self, question: &Question, world: &Tape, calls: usize) -> Result<Vec<Duration>, String> {
         let stays = matches!(question, Question::Resolve { .. } | Question::Check { .. });
         // What a guest holds of WASI ends with the call.
-        if !stays || self.generation.wasi {
-            return Ok(Vec::new());
-        }
-        let warmed = self.warmed();
-        warmed.ask(question, world).answer?;
-        let ask = |_| {
-            let tried = warmed.ask(question, world);
-            tried.answer.map(|_| tried.took)
-        };
-        (0..calls).map(ask).collect()
+        let warmed = (stays && !self.generation.wasi).then(|| self.warmed());
+        let (trial, question, world) = (self.trial(), question.clone(), world.clone());
+        let Workbench { runtime, .. } = self.bench;
+        let measuring = runtime.spawn(async move {
+            let mut costs = trial.measure(&question, &world, calls).await?;
+            if let Some(warmed) = warmed {
+                let mut warm = warmed.measure_warm(&question, &world, calls).await?;
+                costs.warm_p50_us = Some(quantile(&mut warm, 50));
+                costs.warm_p99_us = Some(quantile(&mut warm, 99));
+            }
+            Ok(costs)
+        });
+        runtime.block_on(measuring).map_err(|error| error.to_string())?
     }
 
     /// The same component under a manifest that lets its instances stay.
-    fn warmed(&self) -> Self {
+    fn warmed(&self) -> Trial {
         let generation = &self.generation;
         let mut manifest = generation.profile.manifest.clone();
         manifest.spec.reuse = Some(Reuse { max_calls: u32::MAX, max_idle: Duration::from_secs(300) });
@@ -94,15 +74,54 @@ impl Candidate<'_> {
         if let Some(generation) = Arc::get_mut(&mut generation) {
             generation.shelves.on_trial = true;
         }
-        Self { bench: self.bench, generation, described: None }
+        Trial { runner: Arc::clone(&self.bench.runner), generation }
+    }
+}
+
+impl Trial {
+    async fn measure(&self, question: &Question, world: &Tape, calls: usize) -> Result<Costs, String> {
+        let (mut instantiated, mut called, mut memory_peak) = (Vec::new(), Vec::new(), 0);
+        for _ in 0..calls {
+            instantiated.push(self.instantiate().await?);
+            let tried = self.ask(question, world).await;
+            tried.answer?;
+            called.push(tried.took);
+            memory_peak = memory_peak.max(tried.memory);
+        }
+        Ok(Costs {
+            calls,
+            instantiate_p50_us: quantile(&mut instantiated, 50),
+            instantiate_p99_us: quantile(&mut instantiated, 99),
+            call_p50_us: quantile(&mut called, 50),
+            call_p99_us: quantile(&mut called, 99),
+            warm_p50_us: None,
+            warm_p99_us: None,
+            memory_peak,
+        })
+    }
+
+    /// How long calls take that find a warm instance, after one that makes it.
+    async fn measure_warm(
+        &self,
+        question: &Question,
+        world: &Tape,
+        calls: usize,
+    ) -> Result<Vec<Duration>, String> {
+        self.ask(question, world).await.answer?;
+        let mut took = Vec::new();
+        for _ in 0..calls {
+            let tried = self.ask(question, world).await;
+            tried.answer?;
+            took.push(tried.took);
+        }
+        Ok(took)
     }
 
     /// How long a new instance takes.
-    fn instantiate(&self) -> Result<Duration, String> {
-        let Workbench { runner, runtime, .. } = self.bench;
+    async fn instantiate(&self) -> Result<Duration, String> {
         let began = Instant::now();
-        let call = Call::new(&self.generation, Instantiate).run(runner);
-        runtime.block_on(call).map_err(|fault| fault.to_string())?;
+        let call = Call::new(&self.generation, Instantiate).run(&self.runner);
+        call.await.map_err(|fault| fault.to_string())?;
         Ok(began.elapsed())
     }
 }
