@@ -184,7 +184,8 @@ impl Host {
     /// # Errors
     /// When they are shown there already.
     pub fn show_metrics(&self, metrics: &Metrics) -> Result<(), MetricsError> {
-        metrics.add(PluginCollector::new(Arc::clone(&self.crew.roster), self.foundry.clone())?)?;
+        let engine = self.crew.runner.as_ref().map(|runner| runner.engine.clone());
+        metrics.add(PluginCollector::new(Arc::clone(&self.crew.roster), self.foundry.clone(), engine)?)?;
         match &self.crew.runner {
             Some(runner) => runner.outside.metrics.show_in(metrics),
             None => Ok(()),

@@ -112,8 +112,8 @@ impl Gateway {
     async fn start(ca: &Authority, backend: &Backend) -> Result<Self> {
         let umbel = Umbel::start().await?;
         let admin = umbel.admin()?;
-        let name = json!({"metadata": {"name": "backend", "annotations": {"umbel.dev/resolver": PLUGIN}},
-            "spec": {"host": "127.0.0.1"}});
+        let name = json!({"metadata": {"name": "backend", "annotations": {"umbel.dev/resolver": PLUGIN,
+            "umbel.dev/health-checker": PLUGIN}}, "spec": {"host": "127.0.0.1"}});
         admin.post(EXTERNAL_NAMES, &name).await?.expect(201)?;
         let service = json!({"metadata": {"name": "v1.shop.example.com"},
             "spec": {"group": "shop.example.com", "version": "v1", "groupPriorityMinimum": 1000,
@@ -161,6 +161,13 @@ impl Gateway {
         })
         .await?;
         Ok(found)
+    }
+
+    /// What a series of `/metrics` says; nothing where there is none.
+    async fn number(&self, series: &str) -> Result<f64> {
+        let text = self.admin.get("/metrics").await?.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(Ok(0.0), |number| number.parse().context("no number"))
     }
 
     /// The lines of `/metrics` that tell of the plugin.
@@ -223,5 +230,39 @@ async fn no_request_fails_while_a_plugin_comes_is_replaced_and_goes() -> Result<
     assert_eq!(failures, [""; 0], "of {requests} requests");
     assert!(requests > 100, "{requests}");
     assert!(backend.requests() >= requests, "they were answered by the backend");
+    Ok(())
+}
+
+/// Every plugin that there is computes without end: the resolver and the checker of the very service that is asked
+/// for, and a transformer of its discovery. Nothing of it concerns those whose requests pass.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_plugin_call_on_request_path() -> Result<()> {
+    let component = Guest::Misbehaving.component().map_err(|missing| anyhow!("{missing}"))?;
+    let ca = Authority::new("shop")?;
+    let backend = Backend::start(&ca, &ALPN, shop()).await?;
+    let gateway = Gateway::start(&ca, &backend).await?;
+    let traffic = Traffic::start(&gateway.admin, THINGS);
+    traffic.go_on().await?;
+
+    let dir = gateway.umbel.data_dir().join("plugins");
+    let hangs = "{settings: {do: loop}, limits: {wall: 60s, cpu: 10s}, discovery: {enabled: true}}";
+    write_manifest(&dir, PLUGIN, hangs)?;
+    gateway.drop_component(&fs::read(component)?)?;
+    let instances = "aggregator_plugin_pool_occupancy{resource=\"component-instances\"}";
+    wait_for("plugin calls to hang", PATIENCE, || async {
+        let hanging = gateway.number(instances).await?;
+        ensure!(hanging >= 2.0, "{hanging}");
+        Ok(())
+    })
+    .await?;
+    traffic.go_on().await?;
+    // Discovery is asked for the order of groups besides, which it answers.
+    for kind in ["resolver", "health"] {
+        let answered =
+            format!("aggregator_plugin_calls_total{{kind=\"{kind}\",plugin=\"{PLUGIN}\",result=\"answer\"}}");
+        assert_eq!(gateway.number(&answered).await?, 0.0, "{answered}");
+    }
+    let (requests, failures) = traffic.end().await;
+    assert_eq!(failures, [""; 0], "of {requests} requests");
     Ok(())
 }

@@ -15,6 +15,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use wasmtime::{Engine, PoolingAllocatorMetrics};
 
 /// Letters of a digest that tell components apart.
 const DIGEST_SHORT: usize = 12;
@@ -56,6 +57,8 @@ about! {
         "How long each step of the newest files took on their way into service, as far as it is over.";
     CACHE: COUNTER "cache_total" ["result"]
         "Native code of all plugins: recalled, compiled, failed, discarded (damaged or not private), unkept.";
+    POOL: GAUGE "pool_occupancy" ["resource"]
+        "What instances of all plugins take of the pool: component-instances, core-instances, memories, tables, stacks.";
     LINES: COUNTER "log_lines_dropped_total" ["plugin"] "Log lines beyond the limits.";
 }
 
@@ -64,6 +67,7 @@ about! {
 pub struct PluginCollector {
     roster: Arc<Roster>,
     foundry: Option<Arc<Foundry>>,
+    engine: Option<Engine>,
     descriptions: Vec<Desc>,
 }
 
@@ -71,9 +75,10 @@ impl PluginCollector {
     pub(in crate::plugin) fn new(
         roster: Arc<Roster>,
         foundry: Option<Arc<Foundry>>,
+        engine: Option<Engine>,
     ) -> Result<Self, prometheus::Error> {
         let descriptions = ALL.iter().map(|about| about.description()).collect::<Result<_, _>>()?;
-        Ok(Self { roster, foundry, descriptions })
+        Ok(Self { roster, foundry, engine, descriptions })
     }
 }
 
@@ -93,6 +98,9 @@ impl Collector for PluginCollector {
         }
         if let Some(foundry) = &self.foundry {
             write_code(&mut sheet, &foundry.counts());
+        }
+        if let Some(pool) = self.engine.as_ref().and_then(Engine::pooling_allocator_metrics) {
+            write_pool(&mut sheet, &pool);
         }
         sheet.into_families()
     }
@@ -140,6 +148,20 @@ fn write_code(sheet: &mut Sheet, counts: &CodeCounts) {
     ];
     for (result, count) in results {
         sheet.count(&CACHE, &[result], count);
+    }
+}
+
+fn write_pool(sheet: &mut Sheet, pool: &PoolingAllocatorMetrics) {
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let resources = [
+        ("component-instances", pool.component_instances()),
+        ("core-instances", pool.core_instances()),
+        ("memories", count(pool.memories())),
+        ("tables", count(pool.tables())),
+        ("stacks", count(pool.stacks())),
+    ];
+    for (resource, taken) in resources {
+        sheet.count(&POOL, &[resource], taken);
     }
 }
 
