@@ -16,6 +16,7 @@ mod refused;
 mod rehearsal;
 mod shipped;
 mod standard;
+mod swapping;
 mod twins;
 mod under_traffic;
 
