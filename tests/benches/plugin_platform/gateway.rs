@@ -2,18 +2,21 @@
 
 use anyhow::{Context, Result, anyhow, ensure};
 use base64::Engine as _;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use umbel_tests::authority::Authority;
-use umbel_tests::tls_backend::{Handler, handler, whole};
+use umbel_tests::tls_backend::{Body, Handler, handler, whole};
 use umbel_tests::{Client, Guest, Umbel, wait_for};
 
 /// Nothing here may take longer; the numbers are measured, not bounded.
 pub(super) const PATIENCE: Duration = Duration::from_secs(300);
+
+const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// How a service is bound to plugins.
 #[derive(Clone, Copy, Default)]
@@ -22,50 +25,100 @@ pub(super) struct Bound<'a> {
     pub(super) health_checker: Option<&'a str>,
 }
 
-/// Answers `/apis/<g>/<v>`, a list of things below it, and `/healthz`.
-pub(super) fn things() -> Handler {
-    handler(move |request: Request<Incoming>| async move {
-        let parts: Vec<&str> = request.uri().path().split('/').collect();
-        let answer = match parts.as_slice() {
-            ["", "apis", group, version] => json!({"kind": "APIResourceList", "apiVersion": "v1",
-                "groupVersion": format!("{group}/{version}"),
-                "resources": [{"name": "things", "singularName": "thing", "namespaced": true,
-                    "kind": "Thing", "verbs": ["get", "list"]}]}),
-            ["", "apis", _, _, "things"] => json!({"kind": "ThingList", "items": []}),
-            ["", "healthz"] => json!("ok"),
-            _ => {
-                let mut missing = Response::new(whole("{}"));
-                *missing.status_mut() = StatusCode::NOT_FOUND;
-                return missing;
+/// An API server as its library makes them: discovery in one document and OpenAPI, both with entity tags, and a
+/// list of things in each of so many groups.
+pub(super) fn things(groups: usize) -> Handler {
+    let documents =
+        Arc::new([("/apis", V2, discovery(groups)), ("/openapi/v3", "application/json", index(groups))]);
+    handler(move |request: Request<Incoming>| {
+        let documents = Arc::clone(&documents);
+        async move {
+            let path = request.uri().path();
+            if let Some((_, kind, document)) = documents.iter().find(|(at, ..)| *at == path) {
+                return tagged(&request, kind, document);
             }
-        };
-        Response::new(whole(answer.to_string()))
+            match path.split('/').collect::<Vec<_>>().as_slice() {
+                ["", "apis", _, _, "things"] => Response::new(whole(r#"{"kind": "ThingList", "items": []}"#)),
+                ["", "healthz"] => Response::new(whole("ok")),
+                ["", "openapi", "v3", "apis", _, _] => {
+                    Response::new(whole(r#"{"openapi": "3.0.0", "info": {"title": "things"}, "paths": {}}"#))
+                }
+                _ => status(StatusCode::NOT_FOUND),
+            }
+        }
     })
 }
 
-/// Registers `v1.g<number>.example.com` with a name of its own at a port of loopback.
-pub(super) async fn register(
-    admin: &Client,
-    ca: &Authority,
-    number: usize,
-    port: u16,
-    bound: Bound<'_>,
-) -> Result<()> {
-    let annotation = |key: &str, plugin: Option<&str>| match plugin {
-        Some(plugin) => json!({ key: plugin }),
-        None => json!({}),
+fn discovery(groups: usize) -> String {
+    let items: Vec<Value> = (0..groups)
+        .map(|number| {
+            json!({"metadata": {"name": format!("g{number}.example.com")}, "versions": [{"version": "v1",
+                "resources": [{"resource": "things", "responseKind": {"group": "", "version": "", "kind": "Thing"},
+                    "scope": "Namespaced", "singularResource": "thing", "verbs": ["get", "list"]}]}]})
+        })
+        .collect();
+    json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "items": items})
+        .to_string()
+}
+
+fn index(groups: usize) -> String {
+    let paths = (0..groups).map(|number| {
+        let path = format!("apis/g{number}.example.com/v1");
+        let url = format!("/openapi/v3/{path}?hash=1");
+        (path, json!({"serverRelativeURL": url}))
+    });
+    json!({"paths": paths.collect::<serde_json::Map<_, _>>()}).to_string()
+}
+
+fn tagged(request: &Request<Incoming>, kind: &'static str, document: &str) -> Response<Body> {
+    const TAG: HeaderValue = HeaderValue::from_static("\"1\"");
+    let mut answer = if request.headers().get(header::IF_NONE_MATCH) == Some(&TAG) {
+        status(StatusCode::NOT_MODIFIED)
+    } else {
+        Response::new(whole(document.to_owned()))
     };
+    answer.headers_mut().insert(header::ETAG, TAG);
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+fn status(code: StatusCode) -> Response<Body> {
+    let mut answer = Response::new(whole(""));
+    *answer.status_mut() = code;
+    answer
+}
+
+/// Makes `default/backend-<number>` a name of loopback.
+pub(super) async fn name_backend(admin: &Client, number: usize, bound: Bound<'_>) -> Result<()> {
     let name = json!({"metadata": {"name": format!("backend-{number}"),
             "annotations": annotation("umbel.dev/resolver", bound.resolver)},
         "spec": {"host": "127.0.0.1"}});
     let names = "/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames";
     admin.post(names, &name).await?.expect(201)?;
+    Ok(())
+}
+
+fn annotation(key: &str, plugin: Option<&str>) -> Value {
+    match plugin {
+        Some(plugin) => json!({ key: plugin }),
+        None => json!({}),
+    }
+}
+
+/// Registers `v1.g<number>.example.com` at a port of `default/backend-<backend>`.
+pub(super) async fn register(
+    admin: &Client,
+    ca: &Authority,
+    (number, backend): (usize, usize),
+    port: u16,
+    bound: Bound<'_>,
+) -> Result<()> {
     let group = format!("g{number}.example.com");
     let service = json!({"metadata": {"name": format!("v1.{group}"),
             "annotations": annotation("umbel.dev/health-checker", bound.health_checker)},
         "spec": {"group": group, "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15,
             "caBundle": base64::engine::general_purpose::STANDARD.encode(&ca.pem),
-            "service": {"namespace": "default", "name": format!("backend-{number}"), "port": port}}});
+            "service": {"namespace": "default", "name": format!("backend-{backend}"), "port": port}}});
     admin.post("/apis/apiregistration.k8s.io/v1/apiservices", &service).await?.expect(201)?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What callers of a healthy service notice while every plugin hangs.
 
 use super::Row;
-use super::gateway::{Bound, backend_names, drop_plugin, register, start, things};
+use super::gateway::{Bound, backend_names, drop_plugin, name_backend, register, start, things};
 use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
 use umbel_tests::authority::Authority;
@@ -19,7 +19,8 @@ pub(super) async fn measure() -> Result<Vec<Row>> {
     let names = backend_names(SICK + 1);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let backend =
-        Backend::start_with(&ca, ca.server(&names, false)?, &["h2", "http/1.1"], 200, things()).await?;
+        Backend::start_with(&ca, ca.server(&names, false)?, &["h2", "http/1.1"], 200, things(SICK + 1))
+            .await?;
     let calm = gateway(&ca, backend.port, false).await?;
     let beset = gateway(&ca, backend.port, true).await?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
@@ -54,9 +55,11 @@ async fn gateway(ca: &Authority, port: u16, beset: bool) -> Result<Umbel> {
         let plugin = format!("sick-{number}");
         let bound = Bound { resolver: Some(&plugin), health_checker: Some(&plugin) };
         let bound = if beset { bound } else { Bound::default() };
-        register(&admin, ca, number, port, bound).await?;
+        name_backend(&admin, number, bound).await?;
+        register(&admin, ca, (number, number), port, bound).await?;
     }
-    register(&admin, ca, SICK, port, Bound::default()).await?;
+    name_backend(&admin, SICK, Bound::default()).await?;
+    register(&admin, ca, (SICK, SICK), port, Bound::default()).await?;
     let path = path();
     wait_for("the healthy service", super::gateway::PATIENCE, || async {
         admin.get(&path).await?.expect(200).map(drop)
