@@ -14,8 +14,8 @@ use crate::plugin::adapter::component_checker::ComponentChecker;
 use crate::plugin::adapter::component_resolver::ComponentResolver;
 use crate::plugin::adapter::component_transformer::ComponentTransformer;
 use crate::plugin::adapter::stand_in::describe;
-use crate::plugin::code::cache::Cache;
 use crate::plugin::code::compiler::Compiler;
+use crate::plugin::code::cupboard::Cupboard;
 use crate::plugin::code::foundry::{CodeCounts, Foundry};
 use crate::plugin::code::maker::Maker;
 use crate::plugin::code::workshop::Workshop;
@@ -41,7 +41,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use wasmtime::Engine;
@@ -258,28 +258,16 @@ fn build_machine(config: &PluginConfig, runtime: Handle, waker: &Waker) -> Resul
     add_to_linker(&mut linker).map_err(|error| format!("{error:#}"))?;
     let ticker = Ticker::start(&engine).map_err(|error| error.to_string())?;
     let waker = waker.clone();
-    let cache = open_cache(config, &engine);
-    let foundry = Arc::new(Foundry::new(engine.clone(), config.compiler.clone(), cache));
+    let keep = |path| Cupboard::new(path, config.dir.clone(), Maker::of(&engine));
+    let cupboard = config.code_dir.clone().map(keep);
+    // What cannot be kept is told at once.
+    cupboard.as_ref().and_then(Cupboard::open);
+    let foundry = Arc::new(Foundry::new(engine.clone(), config.compiler.clone(), cupboard));
     let workshop = Workshop::open(Arc::clone(&foundry), move || waker.wake());
     let workshop = workshop.map_err(|error| error.to_string())?;
     let outside = Arc::new(Outside::new(&config.dns_servers, config.listeners.clone()));
     let runner = Arc::new(Runner::new(engine, ticker, outside, runtime));
     Ok(Machine { works: Arc::new(Works::new(runner, linker, foundry)), workshop })
-}
-
-/// Without a cache plugins serve all the same, only later.
-fn open_cache(config: &PluginConfig, engine: &Engine) -> Option<Cache> {
-    let cache = Cache::open(config.code_dir.as_deref()?, &config.dir, Maker::of(engine));
-    match cache {
-        Ok(cache) => {
-            cache.sweep(SystemTime::now());
-            Some(cache)
-        }
-        Err(cause) => {
-            tracing::warn!(%cause, "native code of plugins is not kept; every start compiles all of them");
-            None
-        }
-    }
 }
 
 impl Decisions for Host {

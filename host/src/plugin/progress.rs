@@ -13,6 +13,8 @@ pub(in crate::plugin) struct Progress(Mutex<Course>);
 #[derive(Debug, Default)]
 struct Course {
     under_way: Option<(State, Instant)>,
+    /// Whether the files have to come to rest before they are read.
+    restless: bool,
     took: Vec<StepTime>,
     /// The state that people were told last, and since when it holds.
     shown: Option<(State, Timestamp)>,
@@ -21,6 +23,7 @@ struct Course {
 impl Course {
     fn open(&mut self, step: State, now: Instant) {
         self.under_way = Some((step, now));
+        self.restless = false;
         self.shown = Some((step, Timestamp::now()));
     }
 
@@ -40,6 +43,8 @@ pub(in crate::plugin) struct UnderWay {
     pub step: State,
     /// For how much longer than it should, where that is so.
     pub overdue: Option<Duration>,
+    /// Whether the files have to come to rest before they are read.
+    pub restless: bool,
 }
 
 impl Progress {
@@ -48,6 +53,14 @@ impl Progress {
         let mut course = self.0.lock();
         course.took.clear();
         course.open(State::Checking, began);
+    }
+
+    /// New files have been coming since `began`, and do not rest so that they can be read.
+    pub(in crate::plugin) fn wait_for_rest(&self, began: Instant) {
+        let mut course = self.0.lock();
+        course.took.clear();
+        course.open(State::Checking, began);
+        course.restless = true;
     }
 
     /// The step before is over, this one begins.
@@ -68,9 +81,10 @@ impl Progress {
 
     /// The step that has not ended, where there is one.
     pub(in crate::plugin) fn under_way(&self) -> Option<UnderWay> {
-        let (step, began) = self.0.lock().under_way?;
+        let course = self.0.lock();
+        let ((step, began), restless) = (course.under_way?, course.restless);
         let overdue = step.limit().and_then(|limit| began.elapsed().checked_sub(limit));
-        Some(UnderWay { step, overdue })
+        Some(UnderWay { step, overdue, restless })
     }
 
     /// How long the steps of the newest files took that are over.

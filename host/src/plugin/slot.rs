@@ -353,7 +353,12 @@ impl Slot {
     fn state(&self, hold: Option<&Hold>) -> (State, Option<Reason>, String) {
         if let Some(now) = self.progress.under_way() {
             let text = |over: Duration| format!("this takes {} s longer than it should", over.as_secs());
-            return (now.step, None, now.overdue.map(text).unwrap_or_default());
+            let text = match now.restless {
+                true => "the files keep changing; they are read once they rest, best when renamed into place"
+                    .to_owned(),
+                false => now.overdue.map(text).unwrap_or_default(),
+            };
+            return (now.step, None, text);
         }
         let newest = self.newest.lock().clone();
         if let Some(fault) = newest.as_ref().filter(|fault| fault.reason != Reason::RolledBack) {

@@ -11,6 +11,7 @@ use crate::model::failure::Failure;
 use crate::model::object::Object;
 use crate::object::names;
 use crate::registry::{ListOptions, ObjectKey, Registry, WatchOptions, WatchStart};
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -58,7 +59,14 @@ impl Keeper {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let is_due = tokio::select! {
-                event = objects.next() => event.map(|_| true)?,
+                event = objects.next() => {
+                    event?;
+                    // Many plugins change at once, and one comparison does for all of them.
+                    while let Some(another) = objects.next().now_or_never() {
+                        another?;
+                    }
+                    true
+                }
                 Ok(()) = changes.changed() => true,
                 _ = looks.tick() => false,
             };

@@ -7,8 +7,8 @@ use crate::plugin::code::maker::Maker;
 use crate::plugin::code::mapped::Genuine;
 use crate::plugin::code::seal::{KEY_SIZE, SealError, SealKey};
 use rustix::fs::{
-    AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fchmod, fsync, futimens, openat, renameat,
-    unlinkat,
+    AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fchmod, fstat, fsync, futimens, openat,
+    renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use std::fs::{DirBuilder, File, Metadata};
@@ -106,6 +106,13 @@ impl Cache {
         let directory = OwnedFd::from(directory);
         let key = open_key(&directory).map_err(failed)?;
         Ok(Self { directory, maker, key })
+    }
+
+    /// Whether the directory is still the one at that path.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let place = |found: rustix::fs::Stat| (found.st_dev, found.st_ino);
+        let there = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map(place);
+        there.is_ok() && there == fstat(&self.directory).map(place)
     }
 
     /// The file of a component.

@@ -1,8 +1,8 @@
 //! Where native code comes from: the cache, a child process, or this one.
 
-use crate::plugin::code::cache::Cache;
 use crate::plugin::code::child::{self, ChildFault, Sealed};
 use crate::plugin::code::compiler::{Compiler, compile};
+use crate::plugin::code::cupboard::Cupboard;
 use crate::plugin::code::labour::LABEL;
 use crate::plugin::code::mapped::Genuine;
 use crate::plugin::component::fault::LoadFault;
@@ -45,14 +45,14 @@ struct Counters {
 pub(in crate::plugin) struct Foundry {
     engine: Engine,
     compiler: Compiler,
-    cache: Option<Cache>,
+    cupboard: Option<Cupboard>,
     counters: Counters,
 }
 
 impl Foundry {
-    /// Without a cache everything is compiled at each start.
-    pub(in crate::plugin) fn new(engine: Engine, compiler: Compiler, cache: Option<Cache>) -> Self {
-        Self { engine, compiler, cache, counters: Counters::default() }
+    /// Without a place to keep it everything is compiled at each start.
+    pub(in crate::plugin) fn new(engine: Engine, compiler: Compiler, cupboard: Option<Cupboard>) -> Self {
+        Self { engine, compiler, cupboard, counters: Counters::default() }
     }
 
     pub(in crate::plugin) fn counts(&self) -> CodeCounts {
@@ -69,7 +69,7 @@ impl Foundry {
 
     /// The code of a component, where it was kept and is beyond doubt.
     pub(in crate::plugin) fn recall(&self, digest: &str) -> Option<Component> {
-        let cache = self.cache.as_ref()?;
+        let cache = self.cupboard.as_ref()?.open()?;
         let doubt = match cache.find(digest) {
             Ok(None) => return None,
             Ok(Some(code)) => match code.load(&self.engine) {
@@ -143,7 +143,7 @@ impl Foundry {
 
     fn make_here(&self, digest: &str, component: &[u8]) -> Result<Component, LoadFault> {
         let compiled = compile(&self.engine, component)?;
-        if self.cache.is_some() {
+        if self.cupboard.is_some() {
             match compiled.serialize() {
                 Ok(code) => drop(self.keep(digest, &code)),
                 Err(error) => tracing::warn!(digest, %error, "native code of a plugin cannot be kept"),
@@ -153,7 +153,7 @@ impl Foundry {
     }
 
     fn keep(&self, digest: &str, code: &[u8]) -> Option<Genuine> {
-        let kept = self.cache.as_ref()?.keep(digest, code);
+        let kept = self.cupboard.as_ref()?.open()?.keep(digest, code);
         kept.inspect_err(|cause| {
             count(&self.counters.unkept);
             tracing::warn!(digest, %cause, "native code of a plugin cannot be kept; it is compiled at each start");
@@ -169,6 +169,7 @@ fn count(counter: &AtomicU64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::code::cache::Cache;
     use crate::plugin::code::compiler::{CompileChild, CompileLimits};
     use crate::plugin::code::maker::Maker;
     use crate::plugin::code::sample::{answering, ask};
@@ -179,8 +180,8 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     fn foundry_of(dir: &Path, engine: &Engine, maker: &Maker) -> Foundry {
-        let cache = Cache::open(&dir.join("cache"), &dir.join("plugins"), maker.clone()).unwrap();
-        Foundry::new(engine.clone(), Compiler::InProcess, Some(cache))
+        let cupboard = Cupboard::new(dir.join("cache"), dir.join("plugins"), maker.clone());
+        Foundry::new(engine.clone(), Compiler::InProcess, Some(cupboard))
     }
 
     async fn make(foundry: &Foundry, number: i32) -> Component {
@@ -188,7 +189,7 @@ mod tests {
     }
 
     fn file(foundry: &Foundry, dir: &Path, number: i32) -> PathBuf {
-        dir.join("cache").join(foundry.cache.as_ref().unwrap().name(&number.to_string()))
+        dir.join("cache").join(foundry.cupboard.as_ref().unwrap().open().unwrap().name(&number.to_string()))
     }
 
     type Damage = Box<dyn Fn(&Path, &Path)>;
@@ -319,6 +320,35 @@ mod tests {
         assert_eq!(ask(&engine, &make(&foundry, 7).await), 7);
         assert!(foundry.recall("7").is_none());
         assert_eq!((foundry.counts().unkept, foundry.counts().discarded), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_was_removed_or_replaced_is_opened_again() {
+        let (dir, engine) = (tempfile::tempdir().unwrap(), engine::build().unwrap());
+        let foundry = foundry_of(dir.path(), &engine, &Maker::of(&engine));
+        make(&foundry, 7).await;
+        let (cache, aside) = (dir.path().join("cache"), dir.path().join("aside"));
+        let replace: [fn(&Path, &Path); 3] = [
+            |cache, _| fs::remove_dir_all(cache).unwrap(),
+            |cache, aside| fs::rename(cache, aside).unwrap(),
+            |cache, aside| {
+                fs::remove_dir_all(cache).unwrap();
+                fs::rename(aside, cache).unwrap();
+            },
+        ];
+        for (number, replace) in replace.into_iter().enumerate() {
+            replace(&cache, &aside);
+            assert_eq!(foundry.recall("7").is_some(), number == 2, "{number}");
+            make(&foundry, 7).await;
+            assert_eq!(ask(&engine, &foundry.recall("7").unwrap()), 7, "{number}");
+        }
+        fs::remove_dir_all(&cache).unwrap();
+        fs::write(&cache, "in its place").unwrap();
+        assert_eq!(ask(&engine, &make(&foundry, 7).await), 7);
+        assert!(foundry.recall("7").is_none());
+        fs::remove_file(&cache).unwrap();
+        make(&foundry, 7).await;
+        assert!(foundry.recall("7").is_some(), "what was wrong is mended");
     }
 
     #[test]

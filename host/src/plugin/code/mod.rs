@@ -9,6 +9,7 @@
 pub(super) mod cache;
 mod child;
 pub(super) mod compiler;
+pub(super) mod cupboard;
 pub(super) mod foundry;
 pub(super) mod labour;
 pub(super) mod maker;

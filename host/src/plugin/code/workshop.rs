@@ -1,4 +1,4 @@
-//! The thread that compiles: one component at a time, and nobody waits for it.
+//! The threads that compile: one component at a time, another one beside it when that takes long, and nobody waits.
 
 use crate::plugin::code::foundry::Foundry;
 use crate::plugin::code::priority::step_back;
@@ -8,12 +8,18 @@ use crate::plugin::source::files::Source;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use wasmtime::component::Component;
 
-/// Results that may wait to be taken. The thread waits when there are more.
+/// Results that may wait to be taken. The threads wait when there are more.
 const DONE_MAX: usize = 16;
+
+/// Components that are compiled at once, when those before take long.
+const BENCHES: usize = 3;
+/// How long a component is compiled alone.
+const HEAD_START: Duration = Duration::from_secs(10);
 
 /// What was made of one component.
 pub(in crate::plugin) struct Done {
@@ -27,13 +33,42 @@ pub(in crate::plugin) struct Done {
 struct Order {
     source: Source,
     digest: String,
+    /// When somebody has begun to work on it.
+    begun: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
 struct Orders {
-    /// The first is being worked on.
     open: VecDeque<Order>,
     closed: bool,
+}
+
+/// What there is to do for a bench that is free.
+enum Turn {
+    Work(Order),
+    /// Somebody else is at work and has a head start of this time, or there is nothing to do.
+    Wait(Option<Duration>),
+    End,
+}
+
+impl Orders {
+    fn turn(&mut self, now: Instant) -> Turn {
+        if self.closed {
+            return Turn::End;
+        }
+        let running = self.open.iter().filter_map(|order| order.begun).max();
+        let left = running.map(|begun| (begun + HEAD_START).saturating_duration_since(now));
+        let Some(next) = self.open.iter_mut().find(|order| order.begun.is_none()) else {
+            return Turn::Wait(None);
+        };
+        match left.filter(|left| !left.is_zero()) {
+            Some(left) => Turn::Wait(Some(left)),
+            None => {
+                next.begun = Some(now);
+                Turn::Work(next.clone())
+            }
+        }
+    }
 }
 
 /// Takes orders. Dropping it ends what is under way.
@@ -43,18 +78,21 @@ pub(in crate::plugin) struct Workshop {
 }
 
 impl Workshop {
-    /// Starts the thread. `wake` is called when something is done.
+    /// Starts the threads. `wake` is called when something is done.
     pub(in crate::plugin) fn open(
         foundry: Arc<Foundry>,
-        wake: impl Fn() + Send + 'static,
+        wake: impl Fn() + Clone + Send + 'static,
     ) -> std::io::Result<Self> {
         let orders = Arc::new(watch::Sender::new(Orders::default()));
         let (finished, done) = sync_channel(DONE_MAX);
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let bench = Bench { orders: Arc::clone(&orders), foundry, finished };
-        std::thread::Builder::new()
-            .name("plugin-compiler".to_owned())
-            .spawn(move || bench.work(&runtime, wake))?;
+        for _ in 0..BENCHES {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let (foundry, finished) = (Arc::clone(&foundry), finished.clone());
+            let (bench, wake) = (Bench { orders: Arc::clone(&orders), foundry, finished }, wake.clone());
+            std::thread::Builder::new()
+                .name("plugin-compiler".to_owned())
+                .spawn(move || bench.work(&runtime, wake))?;
+        }
         Ok(Self { orders, done })
     }
 
@@ -63,7 +101,7 @@ impl Workshop {
         self.orders.send_if_modified(|orders| {
             let is_new = orders.open.iter().all(|order| order.digest != digest);
             if is_new {
-                orders.open.push_back(Order { source, digest });
+                orders.open.push_back(Order { source, digest, begun: None });
             }
             is_new
         });
@@ -90,7 +128,7 @@ impl Drop for Workshop {
     }
 }
 
-/// The thread's side.
+/// The side of one thread.
 struct Bench {
     orders: Arc<watch::Sender<Orders>>,
     foundry: Arc<Foundry>,
@@ -118,8 +156,23 @@ impl Bench {
 
     async fn next_order(&self) -> Option<Order> {
         let mut orders = self.orders.subscribe();
-        let orders = orders.wait_for(|orders| orders.closed || !orders.open.is_empty()).await.ok()?;
-        if orders.closed { None } else { orders.open.front().cloned() }
+        loop {
+            orders.mark_unchanged();
+            let mut turn = Turn::End;
+            self.orders.send_if_modified(|orders| {
+                turn = orders.turn(Instant::now());
+                matches!(turn, Turn::Work(_))
+            });
+            match turn {
+                Turn::Work(order) => return Some(order),
+                Turn::Wait(limit) => {
+                    let limit = limit.unwrap_or(Duration::MAX);
+                    // The sender lives as long as this does.
+                    tokio::time::timeout(limit, orders.changed()).await.ok();
+                }
+                Turn::End => return None,
+            }
+        }
     }
 
     async fn withdrawn(&self, digest: &str) {
@@ -132,5 +185,33 @@ impl Bench {
     async fn fulfil(&self, order: &Order) -> Option<Result<Component, LoadFault>> {
         let component = order.source.read_component().ok().filter(|bytes| digest(bytes) == order.digest)?;
         Some(self.foundry.make(&order.digest, &component).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::source::rights::Trust;
+    use std::path::Path;
+
+    #[test]
+    fn another_component_is_compiled_beside_one_that_takes_long() {
+        let order = |digest: &str| Order {
+            source: Source::new(Path::new("/"), digest, Trust::OwnersOnly),
+            digest: digest.to_owned(),
+            begun: None,
+        };
+        let (mut orders, start) = (Orders::default(), Instant::now());
+        let works_on = |turn: Turn, wanted: &str| matches!(turn, Turn::Work(order) if order.digest == wanted);
+        assert!(matches!(orders.turn(start), Turn::Wait(None)), "there is nothing to do");
+        orders.open.extend(["a", "b", "c"].map(order));
+        assert!(works_on(orders.turn(start), "a"));
+        let soon = start + HEAD_START / 2;
+        assert!(matches!(orders.turn(soon), Turn::Wait(Some(left)) if left == HEAD_START / 2));
+        let late = start + HEAD_START;
+        assert!(works_on(orders.turn(late), "b"));
+        assert!(matches!(orders.turn(late), Turn::Wait(Some(HEAD_START))), "it has a head start as well");
+        orders.open.retain(|order| order.digest != "b");
+        assert!(works_on(orders.turn(late), "c"), "the next one, once it is done");
     }
 }

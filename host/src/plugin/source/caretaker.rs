@@ -161,6 +161,9 @@ impl Rounds {
                 self.intake.take(&name, *pair);
             }
         }
+        if self.intake.show_restless(&self.tracker.restless(now)) {
+            self.roster.announce();
+        }
     }
 
     /// Nothing is unloaded because a disk is away for a moment.

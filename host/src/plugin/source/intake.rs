@@ -109,6 +109,8 @@ pub(in crate::plugin) struct Intake {
     unsteady: BTreeMap<String, Pair>,
     /// Plugins whose files have to be taken again.
     again: BTreeSet<String>,
+    /// Plugins of which people are told that their files do not rest.
+    restless: BTreeSet<String>,
     /// Whether something has become ready that no look has confirmed.
     is_ripe: bool,
     numbers: u64,
@@ -134,6 +136,7 @@ impl Intake {
             runs: BTreeMap::new(),
             unsteady: BTreeMap::new(),
             again: BTreeSet::new(),
+            restless: BTreeSet::new(),
             is_ripe: false,
             numbers: 0,
             reports: channel(REPORTS_MAX),
@@ -235,6 +238,23 @@ impl Intake {
         !ready.is_empty()
     }
 
+    /// Tells people of files that do not come to rest, and since when. Says whether people see a difference.
+    pub(super) fn show_restless(&mut self, restless: &BTreeMap<String, Instant>) -> bool {
+        let is_known = |name: &String| self.checks.contains_key(name) || self.runs.contains_key(name);
+        let rest: Vec<_> = self.restless.iter().filter(|name| !restless.contains_key(*name)).collect();
+        let fresh: Vec<_> = restless.iter().filter(|(name, _)| !self.restless.contains(*name)).collect();
+        for name in rest.iter().filter(|name| !is_known(name)) {
+            // They are what they were before.
+            self.roster.slot(name).inspect(|slot| slot.progress.end());
+        }
+        for (name, since) in fresh.iter().filter(|(name, _)| !is_known(name)) {
+            self.roster.open_slot(name, self.source(name).wasm).progress.wait_for_rest(**since);
+        }
+        let has_changed = !rest.is_empty() || !fresh.is_empty();
+        self.restless = restless.keys().cloned().collect();
+        has_changed
+    }
+
     /// Goes on with what has been compiled.
     pub(super) fn collect(&mut self) {
         let Ok(machine) = &self.machine else { return };
@@ -325,9 +345,9 @@ impl Intake {
         if self.inputs.get(name) == Some(&input) {
             tracing::debug!(plugin = name, "the plugin's files are what they were");
             // What was under way has been taken back.
-            if self.runs.remove(name).is_some() || check.is_slow {
-                self.roster.open_slot(name, self.source(name).wasm).progress.end();
-            }
+            self.runs.remove(name);
+            let slot = self.roster.slot(name).filter(|slot| slot.progress.under_way().is_some());
+            slot.inspect(|slot| slot.progress.end());
             return;
         }
         if let Some(run) = self.runs.get_mut(name).filter(|run| run.input == input) {

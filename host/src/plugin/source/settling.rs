@@ -15,6 +15,8 @@ const GRACE: Duration = Duration::from_millis(1_400);
 pub(super) const RESCAN: Duration = Duration::from_millis(500);
 /// What has not changed for so long is not being written.
 const RESTED: Duration = Duration::from_secs(2);
+/// How long a plugin is waited for before people are told.
+const RESTLESS: Duration = Duration::from_secs(5);
 /// How long a writer may stay silent before nobody waits for it to close the file.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -60,6 +62,8 @@ fn plugin_of(file: &str) -> Option<&str> {
 pub(super) struct Tracker {
     taken: Look,
     settling: BTreeMap<String, (Pair, Instant)>,
+    /// Since when plugins are waited for, whatever they looked like in between.
+    waiting: BTreeMap<String, Instant>,
     missing: BTreeMap<String, Instant>,
     /// Files that are being written, and when that was last seen.
     writing: BTreeMap<String, Instant>,
@@ -84,7 +88,13 @@ impl Tracker {
             }
             Hint::Whole(file) => {
                 self.writing.remove(&file);
-                self.whole.extend(plugin_of(&file).map(str::to_owned));
+                if let Some(name) = plugin_of(&file) {
+                    self.whole.insert(name.to_owned());
+                    // What is written through memory changes neither size nor time.
+                    if self.taken.contains_key(name) {
+                        self.again.insert(name.to_owned());
+                    }
+                }
             }
             Hint::AllWhole => {
                 self.whole.extend(self.taken.keys().cloned());
@@ -103,6 +113,7 @@ impl Tracker {
         arriving: impl Fn(&str) -> bool,
     ) -> Vec<Change> {
         self.settling.retain(|name, _| look.contains_key(name));
+        self.waiting.retain(|name, _| look.contains_key(name));
         self.missing.retain(|name, _| !look.contains_key(name));
         self.writing.retain(|_, last| now.duration_since(*last) < SILENCE);
         self.arriving.clear();
@@ -110,17 +121,20 @@ impl Tracker {
         for (name, pair) in look {
             if self.taken.get(name) == Some(pair) && !self.again.contains(name) {
                 self.settling.remove(name);
+                self.waiting.remove(name);
                 self.whole.remove(name);
                 continue;
             }
             let settled = self.settling.get(name).filter(|(seen, _)| seen == pair).map(|(_, since)| *since);
             let since = settled.unwrap_or(now);
             self.settling.insert(name.clone(), (*pair, since));
+            self.waiting.entry(name.clone()).or_insert(now);
             let waits = self.is_written(name)
                 || now.duration_since(since) < self.settling_time(name, pair, clock)
                 || (!self.whole.contains(name) && arriving(name) && self.arriving.insert(name.clone()));
             if !waits {
                 self.settling.remove(name);
+                self.waiting.remove(name);
                 self.whole.remove(name);
                 self.again.remove(name);
                 self.taken.insert(name.clone(), *pair);
@@ -166,6 +180,16 @@ impl Tracker {
             (false, _) if self.whole.contains(name) => BRISK,
             (false, _) => SETTLE,
         }
+    }
+
+    /// Plugins whose files have not come to rest for a while.
+    pub(super) fn restless(&self, now: Instant) -> BTreeMap<String, Instant> {
+        let is_long = |since: Instant| now.saturating_duration_since(since) >= RESTLESS;
+        self.waiting
+            .iter()
+            .filter(|(_, since)| is_long(**since))
+            .map(|(n, since)| (n.clone(), *since))
+            .collect()
     }
 
     /// Takes these once more, though nothing has changed.
@@ -268,6 +292,30 @@ mod tests {
         assert_eq!(observe(&mut tracker, &both, after(900)), []);
         assert_eq!(observe(&mut tracker, &at(1), after(1_000)), [], "an editor moved the manifest away");
         assert_eq!(observe(&mut tracker, &both, after(2_000)), [], "and put it back");
+    }
+
+    #[test]
+    fn what_was_written_without_a_trace_is_read_again_when_it_is_closed() {
+        let (mut tracker, start) = (Tracker::default(), Instant::now());
+        observe(&mut tracker, &at(1), start);
+        assert_eq!(observe(&mut tracker, &at(1), start + SETTLE), load());
+        tracker.hear(Hint::Whole("a.wasm".to_owned()), start + SETTLE * 2);
+        assert_eq!(observe(&mut tracker, &at(1), start + SETTLE * 2), []);
+        assert_eq!(observe(&mut tracker, &at(1), start + SETTLE * 3), load());
+        assert_eq!(observe(&mut tracker, &at(1), start + SETTLE * 9), [], "once");
+    }
+
+    #[test]
+    fn files_that_never_rest_are_told() {
+        let (mut tracker, start) = (Tracker::default(), Instant::now());
+        let mut now = start;
+        for size in 0..60 {
+            now = start + RESTLESS * size / 50;
+            assert_eq!(observe(&mut tracker, &at(u64::from(size)), now), []);
+            assert_eq!(tracker.restless(now).contains_key("a"), size >= 50, "{size}");
+        }
+        observe(&mut tracker, &at(59), now + SETTLE);
+        assert!(tracker.restless(now + RESTLESS * 2).is_empty());
     }
 
     #[test]
