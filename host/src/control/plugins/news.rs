@@ -89,6 +89,7 @@ fn warning(action: &'static str, reason: &str, note: String) -> Tale {
 mod tests {
     use super::*;
     use crate::control::plugins::picture::picture;
+    use crate::decision::plugins::Deed;
     use jiff::Timestamp;
 
     fn view(state: &str, reason: &str) -> PluginView {
@@ -130,6 +131,15 @@ mod tests {
         ] {
             assert_eq!(told(&before, &after), wanted, "{} to {}", before.state, after.state);
         }
+    }
+
+    #[test]
+    fn what_an_annotation_asked_for_in_vain_is_told() {
+        let outcome = |result| Outcome { deed: Deed::Rollback, value: "1".to_owned(), result };
+        let outcomes = [outcome(Ok("done".to_owned())), outcome(Err("there is nothing".to_owned()))];
+        let told: Vec<Tale> = of_refusals(&outcomes).collect();
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].note, "rollback cannot be done: there is nothing");
     }
 
     #[test]
