@@ -224,6 +224,21 @@ mod tests {
         }
     }
 
+    /// Anybody who may write annotations names plugins.
+    #[test]
+    fn the_count_is_bounded() {
+        let stand_ins = StandIns::default();
+        let count = |plugin: &str| {
+            let trouble = Trouble { plugin: plugin.to_owned(), cause: Cause::Missing, text: String::new() };
+            stand_ins.count(Facet::Resolver, Step::Fail, &trouble);
+        };
+        (0..ENTRIES_MAX).for_each(|number| count(&number.to_string()));
+        count("one more");
+        count("7");
+        assert_eq!(stand_ins.of("one more").len(), 0);
+        assert_eq!(stand_ins.of("7")[0].count, 2, "what is counted already goes on");
+    }
+
     #[test]
     fn clients_are_told_the_cause_and_not_what_the_plugin_said() {
         let fault = CallFault::Answer("\"10.1.2.3\" is private".to_owned());

@@ -258,6 +258,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn code_that_is_used_counts_as_new() {
+        let (dir, engine) = (tempfile::tempdir().unwrap(), engine::build().unwrap());
+        let foundry = foundry_of(dir.path(), &engine, &Maker::of(&engine));
+        make(&foundry, 7).await;
+        let path = file(&foundry, dir.path(), 7);
+        let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        fs::File::open(&path).unwrap().set_modified(long_ago).unwrap();
+        assert!(foundry.recall("7").is_some());
+        assert!(fs::metadata(&path).unwrap().modified().unwrap() > long_ago, "it would be thrown away first");
+    }
+
+    #[tokio::test]
     async fn code_of_another_maker_or_key_is_not_loaded() {
         let (dir, engine) = (tempfile::tempdir().unwrap(), engine::build().unwrap());
         let maker = Maker::of(&engine);

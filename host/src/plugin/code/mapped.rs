@@ -80,3 +80,29 @@ fn seal_in_memory(bytes: &[u8]) -> io::Result<File> {
     fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::code::seal::KEY_SIZE;
+
+    #[test]
+    fn code_in_memory_can_neither_be_forged_nor_changed() {
+        let key = SealKey::new(&[7; KEY_SIZE]);
+        let mut sealed = b"code".to_vec();
+        sealed.extend_from_slice(&key.trailer("here", b"code"));
+        let Genuine(mut file) = Genuine::in_memory(&key, "here", &sealed).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        assert!(file.write_all(b"evil").is_err(), "it was changed");
+        assert!(file.set_len(0).is_err() && file.set_len(9_999).is_err(), "it was cut or grew");
+        let unsealed = fcntl_add_seals(&file, SealFlags::WRITE);
+        assert!(unsealed.is_err(), "nobody may touch its seals");
+        let mut held = Vec::new();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.read_to_end(&mut held).unwrap();
+        assert_eq!(held, sealed);
+        assert!(Genuine::in_memory(&key, "elsewhere", &sealed).is_err());
+        sealed[0] ^= 1;
+        assert!(Genuine::in_memory(&key, "here", &sealed).is_err());
+    }
+}
