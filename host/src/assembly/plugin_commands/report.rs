@@ -31,10 +31,24 @@ impl Form {
     }
 }
 
-/// Lines of a name and a value; what is empty is left out.
+/// Lines of a name and a value; what is empty is left out. Values may be what a component says, and a terminal must
+/// not obey that.
 pub(super) fn rows(rows: &[(&str, String)]) -> String {
     let lines = rows.iter().filter(|(_, value)| !value.is_empty());
-    lines.map(|(name, value)| format!("  {name:9} {value}\n")).collect()
+    lines.map(|(name, value)| format!("  {name:9} {}\n", visible(value))).collect()
+}
+
+fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Besides control characters, those that end lines or change the direction of text.
+        if c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// A number of bytes as people read it.
@@ -43,5 +57,17 @@ pub(super) fn size(bytes: u64) -> String {
         0..10_240 => format!("{bytes} bytes"),
         10_240..10_485_760 => format!("{} KiB", bytes >> 10),
         _ => format!("{} MiB", bytes >> 20),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_shown_what_a_component_says_and_does_not_obey() {
+        let value = "url=<\u{1b}[2J\n  reason    none>\u{9b}31m\u{202e}é".to_owned();
+        let shown = rows(&[("imports", value), ("nothing", String::new())]);
+        assert_eq!(shown, "  imports   url=<\\u{1b}[2J\\n  reason    none>\\u{9b}31m\\u{202e}é\n");
     }
 }

@@ -75,3 +75,37 @@ async fn sweep<P: Send + 'static>(shelf: Weak<Shelf<P>>, mut wait: Duration) {
         wait = next;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::component::budget::Facet;
+    use crate::plugin::component::call_state::{CallState, Outside, Profile};
+    use crate::plugin::component::engine;
+    use crate::plugin::component::runner::Surroundings;
+    use crate::plugin::source::manifest::{Limits, Manifest};
+
+    #[tokio::test]
+    async fn idle_instances_share_their_places_and_go_by_themselves() {
+        let engine = engine::build().unwrap();
+        let outside = Arc::new(Outside::new(&[], Vec::new()));
+        let instance = || {
+            let profile = Arc::new(Profile::new("p", 1, Manifest::absent()));
+            let budget = Facet::Resolver.budget(&Limits::default());
+            let surroundings = Surroundings::default();
+            let state = CallState::new(profile, Arc::clone(&outside), surroundings, &budget);
+            Instance::<()>::fresh(&engine, state, false)
+        };
+        let room = Arc::new(Semaphore::new(3));
+        let rule = Reuse { max_idle: Duration::from_millis(50), ..Reuse::default() };
+        let (one, other) = (Shelf::new(rule), Shelf::new(rule));
+        for shelf in [&one, &one, &other, &other, &other] {
+            shelf.keep(instance(), &room);
+        }
+        let kept = |shelf: &Shelf<()>| shelf.idle.lock().instances.len();
+        assert_eq!((kept(&one), kept(&other), room.available_permits()), (2, 1, 0));
+        // Nobody asks for them.
+        let all = tokio::time::timeout(Duration::from_secs(100), room.acquire_many(3)).await;
+        assert!(all.is_ok(), "{} and {} are still there", kept(&one), kept(&other));
+    }
+}
