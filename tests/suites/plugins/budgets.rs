@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use umbel::decision::plugins::Plugins as _;
 use umbel::decision::resolver::{Resolver, Target};
 use umbel_tests::{DnsServer, Guest, Record, multi_memory, wait_for};
 
@@ -149,6 +150,21 @@ async fn a_warm_instance_is_retired_by_every_rule() -> Result<()> {
     )?;
     plugins.wait_generation(PLUGIN, 2).await?;
     assert_eq!(host_after(&*resolver, "count").await?, "10.0.0.1", "a new generation has none of the old");
+    Ok(())
+}
+
+#[tokio::test]
+async fn calls_of_a_warm_instance_are_kept_for_rehearsals() -> Result<()> {
+    let plugins = start(&format!("{{limits: {{{PATIENT}}}, reuse: {{}}}}")).await?;
+    let resolver = plugins.resolver(PLUGIN);
+    for (name, count) in [("a", "10.0.0.1"), ("b", "10.0.0.2")] {
+        let asked = Target { name: name.to_owned(), ..told("count") };
+        assert_eq!(resolver.resolve(&asked).await?.endpoints[0].host, count);
+    }
+    let calls = plugins.host.calls(PLUGIN).context("no calls")?;
+    let names: Vec<_> = calls["items"].as_array().context("no items")?.iter().collect();
+    let names: Vec<_> = names.iter().map(|call| &call["question"]["target"]["name"]).collect();
+    assert_eq!(names, ["a", "b"], "{calls}");
     Ok(())
 }
 

@@ -81,6 +81,12 @@ impl Generation {
         facet.budget(&self.profile.manifest.spec.limits)
     }
 
+    /// The span of one call.
+    pub(in crate::plugin) fn span(&self, facet: Facet) -> tracing::Span {
+        let Profile { name, generation, .. } = &*self.profile;
+        tracing::debug_span!("plugin.call", plugin = name, generation, kind = facet.word())
+    }
+
     /// The settings as JSON text.
     pub(in crate::plugin) fn settings(&self) -> String {
         self.profile.manifest.settings.clone()

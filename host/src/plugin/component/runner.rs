@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 use wasmtime::Engine;
 
 /// Calls of all plugins at once; with the idle instances, below the engine's pool.
@@ -77,21 +78,26 @@ impl<'a, C: GuestCall> Call<'a, C> {
             surroundings.tally = Some(tally);
         }
         let unfinished = Unfinished { tally: surroundings.tally.clone(), facet: C::FACET };
+        let span = generation.span(C::FACET);
         let answer = if runner.is_here() {
-            runner.make(generation, surroundings, asked, places).await
+            runner.make(generation, surroundings, asked, places).instrument(span.clone()).await
         } else {
             let (runner, generation) = (Arc::clone(runner), Arc::clone(generation));
             // It aborts what is still in it when the caller goes away.
             let mut task = JoinSet::new();
             let runtime = runner.runtime.clone();
             let call = async move { runner.make(&generation, surroundings, asked, places).await };
-            task.spawn_on(call, &runtime);
+            task.spawn_on(call.instrument(span.clone()), &runtime);
             match task.join_next().await {
                 Some(Ok(answer)) => answer,
                 Some(Err(error)) => Err(CallFault::Host(error.to_string())),
                 None => Err(CallFault::Host("the call was never made".to_owned())),
             }
         };
+        span.in_scope(|| {
+            let result = answer.as_ref().map_or_else(|fault| fault.class().word(), |_| "answer");
+            tracing::debug!(result, took = ?began.elapsed(), "a plugin call ended");
+        });
         unfinished.end(answer)
     }
 }

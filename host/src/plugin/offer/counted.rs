@@ -18,7 +18,9 @@ impl HasData for HasCounted {
 impl Counted<'_> {
     fn note<T, F>(&self, function: HostFunction, answer: &Result<T, F>, sort: impl FnOnce(&F) -> HostResult) {
         let Some(tally) = &self.0.tally else { return };
-        tally.count_host_call(function, answer.as_ref().err().map_or(HostResult::Answered, sort));
+        let result = answer.as_ref().err().map_or(HostResult::Answered, sort);
+        tally.count_host_call(function, result);
+        tracing::debug!(function = function.word(), result = result.word(), "a plugin asked the host");
     }
 }
 
