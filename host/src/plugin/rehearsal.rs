@@ -129,42 +129,47 @@ async fn ask(runner: &Arc<Runner>, candidate: &Arc<Generation>, serving: u64, sa
     }
     let mut again = answer(runner, candidate, sample).await;
     for _ in 1..TRIES {
-        if matches!(again, Some(Err(CallFault::CpuBudget(_) | CallFault::WallBudget(_)))) {
+        if matches!(again, Some((Err(CallFault::CpuBudget(_) | CallFault::WallBudget(_)), _))) {
             again = answer(runner, candidate, sample).await;
         }
     }
-    let Some(again) = again else { return Outcome::NotComparable };
+    let Some((again, saw_reality)) = again else { return Outcome::NotComparable };
     match (&sample.said, again) {
         // It fails as the one before it did, or no longer.
         (Err(_), _) => Outcome::Same,
         (Ok(_), Err(fault)) => Outcome::Failed(refusal(sample, &fault)),
         // The answer of a generation that no longer serves is nothing to be held against.
         (Ok(_), Ok(_)) if sample.profile.generation != serving => Outcome::NotComparable,
-        (Ok(said), Ok(answer)) => {
-            first_difference(&said.answer(), &answer).map_or(Outcome::Same, Outcome::Different)
-        }
+        (Ok(said), Ok(answer)) => match first_difference(&said.answer(), &answer) {
+            None => Outcome::Same,
+            // Another time or another random number may have made it.
+            Some(_) if saw_reality => Outcome::NotComparable,
+            Some(difference) => Outcome::Different(difference),
+        },
     }
 }
 
-/// The answer in the recorded world; `None` where that says nothing about the component.
+/// The answer in the recorded world, and whether it may depend on what nobody records; `None` where it says nothing
+/// about the component.
 async fn answer(
     runner: &Arc<Runner>,
     candidate: &Arc<Generation>,
     sample: &Sample,
-) -> Option<Result<Answer, CallFault>> {
-    let script = Script::shared(sample.world.clone());
+) -> Option<(Result<Answer, CallFault>, bool)> {
+    let script = Script::of_call(sample.world.clone(), &sample.absent_keys);
     let replay = Replay { runner, generation: candidate, script: &script };
     let judged = replay.ask(&sample.asked.question()).await;
     let script = script.lock();
     if !script.missed.is_empty() || script.read_real_clock {
         return None;
     }
-    match judged {
-        Err(CallFault::Busy(_) | CallFault::Host(_)) => None,
-        Err(fault) => Some(Err(fault)),
-        Ok((_, Err(rule))) => Some(Err(CallFault::Answer(rule))),
-        Ok((answer, Ok(()))) => Some(Ok(answer)),
-    }
+    let answer = match judged {
+        Err(CallFault::Busy(_) | CallFault::Host(_)) => return None,
+        Err(fault) => Err(fault),
+        Ok((_, Err(rule))) => Err(CallFault::Answer(rule)),
+        Ok((answer, Ok(()))) => Ok(answer),
+    };
+    Some((answer, script.saw_reality))
 }
 
 fn refusal(sample: &Sample, fault: &CallFault) -> LoadFault {

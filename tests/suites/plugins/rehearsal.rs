@@ -200,3 +200,35 @@ async fn no_secret_is_in_a_record() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn what_no_record_knows_makes_no_difference() -> Result<()> {
+    let state = |key: &str| {
+        format!(
+            "{{settings: {{ask: state-get, with: {key}}}, grants: {{state: {{bytes: 1KiB}}}}, limits: {{wall: 30s}}}}"
+        )
+    };
+    let plugins = Plugins::start_loaded(vec![], |dir| {
+        write_manifest(dir, "asking", &state("a"))?;
+        drop_guest(dir, Guest::Asking, "asking")?;
+        write_manifest(dir, "draws", "{wasi: std, settings: {do: draw}, limits: {wall: 30s, cpu: 5s}}")?;
+        drop_guest(dir, Guest::Standard, "draws")
+    })
+    .await?;
+    let dir = plugins.dir.path();
+    let rehearsed = async |name: &str, generation: u64| {
+        let told = plugins.wait_generation(name, generation).await?.rehearsal.context("no rehearsal")?;
+        anyhow::Ok((told.compared, told.different, told.not_comparable))
+    };
+    // Both answer that they cannot tell, each in its words.
+    plugins.resolver("asking").resolve(&target(None)).await.unwrap_err();
+    plugins.resolver("draws").resolve(&target(None)).await.unwrap_err();
+    drop_noted(dir, Guest::Asking, "asking")?;
+    assert_eq!(rehearsed("asking", 2).await?, (1, 0, 0), "a key that was empty is known");
+    plugins.resolver("asking").resolve(&target(None)).await.unwrap_err();
+    write_manifest(dir, "asking", &state("b"))?;
+    assert_eq!(rehearsed("asking", 3).await?, (0, 0, 1), "nobody knows what another key held");
+    drop_noted(dir, Guest::Standard, "draws")?;
+    assert_eq!(rehearsed("draws", 2).await?, (0, 0, 1), "another random number is no difference");
+    Ok(())
+}

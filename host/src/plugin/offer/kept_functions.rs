@@ -39,6 +39,7 @@ impl state::Host for CallState {
         let found = self.granted_state().map(|(kept, _)| kept.get(&key, Instant::now()));
         if let Ok(value) = &found {
             self.noted(|witness| witness.state_read(&key, value.as_deref()));
+            self.scripted(|script| script.state_read(&key));
         }
         Ok(found)
     }
@@ -57,6 +58,7 @@ impl state::Host for CallState {
         let put = kept.put((key.clone(), value), ttl, bytes_max, Instant::now());
         let fitted = !matches!(put, Err(StateFault::Full(_)));
         self.noted(|witness| witness.state_written(&key, fitted));
+        self.scripted(|script| script.state_written(&key));
         Ok(put.map_err(|fault| match fault {
             StateFault::TooLarge(text) => state::Fault::TooLarge(text),
             StateFault::Full(text) => state::Fault::Full(text),
@@ -67,6 +69,7 @@ impl state::Host for CallState {
         let deleted = self.granted_state().map(|(kept, _)| kept.delete(&key));
         if deleted.is_ok() {
             self.noted(|witness| witness.state_written(&key, true));
+            self.scripted(|script| script.state_written(&key));
         }
         Ok(deleted)
     }

@@ -9,7 +9,7 @@ use crate::plugin::record::{Body, Family, HttpRecord, ProbeRecord, Response, Tap
 use futures_util::future::BoxFuture;
 use hickory_resolver::proto::rr::RecordType;
 use parking_lot::Mutex;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub(in crate::plugin) struct Script {
     tape: Tape,
     /// What the plugin remembers, from what the tape says on.
     state: Arc<PluginState>,
+    /// Keys of state that the record knows something of, where it is that of a real call; otherwise it knows all.
+    known_keys: Option<BTreeSet<String>>,
     /// The records that have answered; of equal ones each takes its turn.
     used: HashSet<(Store, usize)>,
     /// Readings of each clock.
@@ -28,6 +30,8 @@ pub(in crate::plugin) struct Script {
     pub missed: Vec<String>,
     /// Whether the plugin read a clock that the record has no reading of.
     pub read_real_clock: bool,
+    /// Whether the plugin asked the system interface for a time or a random number, which nobody records.
+    pub saw_reality: bool,
     /// Lines that the plugin logged: level and text.
     pub lines: Vec<(&'static str, String)>,
     /// How many host calls the plugin made, log and clock apart.
@@ -57,15 +61,39 @@ impl Script {
         Arc::new(Mutex::new(Self {
             tape,
             state,
+            known_keys: None,
             used,
             readings: [0; 3],
             missed,
             read_real_clock: false,
+            saw_reality: false,
             lines,
             host_calls: 0,
             fuel: None,
             memory: 0,
         }))
+    }
+
+    /// The world of a real call: what its plugin did not look at is not known, `absent_keys` of state apart.
+    pub(in crate::plugin) fn of_call(tape: Tape, absent_keys: &BTreeSet<String>) -> SharedScript {
+        let known = tape.state.keys().chain(absent_keys).cloned().collect();
+        let script = Self::shared(tape);
+        script.lock().known_keys = Some(known);
+        script
+    }
+
+    /// Takes notice of a key that is read.
+    pub(super) fn state_read(&mut self, key: &str) {
+        if self.known_keys.as_ref().is_some_and(|known| !known.contains(key)) {
+            self.missed.push(format!("state of the key {key:?}"));
+        }
+    }
+
+    /// Takes notice of a key that is written or deleted: what it holds from then on is known.
+    pub(super) fn state_written(&mut self, key: &str) {
+        if let Some(known) = &mut self.known_keys {
+            known.insert(key.to_owned());
+        }
     }
 
     /// What the plugin remembers in this world.
@@ -238,6 +266,13 @@ impl Prober for ScriptedProber {
 
 /// Host functions ask here, and never need to know which world answers.
 impl CallState {
+    /// Lets the recorded world take notice of something, where it answers.
+    pub(super) fn scripted(&self, notice: impl FnOnce(&mut Script)) {
+        if let Some(script) = &self.script {
+            notice(&mut script.lock());
+        }
+    }
+
     pub(in crate::plugin) async fn find_addresses(
         &self,
         name: &str,
@@ -336,6 +371,23 @@ mod tests {
         assert!(script.services("b").is_err());
         // The second request of that method and URL is another one: the body tells.
         assert_eq!(script.missed, ["http GET http://a/", "dns services of b"]);
+    }
+
+    #[test]
+    fn keys_that_a_real_call_did_not_look_at_are_not_known() {
+        let tape: Tape = serde_yaml_ng::from_str("state: {a: '1'}").unwrap();
+        let script = Script::of_call(tape.clone(), &["b".to_owned()].into());
+        let mut script = script.lock();
+        script.state_read("a");
+        script.state_read("b");
+        script.state_written("c");
+        script.state_read("c");
+        assert_eq!(script.missed, [""; 0]);
+        script.state_read("d");
+        assert_eq!(script.missed, ["state of the key \"d\""]);
+        let written = Script::shared(tape);
+        written.lock().state_read("d");
+        assert_eq!(written.lock().missed, [""; 0], "a case says all there is");
     }
 
     #[test]

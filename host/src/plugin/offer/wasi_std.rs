@@ -8,9 +8,10 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::cli::WasiCli;
+use wasmtime_wasi::clocks::{WasiClocks, WasiClocksCtxView, WasiClocksView};
 use wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async;
-use wasmtime_wasi::p2::bindings::{cli, random};
-use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::p2::bindings::{cli, clocks, random};
+use wasmtime_wasi::random::{WasiRandom, WasiRandomCtx};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// Bytes of random numbers that a guest may ask for at once.
@@ -56,6 +57,18 @@ impl WasiView for CallState {
     }
 }
 
+impl CallState {
+    fn real_clocks(&mut self) -> WasiClocksCtxView<'_> {
+        self.scripted(|script| script.saw_reality = true);
+        self.clocks()
+    }
+
+    fn real_random(&mut self) -> &mut WasiRandomCtx {
+        self.scripted(|script| script.saw_reality = true);
+        self.ctx().ctx.random()
+    }
+}
+
 /// Offers the profile; which plugin may import it is checked before linking.
 ///
 /// # Errors
@@ -64,8 +77,14 @@ pub(in crate::plugin) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmti
     use wasmtime_wasi::cli::WasiCliView;
     // Streams, clocks, random numbers and the three standard streams.
     add_to_linker_proxy_interfaces_async(linker)?;
-    random::insecure::add_to_linker::<_, WasiRandom>(linker, |state| state.ctx().ctx.random())?;
-    random::insecure_seed::add_to_linker::<_, WasiRandom>(linker, |state| state.ctx().ctx.random())?;
+    // These once more, with notice taken of their use.
+    linker.allow_shadowing(true);
+    clocks::wall_clock::add_to_linker::<_, WasiClocks>(linker, CallState::real_clocks)?;
+    clocks::monotonic_clock::add_to_linker::<_, WasiClocks>(linker, CallState::real_clocks)?;
+    random::random::add_to_linker::<_, WasiRandom>(linker, CallState::real_random)?;
+    linker.allow_shadowing(false);
+    random::insecure::add_to_linker::<_, WasiRandom>(linker, CallState::real_random)?;
+    random::insecure_seed::add_to_linker::<_, WasiRandom>(linker, CallState::real_random)?;
     cli::environment::add_to_linker::<_, WasiCli>(linker, CallState::cli)?;
     cli::exit::add_to_linker::<_, WasiCli>(linker, CallState::cli)?;
     cli::terminal_input::add_to_linker::<_, WasiCli>(linker, CallState::cli)?;

@@ -40,6 +40,8 @@ pub(in crate::plugin) struct Witness {
     pub size: usize,
     /// Keys of state that the call has read or written: what they hold from then on it knows from itself.
     known_keys: BTreeSet<String>,
+    /// Those of them that were not there when the call began.
+    pub absent_keys: BTreeSet<String>,
 }
 
 /// A witness that both ends of a call hold.
@@ -177,6 +179,9 @@ impl Witness {
         if let Some(value) = value {
             self.size += key.len() + value.len();
             self.tape.state.insert(key.to_owned(), Body::from(value.to_vec()));
+        } else {
+            self.size += key.len();
+            self.absent_keys.insert(key.to_owned());
         }
     }
 
@@ -336,6 +341,7 @@ mod tests {
         witness.state_written("c", true);
         witness.state_read("c", Some(b"3"));
         assert_eq!(witness.tape.state, [("a".to_owned(), Body::from("1"))].into());
+        assert_eq!(witness.absent_keys, ["b".to_owned()].into());
         assert_eq!(witness.gap, None);
         witness.state_written("d", false);
         assert!(witness.gap.unwrap().contains("no room for the key \"d\""));

@@ -8,7 +8,7 @@ use crate::plugin::component::runner::Surroundings;
 use crate::plugin::offer::witness::{SharedWitness, Witness};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -31,6 +31,8 @@ pub(in crate::plugin) struct Sample {
     pub said: Result<Said, String>,
     /// What the host functions answered.
     pub world: Tape,
+    /// Keys of state that the call found empty.
+    pub absent_keys: BTreeSet<String>,
     /// Why the call cannot be repeated, where it cannot.
     pub gap: Option<String>,
     size: usize,
@@ -164,6 +166,7 @@ impl<'a> Hearing<'a> {
             asked: self.asked,
             said,
             world: witness.tape,
+            absent_keys: witness.absent_keys,
             gap,
             size,
         });

@@ -37,6 +37,9 @@ impl Guest for Plugin {
         if context.settings.contains("panic") {
             panic!("as told");
         }
+        if context.settings.contains("draw") {
+            return Err(Fault::Other(format!("drawn {}", RandomState::new().hash_one(7))));
+        }
         let began = Instant::now();
         println!("one line");
         eprintln!("a warning");
