@@ -217,6 +217,11 @@ spec:
     bench.wait_field("ghost", ".status.bindings[0].policy", "Fail").await?;
     let object = bench.field("ghost", ".status.bindings[0].object").await?;
     assert_eq!(object, "APIService/v1.shop.example.com");
+    // The gateway looks once a second, and a file that is still missing is no news.
+    let version = bench.field("ghost", ".metadata.resourceVersion").await?;
+    let watch = "/apis/plugins.umbel.dev/v1alpha1/plugins?watch=1&timeoutSeconds=4&resourceVersion=";
+    let quiet = bench.kubectl.ok(&["get", "--raw", &format!("{watch}{version}")]).await?;
+    assert_eq!(quiet, "", "nothing has changed");
     let annotation = "umbel.dev/plugin-failure-policy=fail";
     let arguments = ["annotate", "apiservice", "v1.shop.example.com", annotation];
     let refused = bench.kubectl.run(&arguments).await?;
