@@ -22,7 +22,9 @@ pub(super) fn of_change(before: Option<&Object>, view: &PluginView) -> Option<Ta
         "Rejected" => Some(warning("Load", &view.reason, trouble(view))),
         "Suspended" | "Quarantined" => Some(warning("Hold", &view.state, trouble(view))),
         "Disabled" => Some(normal("Disable", "Disabled", trouble(view))),
-        "Removed" if view.bindings.is_empty() => Some(normal("Remove", "Removed", trouble(view))),
+        "Removed" if view.bindings.is_empty() && view.reason.is_empty() => {
+            Some(normal("Remove", "Removed", trouble(view)))
+        }
         "Removed" => {
             let reason = if view.reason.is_empty() { "Removed" } else { &view.reason };
             let bound = view.bindings.len();
@@ -126,6 +128,7 @@ mod tests {
             (view("Active", ""), view("Disabled", ""), "Normal Disabled"),
             (view("Disabled", ""), view("Active", ""), "Normal Enabled"),
             (view("Active", ""), view("Removed", ""), "Normal Removed"),
+            (view("Active", ""), view("Removed", "Missing"), "Warning Missing"),
             (view("Active", ""), checking, ""),
             (view("Active", ""), view("Active", ""), ""),
         ] {
