@@ -56,6 +56,9 @@ pub struct Case {
     /// Paths that must answer 200 afterwards.
     #[serde(default)]
     wait: Vec<String>,
+    /// APIServices that must be available afterwards: their routes come before their conditions are written.
+    #[serde(default)]
+    wait_available: Vec<String>,
     /// A path that must not answer 200 afterwards.
     #[serde(default)]
     wait_gone: Option<String>,
@@ -259,6 +262,16 @@ impl Session {
             wait_for(path, SETTLING, || async move {
                 let answer = server.answer(Method::GET, path, HeaderMap::new(), Bytes::new()).await?;
                 ensure!((answer.status == 200) == wanted, "it answers {}", answer.status);
+                Ok(())
+            })
+            .await?;
+        }
+        for name in &case.wait_available {
+            let path = format!("/apis/apiregistration.k8s.io/v1/apiservices/{name}");
+            wait_for(name, SETTLING, || async {
+                let answer = server.answer(Method::GET, &path, HeaderMap::new(), Bytes::new()).await?;
+                let condition = answer.json()?["status"]["conditions"][0].clone();
+                ensure!(condition["status"] == "True", "{condition}");
                 Ok(())
             })
             .await?;

@@ -23,7 +23,7 @@ use umbel::upstream::{BackendTls, FrontProxy};
 use umbel_tests::wait_for;
 
 /// Longer than any goal, so that a busy machine fails no test.
-pub const BOUND: Duration = Duration::from_secs(20);
+pub const BOUND: Duration = Duration::from_secs(60);
 pub const ALPN: [&str; 2] = ["h2", "http/1.1"];
 const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
