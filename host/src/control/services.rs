@@ -199,7 +199,11 @@ impl Services {
         entry.waiting = Some(self.tasks.spawn(async move {
             let why = match tokio::time::timeout(RESOLVE_LIMIT, asking.join_next()).await {
                 Ok(None | Some(Ok(()))) => return,
-                Ok(Some(Err(error))) => format!("the resolver could not be asked: {error}"),
+                Ok(Some(Err(error))) => {
+                    // What it says differs each time, and conditions would change with it.
+                    tracing::warn!(service = ?name.service, %error, "a resolver could not be asked");
+                    "the resolver could not be asked".to_owned()
+                }
                 Err(_) => "the resolver did not answer in time".to_owned(),
             };
             drop(asking);

@@ -68,6 +68,9 @@ pub(super) struct Line {
 /// Stops the task that drives a connection.
 struct Driver(AbortHandle);
 
+/// Keeps a connection open, and names it.
+pub(super) struct Tether(Arc<Driver>);
+
 impl Drop for Driver {
     fn drop(&mut self) {
         self.0.abort();
@@ -117,6 +120,16 @@ impl Line {
             authority: self.authority.clone(),
             driver: Arc::clone(&self.driver),
         })
+    }
+
+    /// What keeps this connection open.
+    pub(super) fn tether(&self) -> Tether {
+        Tether(Arc::clone(&self.driver))
+    }
+
+    /// Whether this is the connection that `tether` names.
+    pub(super) fn is_held_by(&self, tether: &Tether) -> bool {
+        Arc::ptr_eq(&self.driver, &tether.0)
     }
 
     /// Whether the connection has ended.

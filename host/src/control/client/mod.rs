@@ -8,13 +8,14 @@ pub use line::{Answer, Question};
 
 use crate::route::Backend;
 use crate::upstream::UpstreamFault;
-use line::Line;
+use line::{Line, Tether};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Notify;
 
 /// Talks to one backend. An open connection is kept for each endpoint that was asked, so that its end is seen
-/// at once.
+/// at once. Nobody waits for another one that is connecting.
 pub struct ControlClient {
     backend: Arc<Backend>,
     lines: Vec<Mutex<Option<Line>>>,
@@ -33,17 +34,20 @@ impl ControlClient {
         &self.backend
     }
 
-    /// Resolves when the other side has ended a connection since the last call. Cancel safe.
+    /// Resolves when the other side has ended a connection since the last call, or somebody had a doubt. Cancel safe.
     pub async fn closed(&self) {
         self.closed.notified().await;
     }
 
+    /// A request went wrong: whoever waits for the end of connections should look.
+    pub fn doubt(&self) {
+        self.closed.notify_one();
+    }
+
     /// Lets go of all kept connections.
     pub fn hang_up(&self) {
-        for line in &self.lines {
-            if let Ok(mut slot) = line.try_lock() {
-                *slot = None;
-            }
+        for slot in &self.lines {
+            drop(slot.lock().take());
         }
     }
 
@@ -54,7 +58,7 @@ impl ControlClient {
     pub async fn open(&self, endpoint: usize, limit: Duration) -> Result<(), UpstreamFault> {
         match tokio::time::timeout(limit, self.line(endpoint)).await {
             Ok(Ok((line, _))) => {
-                self.keep(endpoint, line).await;
+                self.keep(endpoint, line);
                 Ok(())
             }
             Ok(Err(fault)) => Err(fault),
@@ -67,32 +71,34 @@ impl ControlClient {
     /// # Errors
     /// When no answer came within the limit of the question.
     pub async fn ask(&self, question: &Question<'_>) -> Result<Answer, UpstreamFault> {
-        match tokio::time::timeout(question.limit, self.attempt(question)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.forget(question.endpoint).await;
-                Err(UpstreamFault::TimedOut { during: "awaiting the answer".to_owned() })
-            }
+        let mut used = None;
+        let outcome = tokio::time::timeout(question.limit, self.attempt(question, &mut used)).await;
+        let outcome = outcome
+            .unwrap_or_else(|_| Err(UpstreamFault::TimedOut { during: "awaiting the answer".to_owned() }));
+        if let (Err(_), Some(used)) = (&outcome, &used) {
+            self.forget(question.endpoint, used);
         }
+        outcome
     }
 
-    async fn attempt(&self, question: &Question<'_>) -> Result<Answer, UpstreamFault> {
+    /// `used` is the connection that carries the question.
+    async fn attempt(
+        &self,
+        question: &Question<'_>,
+        used: &mut Option<Tether>,
+    ) -> Result<Answer, UpstreamFault> {
         let (mut line, kept) = self.line(question.endpoint).await?;
+        let before = used.insert(line.tether());
         let mut outcome = line.ask(question).await;
         if outcome.is_err() && kept {
-            self.forget(question.endpoint).await;
+            self.forget(question.endpoint, before);
             (line, _) = self.line(question.endpoint).await?;
+            *used = Some(line.tether());
             outcome = line.ask(question).await;
         }
-        let (answer, usable) = match outcome {
-            Ok(done) => done,
-            Err(fault) => {
-                self.forget(question.endpoint).await;
-                return Err(fault);
-            }
-        };
+        let (answer, usable) = outcome?;
         if usable {
-            self.keep(question.endpoint, line).await;
+            self.keep(question.endpoint, line);
         }
         Ok(answer)
     }
@@ -102,34 +108,39 @@ impl ControlClient {
         let Some(slot) = self.lines.get(endpoint) else {
             return Err(UpstreamFault::Protocol(format!("there is no endpoint {endpoint}")));
         };
-        let mut slot = slot.lock().await;
-        if let Some(line) = slot.take_if(|line| line.is_closed() || line.share().is_none())
-            && !line.is_closed()
-        {
-            return Ok((line, true));
-        }
-        if let Some(shared) = slot.as_ref().and_then(Line::share) {
-            return Ok((shared, true));
+        if let Some(kept) = take_or_share(&mut slot.lock()) {
+            return Ok((kept, true));
         }
         let line = Line::open(&self.backend, endpoint, &self.closed).await?;
-        *slot = line.share();
+        if let Some(shared) = line.share() {
+            self.keep(endpoint, shared);
+        }
         Ok((line, false))
     }
 
-    async fn keep(&self, endpoint: usize, line: Line) {
+    fn keep(&self, endpoint: usize, line: Line) {
         if let Some(slot) = self.lines.get(endpoint) {
-            let mut slot = slot.lock().await;
-            if slot.is_none() && !line.is_closed() {
+            let mut slot = slot.lock();
+            if slot.as_ref().is_none_or(Line::is_closed) && !line.is_closed() {
                 *slot = Some(line);
             }
         }
     }
 
-    async fn forget(&self, endpoint: usize) {
+    /// Lets go of a connection, unless another one was kept meanwhile.
+    fn forget(&self, endpoint: usize, used: &Tether) {
         if let Some(slot) = self.lines.get(endpoint) {
-            *slot.lock().await = None;
+            drop(slot.lock().take_if(|kept| kept.is_held_by(used)));
         }
     }
+}
+
+/// A kept connection that is still open: one more handle where the protocol carries several requests at a time.
+fn take_or_share(slot: &mut Option<Line>) -> Option<Line> {
+    if let Some(shared) = slot.as_ref().filter(|line| !line.is_closed()).and_then(Line::share) {
+        return Some(shared);
+    }
+    slot.take().filter(|line| !line.is_closed())
 }
 
 impl std::fmt::Debug for ControlClient {

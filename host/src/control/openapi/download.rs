@@ -64,7 +64,12 @@ impl BackendDownload {
             limit: LIMIT,
             body_max: wanted.max,
         };
-        let answer = self.0.ask(&question).await.map_err(|fault| format!("GET {}: {fault}", wanted.path))?;
+        let outcome = self.0.ask(&question).await;
+        if outcome.as_ref().is_ok_and(|answer| answer.truncated) || outcome.is_err() {
+            // The connection may be lost to whoever watches the backend over it.
+            self.0.doubt();
+        }
+        let answer = outcome.map_err(|fault| format!("GET {}: {fault}", wanted.path))?;
         if answer.truncated && answer.status == 200 {
             return Err(format!("GET {}: the answer is larger than {} bytes", wanted.path, wanted.max));
         }
