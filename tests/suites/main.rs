@@ -5,6 +5,7 @@
 mod availability;
 mod bad_input;
 mod cli;
+mod control_client;
 mod control_kit;
 mod demo;
 mod discovery;

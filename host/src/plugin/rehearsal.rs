@@ -105,8 +105,12 @@ async fn ask_all(
     let began = Instant::now();
     for sample in samples {
         let left = TIME_MAX.saturating_sub(began.elapsed());
-        let asked = tokio::time::timeout(left, ask(runner, candidate, serving, sample)).await;
-        match asked.unwrap_or(Outcome::NotComparable) {
+        let mut ran_out = None;
+        let asked = tokio::time::timeout(left, ask(runner, candidate, serving, sample, &mut ran_out)).await;
+        // The time for the rehearsal may end in the second try of a call that used up all of its own before.
+        let late =
+            || ran_out.map_or(Outcome::NotComparable, |fault| Outcome::Failed(refusal(sample, &fault)));
+        match asked.unwrap_or_else(|_| late()) {
             Outcome::Same => report.compared += 1,
             Outcome::Different(what) => {
                 (report.compared, report.different) = (report.compared + 1, report.different + 1);
@@ -123,13 +127,21 @@ async fn ask_all(
     (report, failure)
 }
 
-async fn ask(runner: &Arc<Runner>, candidate: &Arc<Generation>, serving: u64, sample: &Sample) -> Outcome {
+/// `ran_out` is why a call that the one before it answered has to be tried again.
+async fn ask(
+    runner: &Arc<Runner>,
+    candidate: &Arc<Generation>,
+    serving: u64,
+    sample: &Sample,
+    ran_out: &mut Option<CallFault>,
+) -> Outcome {
     if sample.gap.is_some() || !candidate.has(sample.asked.facet()) {
         return Outcome::NotComparable;
     }
     let mut again = answer(runner, candidate, sample).await;
     for _ in 1..TRIES {
-        if matches!(again, Some((Err(CallFault::CpuBudget(_) | CallFault::WallBudget(_)), _))) {
+        if let Some((Err(fault @ (CallFault::CpuBudget(_) | CallFault::WallBudget(_))), _)) = again {
+            *ran_out = sample.said.is_ok().then_some(fault);
             again = answer(runner, candidate, sample).await;
         }
     }

@@ -268,6 +268,9 @@ async fn no_plugin_call_on_request_path() -> Result<()> {
         Ok(())
     })
     .await?;
+    // One of the plugins would hold a request up for nine seconds.
+    let asked = tokio::time::timeout(Duration::from_secs(8), gateway.admin.get(THINGS)).await;
+    asked.context("the request waits for a plugin")??.expect(200)?;
     traffic.go_on().await?;
     // Discovery is asked for the order of groups besides, which it answers.
     for kind in ["resolver", "health"] {

@@ -115,12 +115,14 @@ async fn collect(from: Option<impl AsyncRead + Unpin>, max: u64) -> io::Result<V
 }
 
 fn explain(status: ExitStatus, words: &str, orders: &CompileChild) -> LoadFault {
-    if let Some(reason) = status.code().and_then(labour::reason_of) {
-        return LoadFault::new(reason, words.trim());
-    }
-    if words.contains(NO_MEMORY) {
+    let reason = status.code().and_then(labour::reason_of);
+    // The compiler may notice it, or the language that it is written in.
+    if reason == Some(Reason::CompileMemory) || words.contains(NO_MEMORY) {
         let text = format!("compiling it takes more than {} MiB of memory", orders.limits.memory >> 20);
         return LoadFault::new(Reason::CompileMemory, text);
+    }
+    if let Some(reason) = reason {
+        return LoadFault::new(reason, words.trim());
     }
     let said = if words.trim().is_empty() { "it said nothing".to_owned() } else { words.trim().to_owned() };
     match status.signal() {

@@ -31,6 +31,14 @@ pub(in crate::plugin) struct Budget {
 
 const MIB: usize = 1 << 20;
 
+/// Nobody waits longer for a decision (the guards of the control plane are a second longer). Without this a manifest
+/// could make a call that hangs look like one that nobody wanted any more, which is no fault.
+const LONGEST: [(Facet, Duration); 3] = [
+    (Facet::Resolver, Duration::from_secs(9)),
+    (Facet::Health, Duration::from_secs(14)),
+    (Facet::Discovery, Duration::from_secs(4)),
+];
+
 impl Facet {
     /// All of them, in the order of their discriminants.
     pub(in crate::plugin) const ALL: [Self; 4] =
@@ -63,11 +71,29 @@ impl Facet {
             Self::Health => (5_000, 100, 32, 4),
             Self::Discovery => (500, 300, 64, 16),
         };
+        let longest =
+            LONGEST.iter().find(|(facet, _)| *facet == self).map_or(Duration::MAX, |(_, most)| *most);
         Budget {
-            wall: limits.wall.unwrap_or(Duration::from_millis(wall)),
-            cpu: limits.cpu.unwrap_or(Duration::from_millis(cpu)),
+            wall: limits.wall.unwrap_or(Duration::from_millis(wall)).min(longest),
+            cpu: limits.cpu.unwrap_or(Duration::from_millis(cpu)).min(longest),
             memory: limits.memory.unwrap_or(memory * MIB),
             host_bytes: host_bytes * MIB,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_manifest_lets_a_call_outlast_those_who_wait_for_it() {
+        let [wall, cpu] = [60, 10].map(|seconds| Some(Duration::from_secs(seconds)));
+        let limits = Limits { wall, cpu, ..Limits::default() };
+        let of = |facet: Facet| {
+            let budget = facet.budget(&limits);
+            (budget.wall.as_secs(), budget.cpu.as_secs())
+        };
+        assert_eq!(Facet::ALL.map(of), [(60, 10), (9, 9), (14, 10), (4, 4)]);
     }
 }

@@ -4,7 +4,8 @@ use crate::decision::health::{ProbeFault, ProbeRequest, ProbeResponse, Prober};
 use crate::plugin::component::call_state::CallState;
 use crate::plugin::offer::dns::{DnsFault, ServiceRecord};
 use crate::plugin::offer::http_client::{HttpFault, Incoming, Outgoing, judge};
-use crate::plugin::offer::state::PluginState;
+use crate::plugin::offer::log_gate::tame_to;
+use crate::plugin::offer::state::{KEY_MAX, PluginState};
 use crate::plugin::record::{Body, Family, HttpRecord, ProbeRecord, Response, Tape, WorldFault};
 use futures_util::future::BoxFuture;
 use hickory_resolver::proto::rr::RecordType;
@@ -13,6 +14,11 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Keys that are remembered as written, and requests without an answer that are told, with so many bytes of each.
+const KNOWN_MAX: usize = 1_024;
+const MISSED_MAX: usize = 64;
+const REQUEST_MAX: usize = 4_096;
 
 /// What one call asks of a recorded world, and what it gets.
 #[derive(Debug)]
@@ -84,15 +90,26 @@ impl Script {
 
     /// Takes notice of a key that is read.
     pub(super) fn state_read(&mut self, key: &str) {
-        if self.known_keys.as_ref().is_some_and(|known| !known.contains(key)) {
-            self.missed.push(format!("state of the key {key:?}"));
+        // A longer key holds nothing in any world.
+        if key.len() <= KEY_MAX && self.known_keys.as_ref().is_some_and(|known| !known.contains(key)) {
+            self.miss(format!("state of the key {key:?}"));
         }
     }
 
     /// Takes notice of a key that is written or deleted: what it holds from then on is known.
     pub(super) fn state_written(&mut self, key: &str) {
-        if let Some(known) = &mut self.known_keys {
+        if let Some(known) = &mut self.known_keys
+            && key.len() <= KEY_MAX
+            && known.len() < KNOWN_MAX
+        {
             known.insert(key.to_owned());
+        }
+    }
+
+    /// Notes what the recorded world has no answer for. It is the guest that says how much that is.
+    fn miss(&mut self, request: String) {
+        if self.missed.len() < MISSED_MAX {
+            self.missed.push(tame_to(REQUEST_MAX, &request));
         }
     }
 
@@ -109,7 +126,7 @@ impl Script {
         let index = fresh.or(found.last()).copied();
         match index {
             Some(index) => _ = self.used.insert((store, index)),
-            None => self.missed.push(request),
+            None => self.miss(request),
         }
         index
     }
@@ -358,6 +375,21 @@ mod tests {
         assert_eq!(six[0].0, "fd00::1".parse::<IpAddr>().unwrap());
         let six = script.addresses("a", Family::V6).unwrap();
         assert_eq!(six, [("fd00::2".parse().unwrap(), Duration::from_millis(7))]);
+    }
+
+    #[test]
+    fn a_guest_cannot_make_the_list_of_what_is_missing_long() {
+        let script = Script::of_call(Tape::default(), &BTreeSet::new());
+        let mut script = script.lock();
+        script.state_read(&"k".repeat(KEY_MAX + 1));
+        script.state_written(&"k".repeat(KEY_MAX + 1));
+        assert_eq!((script.missed.len(), script.known_keys.as_ref().map(BTreeSet::len)), (0, Some(0)));
+        for number in 0..2 * KNOWN_MAX {
+            script.state_written(&format!("written {number}"));
+            script.state_read(&format!("read {number}"));
+        }
+        assert_eq!(script.missed.len(), MISSED_MAX);
+        assert_eq!(script.known_keys.as_ref().map(BTreeSet::len), Some(KNOWN_MAX));
     }
 
     #[test]

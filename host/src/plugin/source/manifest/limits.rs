@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(in crate::plugin) struct Limits {
-    /// Time for one call, waiting included; at most 60 s.
+    /// Time for one call, waiting included; at most 60 s, and no longer than anybody waits for the decision.
     #[serde(deserialize_with = "duration")]
     pub wall: Option<Duration>,
     /// Computing time for one call; at most 10 s.
