@@ -1,7 +1,7 @@
 //! The plugins of one process, and who decides for which object.
 
 use super::bound::{Binding, Bound};
-use super::roster::Roster;
+use super::roster::{Known, Roster};
 use super::status::Status;
 use crate::decision::binding::{BindingSubject, Decisions};
 use crate::decision::discovery::DiscoveryTransformer;
@@ -291,19 +291,13 @@ impl Decisions for Host {
 
     fn transformers(&self) -> Vec<Arc<dyn DiscoveryTransformer>> {
         let mut enabled: Vec<(Reverse<i32>, String)> = Vec::new();
-        for (name, slot) in self.crew.roster.all().iter() {
-            let rules = slot.rules();
+        for Known { name, serves, rules } in self.crew.roster.known() {
             // One that hides things takes part also where its component cannot be loaded.
-            let takes_part = match slot.current() {
-                Some(current) => current.has(Facet::Discovery),
+            let takes_part = match serves {
+                Some(current) => current.has(Facet::Discovery) && rules.discovery.enabled,
                 None => rules.hides(),
             };
-            if takes_part && rules.discovery.enabled && !slot.is_disabled() {
-                enabled.push((Reverse(rules.discovery.priority), name.clone()));
-            }
-        }
-        for (name, rules) in self.crew.roster.lone() {
-            if rules.hides() && !self.crew.roster.is_disabled(&name) {
+            if takes_part {
                 enabled.push((Reverse(rules.discovery.priority), name));
             }
         }

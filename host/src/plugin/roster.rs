@@ -7,6 +7,7 @@ use super::status::Status;
 use crate::decision::binding::BindingSubject;
 use crate::plugin::adapter::stand_in::{Cause, StandIns, Step, Trouble};
 use crate::plugin::component::budget::Facet;
+use crate::plugin::component::generation::Generation;
 use crate::plugin::source::standing::StandingRules;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -106,23 +107,43 @@ impl Roster {
         before.len() != after.len() || !before.iter().zip(&after).all(is_same)
     }
 
-    /// What manifests say whose plugin is not loaded.
+    /// What manifests say whose plugin does not serve, whether or not its component has been read.
     pub(in crate::plugin) fn lone(&self) -> Vec<(String, Arc<Rules>)> {
         let (slots, standing) = (self.slots.load(), self.standing.load());
-        let lone = standing.iter().filter(|(name, _)| !slots.contains_key(*name));
+        let serves = |name: &String| slots.get(name).is_some_and(|slot| slot.current().is_some());
+        let lone = standing.iter().filter(|(name, _)| !serves(name));
         lone.filter_map(|(name, standing)| Some((name.clone(), standing.rules.clone()?))).collect()
     }
 
     /// What holds for a plugin, loaded or not; `gone` is what was loaded under that name before.
     pub(in crate::plugin) fn rules_of(&self, name: &str, gone: Option<&Slot>) -> Rules {
-        if let Some(slot) = self.slot(name) {
-            return slot.rules();
+        let slot = self.slot(name);
+        if let Some(current) = slot.as_ref().and_then(|slot| slot.current()) {
+            return Rules::of_service(&current);
         }
-        let standing = self.standing.load();
-        match standing.get(name).and_then(|standing| standing.rules.as_deref()) {
-            Some(rules) => rules.clone(),
-            None => gone.map(Slot::rules).unwrap_or_default(),
+        let unserved = unserved(&self.standing.load(), name, slot.as_deref().or(gone));
+        unserved.as_deref().cloned().unwrap_or_default()
+    }
+
+    /// Every plugin that is there and not switched off, or has a manifest, and what holds for it.
+    pub(in crate::plugin) fn known(&self) -> Vec<Known> {
+        let (slots, standing) = (self.slots.load(), self.standing.load());
+        let mut known = Vec::new();
+        for (name, slot) in slots.iter() {
+            let serves = slot.current();
+            let rules = match &serves {
+                Some(current) => Some(Arc::new(Rules::of_service(current))),
+                None => unserved(&standing, name, Some(slot)),
+            };
+            known.extend(rules.map(|rules| Known { name: name.clone(), serves, rules }));
         }
+        for name in standing.keys().filter(|name| !slots.contains_key(*name)) {
+            let rules = unserved(&standing, name, None);
+            known.extend(rules.map(|rules| Known { name: name.clone(), serves: None, rules }));
+        }
+        let disabled = self.disabled.lock();
+        known.retain(|known| !disabled.contains(&known.name));
+        known
     }
 
     /// Ends probations whose time is over.
@@ -222,16 +243,10 @@ impl Roster {
             return Some(name.clone());
         }
         let mut claims: Vec<(Claim, String)> = Vec::new();
-        for (plugin, slot) in self.slots.load().iter().filter(|(_, slot)| !slot.is_disabled()) {
-            let is_loaded = match slot.current() {
-                Some(current) if current.has(facet) => true,
-                Some(_) => continue,
-                None => false,
-            };
-            claims.extend(Claim::of(&slot.rules(), subject, is_loaded).map(|claim| (claim, plugin.clone())));
-        }
-        for (plugin, rules) in self.lone().into_iter().filter(|(plugin, _)| !self.is_disabled(plugin)) {
-            claims.extend(Claim::of(&rules, subject, false).map(|claim| (claim, plugin)));
+        for Known { name, serves, rules } in self.known() {
+            if serves.as_ref().is_none_or(|current| current.has(facet)) {
+                claims.extend(Claim::of(&rules, subject, serves.is_some()).map(|claim| (claim, name)));
+            }
         }
         let strongest = claims.iter().map(|(claim, _)| *claim).max()?;
         let mut plugins: Vec<String> =
@@ -249,6 +264,22 @@ impl Roster {
         }
         plugins.pop()
     }
+}
+
+/// A plugin, and what holds for it.
+#[derive(Clone, Debug)]
+pub(in crate::plugin) struct Known {
+    pub name: String,
+    /// The generation that serves, where one does.
+    pub serves: Option<Arc<Generation>>,
+    pub rules: Arc<Rules>,
+}
+
+/// What holds for a plugin of which nothing serves: what its manifest says now, else what was declared before. The
+/// component may be one that nobody can read, and the manifest counts all the same.
+fn unserved(standing: &StandingRules, name: &str, slot: Option<&Slot>) -> Option<Arc<Rules>> {
+    let standing = standing.get(name).and_then(|standing| standing.rules.clone());
+    standing.or_else(|| slot.and_then(Slot::declared))
 }
 
 /// How strongly a manifest binds an object. One that is loaded goes before one that is not.

@@ -4,6 +4,7 @@ use crate::decision::binding::BindingSubject;
 use crate::model::failure_policy::FailurePolicy;
 use crate::plugin::adapter::stand_in::{Step, plan};
 use crate::plugin::component::budget::Facet;
+use crate::plugin::component::generation::Generation;
 use crate::plugin::source::manifest::{Bindings, Discovery, Manifest, Purpose};
 use crate::plugin::source::pattern::Pattern;
 
@@ -23,6 +24,11 @@ impl Rules {
             discovery: spec.discovery.clone(),
             bindings: spec.bindings.clone(),
         }
+    }
+
+    /// What holds while a generation serves.
+    pub(in crate::plugin) fn of_service(generation: &Generation) -> Self {
+        Self::of(&generation.profile.manifest)
     }
 
     /// What stands in, in this order.

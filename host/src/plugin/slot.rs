@@ -111,12 +111,9 @@ impl Slot {
         self.rules.store(Some(Arc::new(Rules::of(manifest))));
     }
 
-    /// The rules of what serves; where nothing does, of the newest manifest.
-    pub(in crate::plugin) fn rules(&self) -> Rules {
-        match self.line.current() {
-            Some(current) => Rules::of(&current.profile.manifest),
-            None => self.rules.load().as_deref().cloned().unwrap_or_default(),
-        }
+    /// What was declared last.
+    pub(in crate::plugin) fn declared(&self) -> Option<Arc<Rules>> {
+        self.rules.load_full()
     }
 
     /// New files are being read since `began`: nothing is known of them yet.

@@ -4,15 +4,20 @@ use super::{PATIENCE, Plugins, Recorded, drop_guest, judged, subject_of, target,
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use umbel::decision::binding::{BindingSubject, Decisions};
 use umbel::decision::discovery::{DiscoveryTransformer, Outcome};
 use umbel::decision::health::{HealthFault, State, Subject};
 use umbel::decision::plugins::Plugins as _;
 use umbel::decision::resolver::ResolveFault;
 use umbel::model::failure_policy::FailurePolicy;
-use umbel::plugin::{Reason, State as PluginState};
-use umbel_tests::{Guest, wait_for};
+use umbel::plugin::{Reason, State as PluginState, Status};
+use umbel_tests::{Guest, SilentMount, wait_for};
 
 const GROUP: &str = r#"{"metadata":{"name":"a.test"},"versions":[{"version":"v1"}]}"#;
 const OTHER: &str = r#"{"metadata":{"name":"a.test"},"versions":[{"version":"v2"}]}"#;
@@ -299,4 +304,78 @@ async fn fail_holds_before_the_component_comes_and_after_it_has_gone() -> Result
         Ok(())
     })
     .await
+}
+
+/// Writes at a file without an end, so that it never rests, until it is dropped.
+struct Writer {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<std::io::Result<()>>>,
+}
+
+impl Writer {
+    fn start(path: PathBuf) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut file = fs::File::create(path)?;
+            while !stopped.load(Ordering::Relaxed) {
+                file.write_all(b"\0")?;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Ok(())
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(Err(panic)) = self.thread.take().map(std::thread::JoinHandle::join) {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// Neither resolved nor listed, whatever becomes of the component.
+async fn fails_closed(plugins: &Plugins, why: &str) -> Result<()> {
+    assert_eq!(unbound(plugins, None).await?, nothing(why));
+    let transformer = the_only(plugins)?;
+    assert!(matches!(transformer.without_answer("a.test"), Outcome::Hide(_)), "{why}");
+    let answer = transformer.transform(GROUP).await;
+    assert!(answer.is_err(), "{why}: {answer:?}");
+    Ok(())
+}
+
+fn closed_manifest(dir: &Path) -> Result<()> {
+    write_manifest(dir, "p", &format!("{{{BOUND}, failurePolicy: Fail, {RESTRICT}}}"))
+}
+
+const RESTRICT: &str = "discovery: {enabled: true, purpose: restrict}";
+
+#[tokio::test]
+async fn fail_holds_while_the_component_is_copied() -> Result<()> {
+    let plugins = Plugins::start_loaded(vec![], closed_manifest).await?;
+    fails_closed(&plugins, "is not there").await?;
+    let writer = Writer::start(plugins.dir.path().join("p.wasm"));
+    let copied = |status: &Status| status.message.contains("keep changing");
+    plugins.wait_status("p", "copied", copied).await?;
+    fails_closed(&plugins, "is not loaded").await?;
+    assert_eq!(plugins.status("p")?.bindings[0].policy, "Fail");
+    drop(writer);
+    plugins.wait_status("p", "refused", |status| status.reason == Some(Reason::NotAComponent)).await?;
+    fails_closed(&plugins, "is not loaded").await
+}
+
+#[tokio::test]
+async fn fail_holds_while_the_component_cannot_be_read() -> Result<()> {
+    let plugins = Plugins::start_loaded(vec![], closed_manifest).await?;
+    let dir = plugins.dir.path();
+    fs::create_dir(dir.join("silent"))?;
+    let Some(_silent) = SilentMount::start(&dir.join("silent"))? else { return Ok(()) };
+    symlink("silent/p.wasm", dir.join("p.wasm"))?;
+    plugins.wait_status("p", "being read", |status| status.state == PluginState::Checking).await?;
+    fails_closed(&plugins, "is not loaded").await?;
+    plugins.wait_status("p", "refused", |status| status.reason == Some(Reason::CheckTimeout)).await?;
+    fails_closed(&plugins, "is not loaded").await
 }
