@@ -152,7 +152,13 @@ impl Trouble {
 
 /// How often something stood in for a plugin.
 #[derive(Debug, Default)]
-pub(in crate::plugin) struct StandIns(Mutex<BTreeMap<(String, Facet, Step, Cause), u64>>);
+pub(in crate::plugin) struct StandIns(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    by_plugin: BTreeMap<String, BTreeMap<(Facet, Step, Cause), u64>>,
+    entries: usize,
+}
 
 /// Entries at most: names of plugins come from annotations.
 const ENTRIES_MAX: usize = 10_000;
@@ -173,27 +179,35 @@ pub struct StandInCount {
 
 impl StandIns {
     pub(in crate::plugin) fn count(&self, facet: Facet, step: Step, trouble: &Trouble) {
-        let key = (trouble.plugin.clone(), facet, step, trouble.cause);
+        let key = (facet, step, trouble.cause);
         let mut all = self.0.lock();
-        if all.len() < ENTRIES_MAX || all.contains_key(&key) {
-            *all.entry(key).or_default() += 1;
+        let Counts { by_plugin, entries } = &mut *all;
+        if let Some(count) = by_plugin.get_mut(&trouble.plugin).and_then(|own| own.get_mut(&key)) {
+            *count += 1;
+        } else if *entries < ENTRIES_MAX {
+            by_plugin.entry(trouble.plugin.clone()).or_default().insert(key, 1);
+            *entries += 1;
         }
     }
 
     /// What was counted for a plugin.
     pub(in crate::plugin) fn of(&self, plugin: &str) -> Vec<StandInCount> {
-        self.all().into_iter().filter(|(name, _)| name == plugin).map(|(_, count)| count).collect()
+        self.0.lock().by_plugin.get(plugin).map(|own| lines(own).collect()).unwrap_or_default()
     }
 
     /// What was counted, by plugin; those that are not there are among them.
     pub(in crate::plugin) fn all(&self) -> Vec<(String, StandInCount)> {
         let all = self.0.lock();
-        let lines = all.iter().map(|((name, facet, step, cause), count)| {
-            let (kind, policy, reason) = (facet.word(), step.word(), cause.word());
-            (name.clone(), StandInCount { kind, policy, reason, count: *count })
-        });
-        lines.collect()
+        let by_plugin = all.by_plugin.iter();
+        by_plugin.flat_map(|(name, own)| lines(own).map(|line| (name.clone(), line))).collect()
     }
+}
+
+fn lines(counts: &BTreeMap<(Facet, Step, Cause), u64>) -> impl Iterator<Item = StandInCount> {
+    counts.iter().map(|((facet, step, cause), count)| {
+        let (kind, policy, reason) = (facet.word(), step.word(), cause.word());
+        StandInCount { kind, policy, reason, count: *count }
+    })
 }
 
 #[cfg(test)]
@@ -237,6 +251,7 @@ mod tests {
         count("7");
         assert_eq!(stand_ins.of("one more").len(), 0);
         assert_eq!(stand_ins.of("7")[0].count, 2, "what is counted already goes on");
+        assert_eq!(stand_ins.all().len(), ENTRIES_MAX, "each of them once");
     }
 
     #[test]
