@@ -1,6 +1,7 @@
 //! All parts of one serving process, built in order and taken down in order.
 
 use super::CommandError;
+use super::controllers::Controllers;
 use super::parts::{
     backend_tls, bind, control_runtime, ensure_credentials, listen_tls, make_manifest_dir, open_store,
     read_tokens, start_plugins,
@@ -8,11 +9,7 @@ use super::parts::{
 use super::renewal::{self, Shown};
 use crate::api::{Api, ApiConfig, Readiness};
 use crate::config::ServeConfig;
-use crate::control::events::{self, Events};
-use crate::control::manifests::{self, Manifests};
-use crate::control::openapi::{self, OpenApi};
-use crate::control::plugins::{self as plugin_objects, PluginObjects};
-use crate::control::{ControlConfig, ControlPlane, Running};
+use crate::control::{ControlConfig, events, plugins as plugin_objects};
 use crate::observe::Metrics;
 use crate::proxy::{DataPlane, DataPlaneConfig};
 use crate::registry::Registry;
@@ -37,12 +34,7 @@ pub(super) struct Gateway {
     address: SocketAddr,
     readiness: Arc<Readiness>,
     data_plane: DataPlane,
-    control: Running,
-    /// Stops collecting when dropped.
-    openapi: OpenApi,
-    manifests: Manifests,
-    plugin_objects: PluginObjects,
-    events: Events,
+    control: Controllers,
     runtime: Runtime,
 }
 
@@ -67,21 +59,19 @@ impl Gateway {
             .map_err(|failure| CommandError::failed(failure.message))?;
         runtime.block_on(make_manifest_dir(config, &registry))?;
         let (signals, heard) = Signals::channel(SIGNALS_MAX);
-        // Whatever starts below spawns its tasks on the control runtime.
+        // Whatever starts there spawns its tasks on the control runtime.
         let entered = runtime.enter();
         let (recorder, events) = events::start(registry.clone());
-        let control = ControlPlane::start(ControlConfig {
+        let control = ControlConfig {
             registry: registry.clone(),
             shared: Arc::clone(&shared),
             tls: Arc::clone(&backend_tls),
             decisions: plugins.clone(),
             signals: heard,
             metrics: Arc::clone(&metrics),
-            events: recorder.clone(),
-        });
-        let openapi = openapi::start(&control, Arc::clone(&shared));
-        let manifests = manifests::start(config.manifest_dir.clone(), registry.clone());
-        let plugin_objects = plugin_objects::start(plugins.clone(), registry.clone(), recorder);
+            events: recorder,
+        };
+        let control = Controllers::start(control, config.manifest_dir.clone(), plugins.clone(), events);
         drop(entered);
         let local = Api::new(ApiConfig {
             kinds: &crate::kind::ALL,
@@ -107,17 +97,7 @@ impl Gateway {
         let address = data_plane.local_addr();
         credentials.publish(address).map_err(CommandError::failed)?;
         runtime.spawn(renewal::run(config.clone(), address, Shown { listen: tls, backends: backend_tls }));
-        Ok(Self {
-            address,
-            readiness,
-            data_plane,
-            control,
-            openapi,
-            manifests,
-            plugin_objects,
-            events,
-            runtime,
-        })
+        Ok(Self { address, readiness, data_plane, control, runtime })
     }
 
     /// Where clients reach it.
@@ -127,9 +107,9 @@ impl Gateway {
 
     /// Waits until the manifests are applied and every stored APIService is routed, then opens the latches of `/readyz`.
     pub(super) async fn become_ready(&self) {
-        self.manifests.first_look().await;
+        self.control.manifests.first_look().await;
         self.readiness.open(MANIFESTS);
-        if self.control.ready().await {
+        if self.control.routes.ready().await {
             self.readiness.open(ROUTES);
         }
     }
@@ -139,7 +119,7 @@ impl Gateway {
     pub(super) fn stop(self) {
         self.readiness.shut_down();
         self.data_plane.drain();
-        drop((self.manifests, self.plugin_objects, self.openapi, self.control, self.events));
+        drop(self.control);
         self.runtime.shutdown_timeout(CONTROL_STOP);
     }
 }

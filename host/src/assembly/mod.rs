@@ -8,6 +8,7 @@ mod cli;
 mod command_error;
 #[cfg(feature = "plugins")]
 mod compile_child;
+mod controllers;
 mod demo;
 mod files;
 mod gateway;
