@@ -2,10 +2,11 @@
 //! them, and swaps.
 
 use crate::plugin::roster::Roster;
+use crate::plugin::source::disk::Directory;
 use crate::plugin::source::events::Events;
 use crate::plugin::source::intake::{Intake, Machine};
 use crate::plugin::source::look::View;
-use crate::plugin::source::lookout::Lookout;
+use crate::plugin::source::lookout::{Lookout, PATIENCE};
 use crate::plugin::source::rights::Trust;
 use crate::plugin::source::settling::{Change, Tracker};
 use crate::plugin::source::waker::Waker;
@@ -21,6 +22,8 @@ use tokio::runtime::Builder;
 const SHARES: [u32; 2] = [4, 100];
 /// The longest time between two looks.
 const REST_MAX: Duration = Duration::from_secs(10);
+/// How often the clock is looked at while a look is being taken, however long that takes.
+const TICK: Duration = Duration::from_secs(1);
 /// How often people are told that the directory cannot be read.
 const COMPLAINTS: Duration = Duration::from_secs(60);
 
@@ -56,6 +59,8 @@ struct Rounds {
     tracker: Tracker,
     intake: Intake,
     lookout: Lookout,
+    /// Whether it was found out what holds without plugins.
+    knows_manifests: bool,
     /// Hears when the start is over.
     ready: Option<SyncSender<()>>,
     /// When the look that is being taken began.
@@ -72,12 +77,13 @@ impl Rounds {
         let now = Instant::now();
         Self {
             intake: Intake::new(directory.clone(), trust, Arc::clone(&roster), machine),
-            lookout: Lookout::new(directory.clone(), trust, waker.clone()),
+            lookout: Lookout::new(Directory { path: directory.clone(), trust }, waker.clone()),
             directory,
             roster,
             waker,
             events: Events::default(),
             tracker: Tracker::default(),
+            knows_manifests: false,
             ready: Some(ready),
             began: now,
             due: now,
@@ -97,6 +103,7 @@ impl Rounds {
                 () = self.waker.woken() => self.due = Instant::now(),
                 () = tokio::time::sleep_until(next.into()), if !is_busy => self.begin_look(),
                 seen = self.lookout.end(), if is_busy => self.look(seen),
+                () = tokio::time::sleep(TICK), if is_busy => {}
                 has_changed = self.intake.hear() => if has_changed {
                     self.roster.announce();
                 },
@@ -125,19 +132,23 @@ impl Rounds {
 
     fn look(&mut self, seen: std::io::Result<Arc<View>>) {
         let now = Instant::now();
-        let took = now - self.began;
+        let is_cut_short = seen.as_ref().is_ok_and(|view| view.is_cut_short);
+        // Waiting keeps no processor busy.
+        let waited = if is_cut_short { PATIENCE.file } else { Duration::ZERO };
+        let took = (now - self.began).saturating_sub(waited);
         self.earliest = now + took * SHARES[0];
         match seen {
             Ok(view) => self.compare(&view, now),
             Err(cause) => self.complain(&cause, now),
         }
-        let rest = self.tracker.next_look(now);
-        let rest = if self.tracker.is_unsettled() { rest } else { rest.max(took * SHARES[1]).min(REST_MAX) };
+        // The next look goes on without what held this one up.
+        let rest = if is_cut_short { Duration::ZERO } else { rest(&self.tracker, took, now) };
         self.due = self.due.min(now + rest);
     }
 
     fn compare(&mut self, view: &View, now: Instant) {
         self.complained = None;
+        self.knows_manifests |= view.knows_manifests;
         if self.events.is_elsewhere(view.place, now) {
             // What happened before the new place was watched is seen by another look.
             self.events.follow(&self.directory, &self.waker);
@@ -178,7 +189,7 @@ impl Rounds {
 
     /// Tells when what lay in the directory at the start is known, and when it serves.
     fn note_start(&mut self) {
-        let has_looked = self.tracker.has_looked() && !self.tracker.is_unsettled();
+        let has_looked = self.knows_manifests && self.tracker.has_looked() && !self.tracker.is_unsettled();
         if has_looked && !self.roster.has_looked() && self.intake.knows_all() {
             // What is being compiled may take long, and is shown as such meanwhile.
             self.roster.note_look();
@@ -190,5 +201,35 @@ impl Rounds {
                 None | Some(Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(()))) => {}
             }
         }
+    }
+}
+
+/// How long until the next look after one that took so long. Long only while nobody waits for what it will find.
+fn rest(tracker: &Tracker, took: Duration, now: Instant) -> Duration {
+    let next = tracker.next_look(now);
+    if tracker.is_unsettled() || tracker.is_missing_any() {
+        return next;
+    }
+    next.max(took * SHARES[1]).min(REST_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::source::look::{Look, Pair};
+
+    #[test]
+    fn slow_looks_do_not_put_off_a_removal() {
+        let (mut tracker, now) = (Tracker::default(), Instant::now());
+        let took = Duration::from_millis(50);
+        let there = Look::from([("a".to_owned(), Pair::default())]);
+        let mut observe = |look: &Look, now| tracker.observe(look, now, SystemTime::now(), |_| false);
+        assert_eq!(observe(&there, now), [Change::Load("a".to_owned())]);
+        assert_eq!(observe(&Look::new(), now), [], "it may come back");
+        assert!(rest(&tracker, took, now) <= tracker.next_look(now), "somebody waits for the next look");
+        let later = now + Duration::from_secs(2);
+        let changes = tracker.observe(&Look::new(), later, SystemTime::now(), |_| false);
+        assert_eq!(changes, [Change::Remove("a".to_owned())]);
+        assert_eq!(rest(&tracker, took, later), took * SHARES[1], "nobody does");
     }
 }

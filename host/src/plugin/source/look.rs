@@ -1,5 +1,7 @@
 //! What lies in the plugin directory at one moment.
 
+use crate::plugin::source::board::File;
+use crate::plugin::source::files::Source;
 use crate::plugin::source::standing::StandingRules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
@@ -73,6 +75,10 @@ pub(super) struct View {
     pub manifests: StandingRules,
     /// Where it is.
     pub place: Option<Place>,
+    /// Whether each manifest was read that answers.
+    pub knows_manifests: bool,
+    /// Whether a file did not answer, so that those after it were not looked at.
+    pub is_cut_short: bool,
 }
 
 /// The names in the directory, before anything is known about the files. Those of plain files first: a link may
@@ -81,8 +87,8 @@ pub(super) struct View {
 pub(super) struct Listing {
     /// Plugin names, and whether the component is a link.
     pub components: Vec<(String, bool)>,
-    /// Those that have a manifest.
-    pub manifests: BTreeSet<String>,
+    /// Those that have a manifest, and whether it is a link.
+    pub manifests: BTreeMap<String, bool>,
     misnamed: BTreeSet<String>,
     home: Option<Rights>,
     /// Where the directory is.
@@ -99,14 +105,12 @@ pub(super) fn list(directory: &Path) -> std::io::Result<Listing> {
     let mut listing = Listing { home: Some((metadata.mode(), metadata.uid())), place, ..Listing::default() };
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
+        let is_link = || entry.file_type().is_ok_and(|kind| kind.is_symlink());
         let Ok(file) = entry.file_name().into_string() else { continue };
         match file.rsplit_once('.') {
             _ if file.starts_with('.') => {}
-            Some((name, "wasm")) => {
-                let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-                listing.components.push((name.to_owned(), is_link));
-            }
-            Some((name, "yaml")) => _ = listing.manifests.insert(name.to_owned()),
+            Some((name, "wasm")) => listing.components.push((name.to_owned(), is_link())),
+            Some((name, "yaml")) => _ = listing.manifests.insert(name.to_owned(), is_link()),
             Some((name, "yml")) => _ = listing.misnamed.insert(name.to_owned()),
             _ => {}
         }
@@ -116,11 +120,23 @@ pub(super) fn list(directory: &Path) -> std::io::Result<Listing> {
 }
 
 impl Listing {
+    /// All files in the order in which they are looked at, and whether each is a link. Manifests first, for what they
+    /// say about failures holds whatever becomes of the components; plain files before links among them.
+    pub(super) fn files(&self) -> Vec<(File, bool)> {
+        let mut manifests: Vec<(&String, bool)> =
+            self.manifests.iter().map(|(name, link)| (name, *link)).collect();
+        manifests.retain(|(name, _)| Source::check_name(name).is_ok());
+        manifests.sort_by_key(|(_, is_link)| *is_link);
+        let manifests = manifests.into_iter().map(|(name, is_link)| (File::Manifest(name.clone()), is_link));
+        let components = self.components.iter().map(|(name, link)| (File::Component(name.clone()), *link));
+        manifests.chain(components).collect()
+    }
+
     /// Looks at the files of one plugin; `None` when the component is gone by now.
     pub(super) fn look_at(&self, directory: &Path, name: &str, is_link: bool) -> Option<Pair> {
         let path = directory.join(format!("{name}.wasm"));
         let component = fingerprint(&path)?;
-        let manifest = self.manifests.contains(name);
+        let manifest = self.manifests.contains_key(name);
         let manifest = manifest.then(|| fingerprint(&directory.join(format!("{name}.yaml")))).flatten();
         let target = is_link.then(|| path.canonicalize().ok()).flatten();
         let places = [self.home, target.as_deref().and_then(Path::parent).and_then(rights)];

@@ -6,7 +6,9 @@
 //!                     └ intake ─► steps of each plugin, beside those of the others ─► slot
 //! ```
 
+mod board;
 pub(super) mod caretaker;
+mod disk;
 mod events;
 pub(super) mod files;
 pub(super) mod intake;

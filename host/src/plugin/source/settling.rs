@@ -214,6 +214,11 @@ impl Tracker {
         left.map_or(usual, |left| left.min(usual))
     }
 
+    /// Whether a removal is about to take effect.
+    pub(super) fn is_missing_any(&self) -> bool {
+        !self.missing.is_empty()
+    }
+
     /// Whether something is about to settle, other than what is still being written.
     pub(super) fn is_unsettled(&self) -> bool {
         self.settling.keys().any(|name| !self.arriving.contains(name) && !self.is_written(name))
