@@ -228,3 +228,45 @@ impl Board {
         view
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience { file: Duration::from_millis(250), names: Duration::from_secs(5) };
+
+    #[test]
+    fn only_the_file_that_is_being_looked_at_is_given_up() {
+        let (mut board, start) = (Board::default(), Instant::now());
+        let [one, other] = ["a", "b"].map(|name| File::Component(name.to_owned()));
+        let mut listing = Listing::default();
+        listing.components.extend(["a", "b"].map(|name| (name.to_owned(), false)));
+        let listing = Arc::new(listing);
+        let number = board.begin(start);
+        let late = start + PATIENCE.names;
+        assert_eq!(board.give_up(late, PATIENCE), Some(Step::Names));
+        assert_eq!(board.give_up(late, PATIENCE), None, "it is told once");
+        board.note_names(&listing);
+        assert_eq!(board.next(number, &one, false, late), Next::Look);
+        assert!(!board.note(number, one.clone(), Finding::Component(None)));
+        let later = late + PATIENCE.file;
+        assert_eq!(board.give_up(later, PATIENCE), None, "it has answered, and no thread will say so again");
+        assert_eq!(board.next(number, &other, false, later), Next::Look);
+        assert_eq!(board.give_up(later, PATIENCE), None);
+        let held_up = board.give_up(later + PATIENCE.file, PATIENCE);
+        assert_eq!(held_up, Some(Step::File(other.clone())));
+        assert_eq!(board.next(number, &one, false, later), Next::End, "nobody waits for that thread");
+        let number = board.begin(later);
+        board.note_names(&listing);
+        assert_eq!(board.next(number, &other, false, later), Next::Skip, "another thread would hang as well");
+        assert!(board.note(number - 2, other.clone(), Finding::Component(Some((Pair::default(), true)))));
+        assert!(board.is_free());
+        let number = board.begin(later);
+        board.note_names(&listing);
+        assert_eq!(board.next(number, &other, false, later), Next::Skip, "it has said it");
+        assert!(board.view(&View::default()).partial.contains("b"));
+        let number = board.begin(later);
+        board.note_names(&Arc::default());
+        assert_eq!(board.next(number, &other, false, later), Next::Look, "once");
+    }
+}

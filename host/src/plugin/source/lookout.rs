@@ -339,10 +339,10 @@ mod tests {
         let files: Vec<&str> = files.iter().map(String::as_str).collect();
         let (_dir, sick, mut lookout, _) = sick(&files, &[]);
         lookout.patience.file = Duration::from_millis(2);
-        for round in 0..200 {
+        for round in 0..50 {
             // One of them answers at about the moment at which it is given up.
             let pauses =
-                (0..17).map(|n| Duration::from_micros(if n == round % 17 { 1_900 + round * 2 } else { 0 }));
+                (0..17).map(|n| Duration::from_micros(if n == round % 17 { 1_900 + round * 8 } else { 0 }));
             sick.state.0.lock().pauses = pauses.collect();
             look(&mut lookout).await;
         }
