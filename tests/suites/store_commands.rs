@@ -118,6 +118,21 @@ fn what_is_exported_can_be_imported_elsewhere() -> Result<()> {
 }
 
 #[test]
+fn a_failure_policy_that_was_accepted_once_is_imported_with_a_warning() -> Result<()> {
+    let home = TempDir::new()?;
+    let annotated = "  namespace: wardle\n  annotations: {umbel.dev/plugin-failure-policy: fail}\nspec:";
+    let text = OBJECTS.replace("  namespace: wardle\nspec:", annotated);
+    let file = write(&home, "old.yaml", &text)?;
+    let data_dir = home.path().join("data");
+    let told = done(&data_dir, &["import", &file.to_string_lossy()])?;
+    let warning =
+        "warning: document 1 (line 1): annotation umbel.dev/plugin-failure-policy does nothing: \"fail\"";
+    assert!(told.contains(warning) && told.ends_with("created 2, updated 0, unchanged 0\n"), "{told}");
+    assert!(done(&data_dir, &["export"])?.contains("umbel.dev/plugin-failure-policy: fail"));
+    Ok(())
+}
+
+#[test]
 fn bad_streams_import_nothing_and_are_named() -> Result<()> {
     let home = TempDir::new()?;
     let data_dir = home.path().join("data");

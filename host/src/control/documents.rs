@@ -10,8 +10,9 @@ use crate::route::{Document, DocumentSet};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// These groups are how everything else is repaired, transformers included, so no transformer touches them.
-pub(super) const UNTOUCHABLE: [&str; 2] = ["apiregistration.k8s.io", "plugins.umbel.dev"];
+/// By these groups everything else is repaired, transformers included, and seen to fail, so no transformer touches
+/// them.
+pub(super) const UNTOUCHABLE: [&str; 3] = ["apiregistration.k8s.io", "plugins.umbel.dev", "events.k8s.io"];
 /// Documents up to this many bytes are compressed at once, larger ones when things are quiet.
 const COMPRESS_AT_ONCE: usize = 64 * 1024;
 
@@ -105,22 +106,28 @@ impl Documents {
             .collect()
     }
 
-    /// Sorts the groups: as a transformer has it, else as their priorities do.
+    /// Sorts the groups: as their priorities do, or as a transformer has it. The untouchable ones have the place that
+    /// their priority gives them in either case.
     pub(super) fn arrange(&mut self, order: Option<&[String]>) {
-        if let Some(order) = order {
-            // Their own places are the first and the last one.
-            let [first, last] = UNTOUCHABLE;
-            let names = std::iter::once(first).chain(order.iter().map(String::as_str)).chain([last]);
-            self.aggregated_order = names.filter_map(|name| self.name(name)).collect();
-            self.legacy_order.clone_from(&self.aggregated_order);
-            return;
-        }
         let mut standings: Vec<&Standing> = self.groups.values().map(|shown| &shown.standing).collect();
         sort_aggregated(&mut standings);
-        let aggregated = standings.iter().filter_map(|s| self.name(&s.group)).collect();
+        let aggregated = self.ordered(&standings, order);
         sort_legacy(&mut standings);
-        let legacy = standings.iter().filter_map(|s| self.name(&s.group)).collect();
+        let legacy = self.ordered(&standings, order);
         (self.aggregated_order, self.legacy_order) = (aggregated, legacy);
+    }
+
+    /// The names of sorted groups, where those that transformers may move have changed places among themselves.
+    fn ordered(&self, sorted: &[&Standing], order: Option<&[String]>) -> Vec<Arc<str>> {
+        let names = sorted.iter().filter_map(|standing| self.name(&standing.group));
+        let Some(order) = order else { return names.collect() };
+        let is_fixed = |name: &Arc<str>| UNTOUCHABLE.contains(&&**name);
+        // Groups may have come and gone since the order was asked for.
+        let mut moved = order.iter().filter_map(|name| self.name(name)).filter(|name| !is_fixed(name));
+        let mut ordered: Vec<_> =
+            names.filter_map(|name| if is_fixed(&name) { Some(name) } else { moved.next() }).collect();
+        ordered.extend(moved);
+        ordered
     }
 
     fn name(&self, group: &str) -> Option<Arc<str>> {
@@ -178,7 +185,7 @@ mod tests {
     #[test]
     fn without_transformers_everything_is_listed_in_order() {
         let mut documents = Documents::default();
-        let [first, _] = UNTOUCHABLE;
+        let [first, ..] = UNTOUCHABLE;
         for group in ["b", "c", "a", first, "gone"] {
             documents.put(group, Shown::plain(group, &input(group)).unwrap());
         }
@@ -197,5 +204,25 @@ mod tests {
         assert_eq!(names(&set.aggregated_v2, "items", "/metadata/name"), [first, "a", "b", "c"]);
         assert_eq!(names(&set.groups_json, "groups", "/name"), [first, "a", "b", "c"]);
         assert_eq!(set.group.len(), 4);
+    }
+
+    #[test]
+    fn groups_that_nobody_touches_keep_their_places_while_others_come_and_go() {
+        let mut documents = Documents::default();
+        for group in UNTOUCHABLE.into_iter().chain(["a", "b", "service.grafana.app"]) {
+            documents.put(group, Shown::plain(group, &input(group)).unwrap());
+        }
+        let plain =
+            ["apiregistration.k8s.io", "a", "b", "events.k8s.io", "plugins.umbel.dev", "service.grafana.app"];
+        let mut arranged = |order: Option<&[&str]>| {
+            let order = order.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+            documents.arrange(order.as_deref());
+            assert_eq!(documents.aggregated_order.len(), documents.legacy_order.len());
+            documents.aggregated_order.iter().map(|name| name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(arranged(None), plain);
+        assert_eq!(arranged(Some(&["a", "b", "service.grafana.app"])), plain, "nothing is moved");
+        let turned = arranged(Some(&["gone", "service.grafana.app", "b", "a"]));
+        assert_eq!(turned, [plain[0], "service.grafana.app", "b", plain[3], plain[4], "a"]);
     }
 }

@@ -109,9 +109,7 @@ impl Source {
         }
         Ok(written.resource_version().parse().unwrap_or_default())
     }
-}
 
-impl Source {
     /// Notes that an APIService became available or ceased to be.
     fn tell(&self, object: ObjectKey, uid: &str, condition: &Condition) {
         let weight = if condition.status == Truth::True { Weight::Normal } else { Weight::Warning };

@@ -19,6 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::sync::watch;
 
+/// How many names a message lists.
+const PRESENT_MAX: usize = 10;
+
 type Slots = BTreeMap<String, Arc<Slot>>;
 
 /// The plugins by name. Read without a lock; one thread writes.
@@ -229,8 +232,7 @@ impl Roster {
     /// Why a name leads nowhere, for people.
     pub(in crate::plugin) fn absence(&self, name: &str) -> String {
         let slots = self.slots.load();
-        let present: Vec<&str> = slots.keys().map(String::as_str).collect();
-        let present = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
+        let present = listed(slots.keys().map(String::as_str));
         let directory = self.directory.display();
         format!("no plugin is named {name:?}: put {name}.wasm into {directory} (present: {present})")
     }
@@ -293,5 +295,30 @@ impl Claim {
     fn of(rules: &Rules, subject: &BindingSubject, is_loaded: bool) -> Option<Self> {
         let precision = rules.precision(subject)?;
         (is_loaded || rules.holds_unloaded(subject)).then_some(Self { precision, is_loaded })
+    }
+}
+
+/// The first names, and how many more there are.
+fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(PRESENT_MAX);
+    let first: Vec<&str> = names.take(PRESENT_MAX).collect();
+    match (first.is_empty(), more) {
+        (true, _) => "none".to_owned(),
+        (false, 0) => first.join(", "),
+        (false, more) => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_lists_ten_names_at_most() {
+        let names: Vec<String> = (10..22).map(|number| format!("p{number}")).collect();
+        let told = |count: usize| listed(names[..count].iter().map(String::as_str));
+        assert_eq!((told(0).as_str(), told(2).as_str()), ("none", "p10, p11"));
+        assert!(told(10).ends_with(", p19"), "{}", told(10));
+        assert!(told(12).ends_with(", p19 and 2 more"), "{}", told(12));
     }
 }

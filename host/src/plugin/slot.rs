@@ -17,6 +17,7 @@ use crate::plugin::rehearsal::Rehearsal;
 use crate::plugin::source::manifest::Manifest;
 use crate::plugin::telemetry::Tally;
 use arc_swap::ArcSwapOption;
+use jiff::{Timestamp, Unit};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -341,7 +342,7 @@ impl Slot {
             return Some(Hold { reason: Reason::Quarantined, message: self.quarantine_text() });
         }
         let pause = self.suspended_for()?;
-        let message = format!("{}; asked again in {} s", self.suspension_text(), pause.as_secs());
+        let message = format!("{}; {}", self.suspension_text(), end_text(Timestamp::now(), pause));
         Some(Hold { reason: Reason::Suspended, message })
     }
 
@@ -420,6 +421,15 @@ impl Slot {
     }
 }
 
+/// When a suspension ends, as a time of day: what counts down would be news every second.
+fn end_text(now: Timestamp, pause: Duration) -> String {
+    if pause.is_zero() {
+        return "the next call asks it again".to_owned();
+    }
+    let end = now.saturating_add(pause).unwrap_or(now);
+    format!("asked again at {:.0}", end.round(Unit::Second).unwrap_or(end))
+}
+
 /// Keeps hold of a slot. Storing the same one at each call would cost more than looking.
 pub(in crate::plugin) fn remember(last: &ArcSwapOption<Slot>, slot: &Arc<Slot>) {
     if !last.load().as_ref().is_some_and(|last| Arc::ptr_eq(last, slot)) {
@@ -433,4 +443,19 @@ fn probation_text(record: &Record, terms: &Terms) -> String {
         "it {record}; the probation ends after {} calls or in {left} s, and the generation before stands by",
         terms.calls
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_suspension_is_told_in_the_same_words_while_it_comes_near() {
+        let (start, pause) = (Timestamp::UNIX_EPOCH, Duration::from_millis(30_000));
+        let later = start.saturating_add(Duration::from_millis(12_345)).unwrap();
+        let told = end_text(start, pause);
+        assert_eq!(told, "asked again at 1970-01-01T00:00:30Z");
+        assert_eq!(end_text(later, pause - Duration::from_millis(12_345)), told);
+        assert_eq!(end_text(later, Duration::ZERO), "the next call asks it again");
+    }
 }

@@ -59,7 +59,7 @@ impl Registry {
     /// Objects kept in `store`, but for kinds that are kept in memory.
     pub fn new(store: Arc<dyn Store>) -> Self {
         // Above every revision that an earlier process gave away, so that a client that comes back with one is told
-        // that it is too old, and does not wait for it.
+        // that it is too old, and does not wait for it. That holds only while the clock does not go back.
         let start = Revision::try_from(Timestamp::now().as_microsecond()).unwrap_or_default();
         Self { store, memory: Arc::new(MemoryStore::starting_at(start, MEMORY_HISTORY)) }
     }

@@ -88,6 +88,9 @@ async fn import(store: &dyn Store, incoming: Vec<Incoming>, tally: &mut Tally) -
     let now = Timestamp::now();
     for document in incoming {
         let key = document.key.clone();
+        if let Some(warning) = &document.warning {
+            tally.told.push_str(&format!("warning: {warning}\n"));
+        }
         let stored = store.get(&key).await?;
         let before = stored.as_ref().and_then(read_record);
         let object = document.complete(before.as_ref(), now);

@@ -2,6 +2,7 @@
 
 use crate::kind::{self, Kept, Kind};
 use crate::model::failure::Failure;
+use crate::model::failure_policy;
 use crate::model::object::Object;
 use crate::object::condition::time_text;
 use crate::object::decode::{Encoding, FieldValidation, decode_object};
@@ -29,6 +30,8 @@ pub(super) struct Incoming {
     /// Whether the document itself has a status; decoding may have added an empty one.
     has_status: bool,
     place: Place,
+    /// What of it does nothing, for people.
+    pub(super) warning: Option<String>,
 }
 
 /// Checks every document before anything is written.
@@ -71,6 +74,9 @@ fn read(place: Place, object: &Object) -> Result<Incoming, Vec<String>> {
     object.take(&["metadata", "resourceVersion"]);
     let mut errors = metadata_rules::check(kind, &object);
     errors.extend(kind.rules.validate(&object, None));
+    // An export holds what was stored before the rule came; it must find its way back.
+    let tolerated = failure_policy::refusal(&object, None);
+    errors.retain(|error| Some(error) != tolerated.as_ref());
     if !errors.is_empty() {
         return Err(vec![Failure::invalid(kind.group, kind.kind, object.name(), &errors).message]);
     }
@@ -78,7 +84,8 @@ fn read(place: Place, object: &Object) -> Result<Incoming, Vec<String>> {
         return Err(vec![format!("metadata.namespace: {name} objects have no namespace: leave it out")]);
     }
     let key = ObjectKey::new(object.namespace(), object.name()).path(kind);
-    Ok(Incoming { key, object, kind, has_status, place })
+    let warning = failure_policy::complaint(&object).map(|text| format!("{place}: {text}"));
+    Ok(Incoming { key, object, kind, has_status, place, warning })
 }
 
 fn unknown_kind(api_version: &str, name: &str) -> String {

@@ -16,10 +16,13 @@ use crate::registry::{ObjectKey, Registry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 /// How many occurrences may wait to be written down.
 const QUEUE: usize = 1_024;
+/// The longest note, in bytes (upstream's limit for new events); a longer one is cut at its end.
+pub const NOTE_MAX: usize = 1_024;
 
 /// Whether somebody should look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,14 +79,15 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Notes an occurrence. Never waits: where too many come at once, some are told in the log only.
+    /// Notes an occurrence. Never waits: where too many come at once, some are left out, and the log says so once.
+    /// Nothing is noted once [`Events`] is dropped.
     pub fn record(&self, occurrence: Occurrence) {
         match self.sender.try_send(occurrence) {
             Ok(()) => self.is_behind.store(false, Ordering::Relaxed),
-            Err(refused) if !self.is_behind.swap(true, Ordering::Relaxed) => {
-                tracing::warn!(%refused, "events come faster than they can be written down; some are left out");
+            Err(TrySendError::Full(_)) if !self.is_behind.swap(true, Ordering::Relaxed) => {
+                tracing::warn!("events come faster than they can be written down; some are left out");
             }
-            Err(_) => {}
+            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {}
         }
     }
 }
@@ -103,4 +107,25 @@ pub fn start(registry: Registry) -> (Recorder, Events) {
     let (sender, occurrences) = mpsc::channel(QUEUE);
     let task = tokio::spawn(scribe::run(registry, occurrences));
     (Recorder { sender, is_behind: Arc::default() }, Events(task))
+}
+
+/// A text of at most `max` bytes, with a sign where it was cut.
+pub fn shorten(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let dots = "…";
+    format!("{}{dots}", &text[..text.floor_char_boundary(max.saturating_sub(dots.len()))])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_note_is_cut_between_characters() {
+        assert_eq!(shorten("short", NOTE_MAX), "short");
+        let cut = shorten(&"é".repeat(600), NOTE_MAX);
+        assert!(cut.len() <= NOTE_MAX && cut.ends_with("é…"), "{cut}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Writes events down, and removes those that are over.
 
-use super::Occurrence;
 use super::ledger::{Ledger, Series};
+use super::{NOTE_MAX, Occurrence, shorten};
 use crate::kind::event::KIND;
 use crate::model::failure::Failure;
 use crate::model::object::Object;
@@ -17,8 +17,6 @@ use tokio::time::{MissedTickBehavior, interval};
 const MANAGER: &str = "umbel";
 /// How often is looked for events that are over.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
-/// The longest note, in bytes (upstream's limit for new events).
-const NOTE_MAX: usize = 1_024;
 
 /// Works until everybody who records is gone.
 pub(super) async fn run(registry: Registry, mut occurrences: mpsc::Receiver<Occurrence>) {
@@ -76,17 +74,9 @@ fn picture(occurrence: &Occurrence, series: &Series, before: Option<&Object>) ->
     event.set(&["action"], tale.action);
     event.set(&["reason"], tale.reason.as_str());
     event.set(&["regarding"], regarding);
-    event.set(&["note"], shorten(&tale.note));
+    event.set(&["note"], shorten(&tale.note, NOTE_MAX));
     event.set(&["type"], tale.weight.as_str());
     event
-}
-
-fn shorten(note: &str) -> String {
-    if note.len() <= NOTE_MAX {
-        return note.to_owned();
-    }
-    let dots = "…";
-    format!("{}{dots}", &note[..note.floor_char_boundary(NOTE_MAX - dots.len())])
 }
 
 #[cfg(test)]
@@ -129,12 +119,5 @@ mod tests {
         assert_eq!(second.at(&["series", "count"]), Some(&json!(2)));
         assert_eq!(registry.revision(), 0, "nothing of it is kept for good");
         assert_eq!(registry.list(&KIND, &ListOptions::default()).await.unwrap().objects.len(), 1);
-    }
-
-    #[test]
-    fn a_long_note_is_cut_between_characters() {
-        assert_eq!(shorten("short"), "short");
-        let cut = shorten(&"é".repeat(600));
-        assert!(cut.len() <= NOTE_MAX && cut.ends_with("é…"), "{cut}");
     }
 }

@@ -3,8 +3,8 @@
 use super::declared::Declared;
 use super::plan::{Action, describe, overruled, plan, propose};
 use super::report::{Conflict, tell};
-use super::{MANAGER, MARK, declared::ManifestFile};
-use crate::kind::{ALL, Kind};
+use super::{MANAGER, MARK, declarable, declared::ManifestFile};
+use crate::kind::Kind;
 use crate::model::failure::Failure;
 use crate::model::object::Object;
 use crate::registry::{DeleteOptions, ListOptions, ObjectKey, Part, Registry, WriteOptions};
@@ -32,7 +32,7 @@ struct Problems {
 
 async fn round(registry: &Registry, files: &[ManifestFile]) -> Result<Problems, Failure> {
     let mut stored = Vec::new();
-    for kind in ALL {
+    for kind in declarable() {
         let list = registry.list(kind, &ListOptions::default()).await?;
         stored.extend(list.objects.into_iter().map(|object| (kind, object)));
     }

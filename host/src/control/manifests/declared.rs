@@ -1,6 +1,7 @@
 //! What the text of one file declares.
 
-use crate::kind::{self, ALL, Kind};
+use super::declarable;
+use crate::kind::{self, Kind};
 use crate::model::object::Object;
 use crate::object::decode::{Encoding, FieldValidation, decode_object};
 use crate::object::yaml_stream::{self, Place};
@@ -63,8 +64,7 @@ pub(super) fn parse(name: &str, text: &str) -> ManifestFile {
 fn declare(object: Object) -> Result<(&'static Kind, ObjectKey, Object), String> {
     let (api_version, name) = (object.text(&["apiVersion"]).to_owned(), object.text(&["kind"]).to_owned());
     let Some(kind) = kind::find_by_name(&api_version, &name) else {
-        let known = ALL.iter().filter(|kind| kind.verbs.contains(&"create"));
-        let known: Vec<_> = known.map(|k| format!("{} {}", k.api_version(), k.kind)).collect();
+        let known: Vec<_> = declarable().map(|k| format!("{} {}", k.api_version(), k.kind)).collect();
         let known = known.join(" and ");
         return Err(format!(
             "kind {name:?} of {api_version:?} is not known here; manifests may hold {known}"

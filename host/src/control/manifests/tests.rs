@@ -1,7 +1,7 @@
 use super::apply::apply;
 use super::declared::parse;
 use super::*;
-use crate::kind::{Kind, api_service, external_name};
+use crate::kind::{Kind, api_service, event, external_name};
 use crate::model::object::Object;
 use crate::object::condition;
 use crate::registry::{DeleteOptions, ObjectKey, Part, WriteOptions};
@@ -265,4 +265,28 @@ async fn links_that_are_swapped_are_followed() {
     std::os::unix::fs::symlink("..2", directory.join("..data_tmp")).unwrap();
     fs::rename(directory.join("..data_tmp"), directory.join("..data")).unwrap();
     until(&bench, "api", Some("two.example.com")).await;
+}
+
+#[tokio::test]
+async fn objects_that_no_file_can_declare_are_left_alone_whatever_mark_they_carry() {
+    let bench = Bench::new();
+    let key = ObjectKey::new("default", "p.1");
+    let marked = |_: Option<&Object>| {
+        let mut event = Object::default();
+        for (path, text) in [
+            ("apiVersion", "events.k8s.io/v1"),
+            ("kind", "Event"),
+            ("eventTime", "2026-01-01T00:00:00.000000Z"),
+        ] {
+            event.set(&[path], text);
+        }
+        event.set(&["metadata", "name"], "p.1");
+        event.set(&["metadata", "namespace"], "default");
+        event.set(&["metadata", "annotations", MARK], "gone.yaml");
+        event
+    };
+    bench.registry.keep(&event::KIND, &key, "umbel", marked).await.unwrap();
+    assert!(!has_made_any(&bench.registry).await.unwrap());
+    assert_eq!(bench.apply(&[]).await, [""; 0]);
+    assert!(bench.get(&event::KIND, &key).await.is_some());
 }

@@ -26,7 +26,7 @@ impl Aspect {
 /// Reasons of a manifest that does not suit its plugin.
 const SETTINGS_REASONS: [&str; 2] = ["ManifestInvalid", "SettingsInvalid"];
 /// The reason of a generation that was given up for the one before it.
-const ROLLED_BACK: &str = "RolledBack";
+pub(super) const ROLLED_BACK: &str = "RolledBack";
 
 /// What is told where nothing answers; `Loaded` says why.
 const NOTHING_SERVES: &str = "no generation of it answers, so what stands behind it decides";

@@ -20,7 +20,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// How often the plugins are looked at without being told of a change: a breaker tells nobody.
+/// How often the plugins are looked at without being told of a change: the end of a suspension tells
+/// nobody.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often counters are written.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
@@ -189,5 +190,30 @@ impl Keeper {
 
 /// What a view tells beside what counts up while nothing happens.
 fn without_counters(view: &PluginView) -> PluginView {
-    PluginView { calls: 0, faults: 0, last_fault: String::new(), message: String::new(), ..view.clone() }
+    let hold = view.hold.as_ref().map(|(reason, _)| (reason.clone(), String::new()));
+    PluginView {
+        calls: 0,
+        faults: 0,
+        last_fault: String::new(),
+        message: String::new(),
+        hold,
+        ..view.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_hold_are_no_news_and_its_reason_is() {
+        let held = |reason: &str, message: &str| PluginView {
+            hold: Some((reason.to_owned(), message.to_owned())),
+            ..PluginView::default()
+        };
+        let first = without_counters(&held("Suspended", "it trapped"));
+        assert_eq!(without_counters(&held("Suspended", "it timed out")), first);
+        assert_ne!(without_counters(&held("Quarantined", "it trapped")), first);
+        assert_ne!(without_counters(&PluginView::default()), first);
+    }
 }

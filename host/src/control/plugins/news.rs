@@ -1,37 +1,130 @@
 //! What of a plugin's changes is told as an event. Pure.
 
 use super::asked::Outcome;
-use crate::control::events::{Tale, Weight};
+use super::aspects::ROLLED_BACK;
+use crate::control::events::{NOTE_MAX, Tale, Weight, shorten};
 use crate::decision::plugins::{Newest, PluginView};
+use crate::kind::plugin::HEALTHY;
 use crate::model::object::Object;
-use crate::object::condition::time_text;
+use crate::object::condition::{self, time_text};
+
+/// The states, and the reasons, of what is loaded and is not asked.
+const HELD: [&str; 2] = ["Suspended", "Quarantined"];
+
+/// The plugin as its object shows it from before.
+struct Before<'a> {
+    object: Option<&'a Object>,
+    view: &'a PluginView,
+}
 
 /// What there is to tell of a plugin that was so and is now otherwise; nothing while its files are on their way.
-pub(super) fn of_change(before: Option<&Object>, view: &PluginView) -> Option<Tale> {
-    let was = |field: &str| before.map(|object| object.text(&["status", field])).unwrap_or_default();
-    let generation = before.and_then(|object| object.at(&["status", "generation"])?.as_u64());
-    let is_same = was("state") == view.state
-        && was("reason") == view.reason
-        && was("since") == time_text(view.since)
-        && generation == Some(view.generation);
-    if is_same {
-        return None;
+pub(super) fn of_change(before: Option<&Object>, view: &PluginView) -> Vec<Tale> {
+    let before = Before { object: before, view };
+    before.of_state().into_iter().chain(before.of_hold()).collect()
+}
+
+impl Before<'_> {
+    fn was(&self, field: &str) -> &str {
+        self.object.map(|object| object.text(&["status", field])).unwrap_or_default()
     }
-    match view.state.as_str() {
-        "Probation" | "Active" => Some(came_into_service(was("state"), generation, view)),
-        "Rejected" => Some(warning("Load", &view.reason, trouble(view))),
-        "Suspended" | "Quarantined" => Some(warning("Hold", &view.state, trouble(view))),
-        "Disabled" => Some(normal("Disable", "Disabled", trouble(view))),
-        "Removed" if view.bindings.is_empty() && view.reason.is_empty() => {
-            Some(normal("Remove", "Removed", trouble(view)))
-        }
-        "Removed" => {
-            let reason = if view.reason.is_empty() { "Removed" } else { &view.reason };
-            let bound = view.bindings.len();
-            Some(warning("Remove", reason, format!("{}; bindings that lead to it: {bound}", trouble(view))))
-        }
-        _ => None,
+
+    /// The reason why what was loaded was not asked: the condition shows it in every state.
+    fn was_held(&self) -> Option<&str> {
+        let healthy = condition::find(self.object?, HEALTHY)?;
+        HELD.contains(&healthy.reason).then_some(healthy.reason)
     }
+
+    fn is_same_generation(&self) -> bool {
+        let generation = self.object.and_then(|object| object.at(&["status", "generation"])?.as_u64());
+        generation == Some(self.view.generation)
+    }
+
+    /// Numbers begin anew with the process, so they alone do not tell.
+    fn is_same_component(&self) -> bool {
+        self.is_same_generation() && self.was("digest") == self.view.digest
+    }
+
+    fn of_state(&self) -> Option<Tale> {
+        let view = self.view;
+        let is_same = self.was("state") == view.state
+            && self.was("reason") == view.reason
+            && self.was("since") == time_text(view.since)
+            && self.is_same_generation();
+        if is_same {
+            return None;
+        }
+        match view.state.as_str() {
+            "Probation" | "Active" => Some(self.came_into_service()),
+            // It was given up before it was suspended; now it is merely asked again.
+            "Rejected" if view.reason == ROLLED_BACK && self.has_recovered() => None,
+            "Rejected" => Some(warning("Load", &view.reason, trouble(view, ""))),
+            state if HELD.contains(&state) => Some(warning("Hold", state, trouble(view, ""))),
+            "Disabled" => self.of_disabled(),
+            "Removed" if view.bindings.is_empty() && view.reason.is_empty() => {
+                Some(normal("Remove", "Removed", trouble(view, "")))
+            }
+            "Removed" => {
+                let reason = if view.reason.is_empty() { "Removed" } else { &view.reason };
+                let bound = format!("; bindings that lead to it: {}", view.bindings.len());
+                Some(warning("Remove", reason, trouble(view, &bound)))
+            }
+            _ => None,
+        }
+    }
+
+    /// A file may be refused while the plugin is switched off.
+    fn of_disabled(&self) -> Option<Tale> {
+        let view = self.view;
+        let was_disabled = self.was("state") == view.state;
+        let is_refused = !view.reason.is_empty() && view.hold.is_none();
+        if is_refused && (was_disabled || self.was("reason") != view.reason) {
+            return Some(warning("Load", &view.reason, trouble(view, "")));
+        }
+        (!was_disabled).then(|| normal("Disable", "Disabled", trouble(view, "")))
+    }
+
+    /// A hold that begins or ends while the state tells of something else.
+    fn of_hold(&self) -> Option<Tale> {
+        let view = self.view;
+        match &view.hold {
+            Some(_) if HELD.contains(&view.state.as_str()) => None,
+            Some((reason, _)) if self.was_held() == Some(reason) && self.is_same_generation() => None,
+            Some((reason, message)) => Some(warning("Hold", reason, message.clone())),
+            None if view.state == "Rejected" && self.has_recovered() => Some(recovered(view)),
+            None => None,
+        }
+    }
+
+    fn has_recovered(&self) -> bool {
+        self.was_held().is_some() && self.view.hold.is_none() && self.view.serves && self.is_same_component()
+    }
+
+    fn came_into_service(&self) -> Tale {
+        let view = self.view;
+        let number = view.generation;
+        match self.was("state") {
+            "Probation" if self.is_same_component() && view.state == "Active" => {
+                normal("Activate", "ProbationPassed", format!("generation {number} has passed its probation"))
+            }
+            "Disabled" if self.is_same_component() => {
+                normal("Activate", "Enabled", format!("generation {number} is asked again"))
+            }
+            _ if self.has_recovered() => recovered(view),
+            _ => {
+                let digest = view.digest.get(..12).unwrap_or(&view.digest);
+                let mut note =
+                    format!("generation {number} serves: {}, sha256 {digest}", view.interfaces.join(", "));
+                if view.state == "Probation" {
+                    note.push_str("; it is on probation, the generation before stands by");
+                }
+                normal("Activate", "Activated", note)
+            }
+        }
+    }
+}
+
+fn recovered(view: &PluginView) -> Tale {
+    normal("Activate", "Recovered", format!("generation {} is asked again", view.generation))
 }
 
 /// What there is to tell of things that annotations asked for and that could not be done.
@@ -42,41 +135,19 @@ pub(super) fn of_refusals(outcomes: &[Outcome]) -> impl Iterator<Item = Tale> {
     })
 }
 
-fn came_into_service(was: &str, generation: Option<u64>, view: &PluginView) -> Tale {
-    let number = view.generation;
-    let is_the_same = generation == Some(number);
-    match was {
-        "Probation" if is_the_same && view.state == "Active" => {
-            normal("Activate", "ProbationPassed", format!("generation {number} has passed its probation"))
-        }
-        "Suspended" | "Quarantined" if is_the_same => {
-            normal("Activate", "Recovered", format!("generation {number} is asked again"))
-        }
-        "Disabled" if is_the_same => {
-            normal("Activate", "Enabled", format!("generation {number} is asked again"))
-        }
-        _ => {
-            let digest = view.digest.get(..12).unwrap_or(&view.digest);
-            let mut note =
-                format!("generation {number} serves: {}, sha256 {digest}", view.interfaces.join(", "));
-            if view.state == "Probation" {
-                note.push_str("; it is on probation, the generation before stands by");
-            }
-            normal("Activate", "Activated", note)
-        }
-    }
-}
-
-fn trouble(view: &PluginView) -> String {
-    let mut text = view.message.clone();
+/// What is wrong, with the mend and `end` in full, however long the message is.
+fn trouble(view: &PluginView, end: &str) -> String {
+    let mut rest = String::new();
     if !view.mend.is_empty() {
-        text.push_str("; to mend it: ");
-        text.push_str(&view.mend);
+        rest.push_str("; to mend it: ");
+        rest.push_str(&view.mend);
     }
     if view.newest == Newest::Refused && view.serves {
-        text.push_str(&format!("; generation {} goes on serving", view.generation));
+        rest.push_str(&format!("; generation {} goes on serving", view.generation));
     }
-    text
+    rest.push_str(end);
+    let left = NOTE_MAX.saturating_sub(rest.len());
+    format!("{}{rest}", shorten(&view.message, left))
 }
 
 fn normal(action: &'static str, reason: &str, note: String) -> Tale {
@@ -105,11 +176,16 @@ mod tests {
         }
     }
 
-    /// Reason and weight of the event between two views.
+    fn held(state: &str, reason: &str, hold: &str) -> PluginView {
+        PluginView { hold: Some((hold.to_owned(), "it trapped".to_owned())), ..view(state, reason) }
+    }
+
+    /// Reason and weight of the events between two views.
     fn told(before: &PluginView, after: &PluginView) -> String {
         let before = picture(before, None, &[], Timestamp::UNIX_EPOCH);
-        let tale = of_change(Some(&before), after);
-        tale.map_or_else(String::new, |tale| format!("{} {}", tale.weight.as_str(), tale.reason))
+        let tales = of_change(Some(&before), after);
+        let short = tales.iter().map(|tale| format!("{} {}", tale.weight.as_str(), tale.reason));
+        short.collect::<Vec<_>>().join(", ")
     }
 
     #[test]
@@ -122,9 +198,9 @@ mod tests {
             (view("Probation", ""), view("Rejected", "RolledBack"), "Warning RolledBack"),
             (checking.clone(), view("Rejected", "TooLarge"), "Warning TooLarge"),
             (view("Rejected", "TooLarge"), view("Rejected", "NotAComponent"), "Warning NotAComponent"),
-            (view("Active", ""), view("Suspended", "Suspended"), "Warning Suspended"),
-            (view("Suspended", "Suspended"), view("Active", ""), "Normal Recovered"),
-            (view("Suspended", "Suspended"), view("Quarantined", "Quarantined"), "Warning Quarantined"),
+            (view("Active", ""), suspended(), "Warning Suspended"),
+            (suspended(), serving("Active", ""), "Normal Recovered"),
+            (suspended(), held("Quarantined", "Quarantined", "Quarantined"), "Warning Quarantined"),
             (view("Active", ""), view("Disabled", ""), "Normal Disabled"),
             (view("Disabled", ""), view("Active", ""), "Normal Enabled"),
             (view("Active", ""), view("Removed", ""), "Normal Removed"),
@@ -134,6 +210,68 @@ mod tests {
         ] {
             assert_eq!(told(&before, &after), wanted, "{} to {}", before.state, after.state);
         }
+    }
+
+    fn serving(state: &str, reason: &str) -> PluginView {
+        PluginView { serves: true, ..view(state, reason) }
+    }
+
+    fn suspended() -> PluginView {
+        held("Suspended", "Suspended", "Suspended")
+    }
+
+    #[test]
+    fn a_hold_is_told_also_while_the_newest_file_is_refused() {
+        let refused = serving("Rejected", "TooLarge");
+        let refused_and_held = |reason| held("Rejected", "TooLarge", reason);
+        let rolled_back = serving("Rejected", "RolledBack");
+        let other = PluginView { digest: "another".to_owned(), ..serving("Active", "") };
+        for (before, after, wanted) in [
+            (&refused, &refused_and_held("Suspended"), "Warning Suspended"),
+            (&refused_and_held("Suspended"), &refused_and_held("Suspended"), ""),
+            (&refused_and_held("Suspended"), &refused_and_held("Quarantined"), "Warning Quarantined"),
+            (&refused_and_held("Suspended"), &refused, "Normal Recovered"),
+            (&suspended(), &refused_and_held("Suspended"), "Warning TooLarge"),
+            (&rolled_back, &suspended(), "Warning Suspended"),
+            (&suspended(), &rolled_back, "Normal Recovered"),
+            (&PluginView { generation: 3, ..suspended() }, &rolled_back, "Warning RolledBack"),
+            (&suspended(), &other, "Normal Activated"),
+        ] {
+            assert_eq!(told(before, after), wanted, "{before:?} to {after:?}");
+        }
+        let before = picture(&refused, None, &[], Timestamp::UNIX_EPOCH);
+        assert_eq!(of_change(Some(&before), &refused_and_held("Suspended"))[0].note, "it trapped");
+    }
+
+    #[test]
+    fn a_file_that_is_refused_while_the_plugin_is_switched_off_is_a_warning() {
+        let disabled = |reason| PluginView { disabled: true, ..view("Disabled", reason) };
+        for (before, after, wanted) in [
+            (disabled(""), disabled("TooLarge"), "Warning TooLarge"),
+            (disabled("TooLarge"), disabled("TooLarge"), ""),
+            (disabled("TooLarge"), disabled(""), ""),
+            (serving("Rejected", "TooLarge"), disabled("TooLarge"), "Normal Disabled"),
+            (
+                suspended(),
+                PluginView { disabled: true, ..held("Disabled", "Suspended", "Suspended") },
+                "Normal Disabled",
+            ),
+        ] {
+            assert_eq!(told(&before, &after), wanted, "{before:?} to {after:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_message_leaves_the_mend_and_what_serves_in_sight() {
+        let refused = PluginView {
+            message: "é".repeat(2_048),
+            mend: "do".to_owned(),
+            newest: Newest::Refused,
+            ..serving("Rejected", "TooLarge")
+        };
+        let note = &of_change(None, &refused)[0].note;
+        assert!(note.len() <= NOTE_MAX, "{}", note.len());
+        assert!(note.ends_with("é…; to mend it: do; generation 2 goes on serving"), "{note}");
     }
 
     #[test]
@@ -155,11 +293,11 @@ mod tests {
     #[test]
     fn a_rejection_tells_the_mend_and_what_serves_and_a_missing_file_who_needs_it() {
         let rejected = PluginView { mend: "do".into(), serves: true, ..view("Rejected", "TooLarge") };
-        let tale = of_change(None, &rejected).unwrap();
+        let tale = &of_change(None, &rejected)[0];
         assert_eq!(tale.note, "m; to mend it: do; generation 2 goes on serving");
         let binding = ["APIService/v1.a".to_owned(), "health".to_owned(), "Builtin".to_owned()];
         let missing = PluginView { bindings: vec![binding], ..view("Removed", "Missing") };
-        let tale = of_change(None, &missing).unwrap();
+        let tale = &of_change(None, &missing)[0];
         assert_eq!((tale.weight, tale.reason.as_str()), (Weight::Warning, "Missing"));
         assert!(tale.note.ends_with("lead to it: 1"), "{}", tale.note);
     }
