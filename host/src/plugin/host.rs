@@ -33,8 +33,9 @@ use crate::plugin::source::rights::Trust;
 use crate::plugin::source::steps::Works;
 use crate::plugin::source::waker::Waker;
 use crate::plugin::telemetry::PluginCollector;
+use jiff::{SignedDuration, Timestamp};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -46,6 +47,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
+
+/// How long a manifest may lie there before its component, which is put there after it, is said to be missing.
+const ON_THE_WAY: SignedDuration = SignedDuration::from_secs(3);
 
 /// Where plugins come from and what they may use.
 #[derive(Clone, Debug)]
@@ -193,7 +197,8 @@ impl Host {
     }
 
     /// All plugins by name, with the reason where one does not serve; names that a binding leads to and that
-    /// have no file are among them, and so is what was removed within the last hour.
+    /// have no file are among them, and so are what was removed within the last hour and manifests that have lain
+    /// there for a while without a component.
     pub fn status(&self) -> Vec<Status> {
         let present = self.crew.roster.all();
         let mut all: BTreeMap<String, Status> =
@@ -204,10 +209,19 @@ impl Host {
         for status in self.crew.roster.removed() {
             all.entry(status.name.clone()).or_insert(status);
         }
-        for (name, _) in self.crew.roster.lone() {
-            all.entry(name).or_insert_with_key(|name| self.crew.roster.missing(name));
+        let lone: BTreeSet<String> = self.crew.roster.lone().into_iter().map(|(name, _)| name).collect();
+        let now = Timestamp::now();
+        for name in &lone {
+            if all.contains_key(name) {
+                continue;
+            }
+            let missing = self.crew.roster.missing(name);
+            // Either way: a clock that is put back hides nothing.
+            if now.duration_since(missing.since).abs() >= ON_THE_WAY {
+                all.insert(name.clone(), missing);
+            }
         }
-        self.crew.roster.forget_missing_but(|name| all.contains_key(name));
+        self.crew.roster.forget_missing_but(|name| all.contains_key(name) || lone.contains(name));
         all.into_values().map(|status| self.with_bindings(status)).collect()
     }
 
