@@ -5,7 +5,10 @@ use crate::plugin::code::maker::Maker;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// How long another thread may be at opening it before plugins are loaded without it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The place of a cache, whether or not there is one now. Without it plugins serve all the same, only later.
 #[derive(Debug)]
@@ -31,7 +34,8 @@ impl Cupboard {
 
     /// What is there, where it can be used.
     pub(in crate::plugin) fn open(&self) -> Option<Arc<Cache>> {
-        let mut open = self.open.lock();
+        // Whoever holds it may hang in the kernel.
+        let mut open = self.open.try_lock_for(PATIENCE)?;
         if let Some(cache) = open.cache.as_ref().filter(|cache| cache.is_at(&self.path)) {
             return Some(Arc::clone(cache));
         }

@@ -5,12 +5,14 @@ use crate::plugin::code::priority::step_back;
 use crate::plugin::component::fault::LoadFault;
 use crate::plugin::component::load::digest;
 use crate::plugin::source::files::Source;
+use crate::plugin::status::State;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use wasmtime::component::Component;
 
 /// Results that may wait to be taken. The threads wait when there are more.
@@ -89,9 +91,11 @@ impl Workshop {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let (foundry, finished) = (Arc::clone(&foundry), finished.clone());
             let (bench, wake) = (Bench { orders: Arc::clone(&orders), foundry, finished }, wake.clone());
-            std::thread::Builder::new()
-                .name("plugin-compiler".to_owned())
-                .spawn(move || bench.work(&runtime, wake))?;
+            std::thread::Builder::new().name("plugin-compiler".to_owned()).spawn(move || {
+                bench.work(&runtime, wake);
+                // A thread that hangs on a file would be waited for otherwise.
+                runtime.shutdown_background();
+            })?;
         }
         Ok(Self { orders, done })
     }
@@ -183,9 +187,20 @@ impl Bench {
     }
 
     async fn fulfil(&self, order: &Order) -> Option<Result<Component, LoadFault>> {
-        let component = order.source.read_component().ok().filter(|bytes| digest(bytes) == order.digest)?;
+        let (source, wanted) = (order.source.clone(), order.digest.clone());
+        let read = move || source.read_component().ok().filter(|bytes| digest(bytes) == wanted);
+        let component = in_time(State::Checking.limit().unwrap_or(Duration::MAX), read).await?;
         Some(self.foundry.make(&order.digest, &component).await)
     }
+}
+
+/// What was read; `None` where reading does not end in time. The files are taken again then, and refused where they
+/// still do not answer.
+async fn in_time<T: Send + 'static>(
+    limit: Duration,
+    read: impl FnOnce() -> Option<T> + Send + 'static,
+) -> Option<T> {
+    tokio::time::timeout(limit, spawn_blocking(read)).await.ok()?.ok()?
 }
 
 #[cfg(test)]
@@ -193,6 +208,15 @@ mod tests {
     use super::*;
     use crate::plugin::source::rights::Trust;
     use std::path::Path;
+
+    #[tokio::test]
+    async fn a_file_that_hangs_does_not_hold_up_a_bench() {
+        let (answer, hung) = std::sync::mpsc::channel::<()>();
+        let read = move || hung.recv().ok();
+        assert_eq!(in_time(Duration::from_millis(20), read).await, None);
+        answer.send(()).unwrap();
+        assert_eq!(in_time(Duration::from_secs(30), || Some(7)).await, Some(7));
+    }
 
     #[test]
     fn another_component_is_compiled_beside_one_that_takes_long() {

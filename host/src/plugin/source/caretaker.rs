@@ -108,6 +108,7 @@ impl Rounds {
                     self.roster.announce();
                 },
             }
+            self.events.collect(&self.directory, &self.waker);
             self.intake.collect();
             self.tracker.take_again(&self.intake.take_again());
             if self.intake.is_ripe() {

@@ -7,6 +7,7 @@ use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, R
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 /// How often watching is tried again where it cannot be.
@@ -16,6 +17,10 @@ const RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct Events {
     watcher: Option<RecommendedWatcher>,
+    /// One that is being made, which takes as long as the file system likes.
+    coming: Option<Receiver<notify::Result<RecommendedWatcher>>>,
+    /// Whether the one that is being made may watch a place where the directory was before.
+    is_outdated: bool,
     /// The place that is watched, once that is known.
     place: Option<Place>,
     tried: Option<Instant>,
@@ -23,10 +28,38 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Watches the place where the directory is now.
+    /// Begins to watch the place where the directory is now, and wakes when that is so.
     pub(super) fn follow(&mut self, directory: &Path, waker: &Waker) {
         self.tried = Some(Instant::now());
-        match watch(directory, waker.clone()) {
+        self.is_outdated = self.coming.is_some();
+        if self.is_outdated {
+            return;
+        }
+        let (made, coming) = sync_channel(1);
+        let (path, waker) = (directory.to_owned(), waker.clone());
+        let begun = std::thread::Builder::new().name("plugin-watch".to_owned()).spawn(move || {
+            // Nobody listens once the host is gone.
+            made.send(watch(&path, waker.clone())).ok();
+            waker.wake();
+        });
+        match begun {
+            Ok(_) => self.coming = Some(coming),
+            Err(cause) => self.take(directory, Err(cause.into())),
+        }
+    }
+
+    /// Takes what was begun, where it is done.
+    pub(super) fn collect(&mut self, directory: &Path, waker: &Waker) {
+        let Some(made) = self.coming.as_ref().and_then(|coming| coming.try_recv().ok()) else { return };
+        self.coming = None;
+        if self.is_outdated {
+            return self.follow(directory, waker);
+        }
+        self.take(directory, made);
+    }
+
+    fn take(&mut self, directory: &Path, made: notify::Result<RecommendedWatcher>) {
+        match made {
             Ok(watcher) => {
                 self.watcher = Some(watcher);
                 self.has_complained = false;
@@ -53,6 +86,7 @@ impl Events {
     /// The directory is not there; what comes in its place is another one, whatever its number.
     pub(super) fn lose(&mut self) {
         (self.watcher, self.tried) = (None, None);
+        self.is_outdated = self.coming.is_some();
     }
 }
 

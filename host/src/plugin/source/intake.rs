@@ -12,7 +12,7 @@ use crate::plugin::slot::Slot;
 use crate::plugin::source::files::Source;
 use crate::plugin::source::look::{Look, Pair};
 use crate::plugin::source::manifest::Manifest;
-use crate::plugin::source::places::Places;
+use crate::plugin::source::readers::Readers;
 use crate::plugin::source::rights::Trust;
 use crate::plugin::source::steps::{Checked, Nominee, Origin, Raised, Works, check, raise, readers};
 use crate::plugin::status::{Reason, State};
@@ -100,7 +100,7 @@ pub(in crate::plugin) struct Intake {
     trust: Trust,
     roster: Arc<Roster>,
     machine: Result<Machine, String>,
-    readers: Places,
+    readers: Readers,
     /// What the plugins that serve were loaded from.
     inputs: BTreeMap<String, Input>,
     checks: BTreeMap<String, Check>,

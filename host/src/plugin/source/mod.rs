@@ -17,6 +17,7 @@ mod lookout;
 pub(super) mod manifest;
 pub(super) mod pattern;
 mod places;
+mod readers;
 pub(super) mod rights;
 mod sections;
 mod settling;

@@ -13,11 +13,13 @@ use crate::plugin::slot::Slot;
 use crate::plugin::source::files::{Source, Unfit};
 use crate::plugin::source::manifest::Manifest;
 use crate::plugin::source::places::Places;
+use crate::plugin::source::readers::Readers;
 use crate::plugin::source::standing::what_holds;
 use crate::plugin::status::{Reason, State};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::spawn_blocking;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, spawn_blocking};
 use wasmtime::component::{Component, Linker};
 
 /// Plugins whose files are read at once. Each may take as much memory as a component may have bytes.
@@ -25,12 +27,16 @@ const READERS: usize = 4;
 /// Plugins that are linked, validated and rehearsed at once. They take calls from those that serve.
 const CANDIDATES: usize = 4;
 
+/// Threads that look for kept code at once. Where they all hang, code is made anew.
+const RECALLS: usize = 32;
+
 /// What all plugins share on their way.
 pub(in crate::plugin) struct Works {
     pub runner: Arc<Runner>,
     pub linker: Linker<CallState>,
     pub foundry: Arc<Foundry>,
     pub(super) candidates: Places,
+    recalls: Arc<Semaphore>,
 }
 
 impl Works {
@@ -39,13 +45,14 @@ impl Works {
         linker: Linker<CallState>,
         foundry: Arc<Foundry>,
     ) -> Self {
-        Self { runner, linker, foundry, candidates: Places::new(CANDIDATES) }
+        let recalls = Arc::new(Semaphore::new(RECALLS));
+        Self { runner, linker, foundry, candidates: Places::new(CANDIDATES), recalls }
     }
 }
 
-/// Places for reading files.
-pub(super) fn readers() -> Places {
-    Places::new(READERS)
+/// Those who read files.
+pub(super) fn readers() -> Readers {
+    Readers::new(READERS)
 }
 
 /// What came of reading the files of a plugin.
@@ -62,27 +69,16 @@ pub(super) enum Checked {
 
 /// Reads and judges the files. `slow` is called when that takes long, `back` runs when it ends after it was given up.
 pub(super) async fn check(
-    readers: &Places,
+    readers: &Readers,
     source: Source,
     slow: impl FnOnce(),
     back: impl Future<Output = ()> + Send + 'static,
 ) -> Checked {
-    let reading = async {
-        let mut reading = spawn_blocking(move || read(&source));
-        match tokio::time::timeout(limit(State::Checking), &mut reading).await {
-            Ok(checked) => checked.unwrap_or_else(|panic| {
-                Checked::Refused(LoadFault::new(Reason::Unreadable, panic.to_string()), None)
-            }),
-            Err(_) => {
-                tokio::spawn(async move {
-                    reading.await.ok();
-                    back.await;
-                });
-                Checked::Silent
-            }
-        }
-    };
-    readers.work(reading, slow).await
+    let plugin = source.name.clone();
+    let checked = readers.read(&plugin, limit(State::Checking), move || read(&source), slow, back).await;
+    let panicked =
+        |panic: JoinError| Checked::Refused(LoadFault::new(Reason::Unreadable, panic.to_string()), None);
+    checked.map_or(Checked::Silent, |checked| checked.unwrap_or_else(panicked))
 }
 
 fn read(source: &Source) -> Checked {
@@ -156,7 +152,15 @@ pub(super) async fn raise(works: Arc<Works>, nominee: Nominee) -> Option<Raised>
 async fn recall(works: &Arc<Works>, slot: &Slot, digest: &str) -> Option<Component> {
     slot.progress.enter(State::Compiling);
     let (foundry, digest) = (Arc::clone(&works.foundry), digest.to_owned());
-    let recalled = spawn_blocking(move || foundry.recall(&digest));
+    let recalled = async {
+        let place = Arc::clone(&works.recalls).acquire_owned().await;
+        let recalled = spawn_blocking(move || {
+            let recalled = foundry.recall(&digest);
+            drop(place);
+            recalled
+        });
+        recalled.await
+    };
     tokio::time::timeout(limit(State::Checking), recalled).await.ok()?.ok()?
 }
 
