@@ -79,7 +79,7 @@ async fn kubectl_tells_what_happened_to_plugins() -> Result<()> {
     // Another bad file is the same again, and removal is something else.
     bench.write("bad.wasm", b"no component either")?;
     wait_for("the rejection to be counted twice", PATIENCE, || async {
-        let again = bench.event("regarding.name=bad").await?;
+        let again = bench.event("regarding.name=bad,reason=NotAComponent").await?;
         ensure!(
             again["series"]["count"] == 2 && again["metadata"]["name"] == refused["metadata"]["name"],
             "{again}"

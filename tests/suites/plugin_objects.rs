@@ -44,8 +44,9 @@ impl Bench {
     /// Drops a real component with a manifest that names a secret.
     pub(super) fn drop_plugin(&self, name: &str) -> Result<()> {
         let manifest = "apiVersion: plugins.umbel.dev/v1alpha1\nkind: Plugin\nspec:\n  settings: {host: 10.0.0.1}\n  secrets: {token: {file: /run/secrets/hidden-place}}\n";
-        self.write(&format!("{name}.yaml"), manifest.as_bytes())?;
+        // It may have to be built first, and a manifest that waits so long for its component is warned of.
         let component = Guest::Misbehaving.component().map_err(|missing| anyhow!("{missing}"))?;
+        self.write(&format!("{name}.yaml"), manifest.as_bytes())?;
         self.write(&format!("{name}.wasm"), &fs::read(component)?)
     }
 

@@ -1,6 +1,7 @@
 //! Every way in which a file comes into the directory: one activation each, and no error on the way.
 
-use super::{Plugins, write_manifest};
+use super::policies::Writer;
+use super::{PATIENCE, Plugins, write_manifest};
 use anyhow::{Result, ensure};
 use std::fs::{self, File};
 use std::io::Write;
@@ -10,8 +11,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use umbel::plugin::Host;
-use umbel_tests::Guest;
+use umbel::plugin::{Host, State};
+use umbel_tests::{Guest, wait_for};
 
 /// A component of its own for each number: the same code, with a note at its end.
 fn numbered(number: u8) -> Result<Vec<u8>> {
@@ -161,5 +162,21 @@ async fn drop_by_every_means() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(plugins.status("touched")?.generation, 1, "the same bytes are no change");
     assert_eq!(onlooker.errors(), [""; 0]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_copy_that_is_given_up_leaves_nothing() -> Result<()> {
+    let plugins = Plugins::start_loaded(vec![], |_| Ok(())).await?;
+    let path = plugins.dir.path().join("p.wasm");
+    let writer = Writer::start(path.clone());
+    plugins.wait_status("p", "being copied", |status| status.message.contains("keep changing")).await?;
+    fs::remove_file(path)?;
+    wait_for("it to be gone", PATIENCE, || async {
+        let left = plugins.status("p").ok().filter(|status| status.state != State::Removed);
+        left.map_or(Ok(()), |left| Err(anyhow::anyhow!("{left:?}")))
+    })
+    .await?;
+    drop(writer);
     Ok(())
 }

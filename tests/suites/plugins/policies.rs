@@ -209,7 +209,7 @@ async fn restrict_fails_closed_without_a_component() -> Result<()> {
     assert!(hides("a.test") && !hides("other.example"), "its component has not come yet");
     let refused = the_only(&plugins)?.transform(GROUP).await.unwrap_err();
     assert!(refused.contains("no plugin is named \"p\""), "{refused}");
-    let status = plugins.status("p")?;
+    let status = plugins.wait_status("p", "missing", |status| status.reason.is_some()).await?;
     assert_eq!((status.state, status.reason), (PluginState::Removed, Some(Reason::Missing)));
     assert_eq!(status.bindings[0].policy, "Fail");
 
@@ -284,7 +284,8 @@ async fn fail_holds_before_the_component_comes_and_after_it_has_gone() -> Result
     let spec = format!("{{{BOUND}, failurePolicy: Fail}}");
     let plugins = Plugins::start_loaded(vec![], |dir| write_manifest(dir, "p", &spec)).await?;
     assert_eq!(unbound(&plugins, None).await?, nothing("is not there"));
-    let status = serde_json::to_value(plugins.status("p")?)?;
+    let status = plugins.wait_status("p", "missing", |status| status.reason.is_some()).await?;
+    let status = serde_json::to_value(status)?;
     let counted = json!({"kind": "resolver", "policy": "Fail", "reason": "missing", "count": 1});
     assert!(status["standIns"].as_array().is_some_and(|all| all.contains(&counted)), "{status}");
     // What an annotation leads to asks the same manifest.
@@ -307,13 +308,13 @@ async fn fail_holds_before_the_component_comes_and_after_it_has_gone() -> Result
 }
 
 /// Writes at a file without an end, so that it never rests, until it is dropped.
-struct Writer {
+pub(super) struct Writer {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<std::io::Result<()>>>,
 }
 
 impl Writer {
-    fn start(path: PathBuf) -> Self {
+    pub(super) fn start(path: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {

@@ -173,7 +173,7 @@ impl Rounds {
                 self.intake.take(&name, *pair);
             }
         }
-        if self.intake.show_restless(&self.tracker.restless(now)) {
+        if self.intake.show_restless(&self.tracker.restless(now), &view.look) {
             self.roster.announce();
         }
     }

@@ -111,6 +111,8 @@ pub(in crate::plugin) struct Intake {
     again: BTreeSet<String>,
     /// Plugins of which people are told that their files do not rest.
     restless: BTreeSet<String>,
+    /// Those of them that are shown and were never taken.
+    untaken: BTreeSet<String>,
     /// Whether something has become ready that no look has confirmed.
     is_ripe: bool,
     numbers: u64,
@@ -137,6 +139,7 @@ impl Intake {
             unsteady: BTreeMap::new(),
             again: BTreeSet::new(),
             restless: BTreeSet::new(),
+            untaken: BTreeSet::new(),
             is_ripe: false,
             numbers: 0,
             reports: channel(REPORTS_MAX),
@@ -165,6 +168,7 @@ impl Intake {
 
     /// Begins to read the files of a plugin. What was read before no longer matters.
     pub(super) fn take(&mut self, name: &str, pair: Pair) {
+        self.untaken.remove(name);
         let reporter = self.reporter(name);
         let (number, readers) = (reporter.number, self.readers.clone());
         let source = self.source(name);
@@ -239,7 +243,7 @@ impl Intake {
     }
 
     /// Tells people of files that do not come to rest, and since when. Says whether people see a difference.
-    pub(super) fn show_restless(&mut self, restless: &BTreeMap<String, Instant>) -> bool {
+    pub(super) fn show_restless(&mut self, restless: &BTreeMap<String, Instant>, look: &Look) -> bool {
         let is_known = |name: &String| self.checks.contains_key(name) || self.runs.contains_key(name);
         let rest: Vec<_> = self.restless.iter().filter(|name| !restless.contains_key(*name)).collect();
         let fresh: Vec<_> = restless.iter().filter(|(name, _)| !self.restless.contains(*name)).collect();
@@ -247,11 +251,20 @@ impl Intake {
             // They are what they were before.
             self.roster.slot(name).inspect(|slot| slot.progress.end());
         }
+        let mut untaken = Vec::new();
         for (name, since) in fresh.iter().filter(|(name, _)| !is_known(name)) {
+            untaken.extend(self.roster.slot(name).is_none().then(|| (*name).clone()));
             self.roster.open_slot(name, self.source(name).wasm).progress.wait_for_rest(**since);
         }
         let has_changed = !rest.is_empty() || !fresh.is_empty();
         self.restless = restless.keys().cloned().collect();
+        self.untaken.extend(untaken);
+        // Nobody unloads what was never taken.
+        let is_gone = |name: &&String| !restless.contains_key(*name) && !look.contains_key(*name);
+        let gone: BTreeSet<String> = self.untaken.iter().filter(is_gone).cloned().collect();
+        if !gone.is_empty() {
+            self.remove(&gone);
+        }
         has_changed
     }
 
@@ -290,6 +303,7 @@ impl Intake {
         self.checks.retain(|name, _| !names.contains(name));
         self.runs.retain(|name, _| !names.contains(name));
         self.unsteady.retain(|name, _| !names.contains(name));
+        self.untaken.retain(|name| !names.contains(name));
         self.roster.remove_slots(names);
         for name in names {
             if let Ok(machine) = &self.machine {
