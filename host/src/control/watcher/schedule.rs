@@ -156,7 +156,8 @@ mod tests {
             assert!(round < 4 || is_full || wait >= Duration::from_millis(900), "{wait:?}");
             now += wait;
         }
-        schedule.swept(Cause::Retry, now, false, true);
+        // A full sweep, or its time might come by itself within these seconds.
+        schedule.swept(Cause::Full, now, false, true);
         assert_eq!(schedule.cause(now + Duration::from_secs(2)), None);
     }
 
@@ -197,6 +198,39 @@ mod tests {
             now = schedule.next();
         }
         assert!((50..80).contains(&sweeps), "{sweeps}");
+    }
+
+    #[test]
+    fn progress_is_followed_at_once_and_by_quick_tries() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(now);
+        for _ in 0..5 {
+            schedule.swept(Cause::Retry, now, true, false);
+        }
+        assert!(schedule.next() - now >= Duration::from_millis(900));
+        schedule.swept(Cause::Retry, now, true, true);
+        assert_eq!(schedule.cause(now), Some(Cause::Retry));
+        schedule.swept(Cause::Retry, now, true, false);
+        assert!(schedule.next() - now <= Duration::from_millis(110));
+    }
+
+    #[test]
+    fn what_is_due_and_what_is_in_doubt_has_its_time() {
+        let now = Instant::now();
+        let later = |seconds| now + Duration::from_secs(seconds);
+        let mut schedule = Schedule::new(now);
+        assert!(schedule.next() >= later(27) && schedule.next() <= later(33));
+        schedule.due(later(9));
+        schedule.due(later(5));
+        schedule.due(later(7));
+        assert_eq!((schedule.next(), schedule.cause(later(4))), (later(5), None));
+        assert_eq!(schedule.cause(later(5)), Some(Cause::Due));
+        schedule.swept(Cause::Due, later(5), false, false);
+        assert_eq!(schedule.cause(later(9)), None);
+        schedule.doubt_all(later(9));
+        assert_eq!(schedule.cause(later(9)), Some(Cause::Full));
+        schedule.swept(Cause::Full, later(9), false, false);
+        assert!(schedule.next() >= later(36));
     }
 
     #[test]
