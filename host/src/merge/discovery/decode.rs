@@ -3,10 +3,11 @@
 use super::{Resource, ResponseKind, Subresource};
 use crate::model::group_version::GroupVersion;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
 
-/// How many resources one group-version may list.
-const MAX_RESOURCES: usize = 4096;
+/// How many resources one group-version may list, subresources included.
+pub(super) const MAX_RESOURCES: usize = 100_000;
 
 /// Why a document of a backend is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +54,9 @@ pub enum DiscoveryFault {
         child_scope: &'static str,
     },
     /// There is too much of it.
-    #[error("{group_version} lists {count} resources, at most {MAX_RESOURCES} are taken")]
+    #[error(
+        "{group_version} lists {count} resources and subresources, and {MAX_RESOURCES} is the limit; serve them in several group-versions"
+    )]
     TooMany {
         /// Of which group-version.
         group_version: String,
@@ -63,16 +66,18 @@ pub enum DiscoveryFault {
 }
 
 #[derive(Deserialize)]
-struct GroupList {
+struct GroupList<'a> {
     #[serde(default)]
     kind: String,
-    items: Option<Vec<Group>>,
+    #[serde(borrow)]
+    items: Option<Vec<Group<'a>>>,
 }
 
 #[derive(Deserialize)]
-struct Group {
+struct Group<'a> {
     metadata: Meta,
-    versions: Option<Vec<Version>>,
+    #[serde(borrow)]
+    versions: Option<Vec<Version<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -81,10 +86,12 @@ struct Meta {
     name: String,
 }
 
+/// The resources stay text: those of versions that nobody registered may be many, and broken.
 #[derive(Deserialize)]
-struct Version {
+struct Version<'a> {
     version: String,
-    resources: Option<Vec<Resource>>,
+    #[serde(borrow)]
+    resources: Option<&'a RawValue>,
 }
 
 /// Reads an `APIGroupDiscoveryList` and keeps the `wanted` group-versions; a backend that lists others claims
@@ -96,7 +103,7 @@ pub fn decode_aggregated(
     body: &[u8],
     wanted: &HashSet<GroupVersion>,
 ) -> Result<HashMap<GroupVersion, Result<Vec<Resource>, DiscoveryFault>>, DiscoveryFault> {
-    let list: GroupList =
+    let list: GroupList<'_> =
         serde_json::from_slice(body).map_err(|error| DiscoveryFault::Unreadable(error.to_string()))?;
     if list.kind != "APIGroupDiscoveryList" {
         return Err(DiscoveryFault::WrongKind { found: list.kind, wanted: "APIGroupDiscoveryList" });
@@ -106,7 +113,11 @@ pub fn decode_aggregated(
         for version in group.versions.unwrap_or_default() {
             let key = GroupVersion::new(group.metadata.name.as_str(), version.version);
             if wanted.contains(&key) && !found.contains_key(&key) {
-                let resources = check(&key, version.resources.unwrap_or_default());
+                let text = version.resources.map_or("[]", RawValue::get);
+                let unreadable = |error: serde_json::Error| DiscoveryFault::Unreadable(error.to_string());
+                let resources = serde_json::from_str(text).map_err(unreadable);
+                let resources =
+                    resources.and_then(|resources: Option<_>| check(&key, resources.unwrap_or_default()));
                 found.insert(key, resources);
             }
         }
@@ -118,8 +129,9 @@ fn check(
     group_version: &GroupVersion,
     mut resources: Vec<Resource>,
 ) -> Result<Vec<Resource>, DiscoveryFault> {
-    if resources.len() > MAX_RESOURCES {
-        let (group_version, count) = (group_version.to_string(), resources.len());
+    let count = resources.len() + resources.iter().map(|r| r.subresources.len()).sum::<usize>();
+    if count > MAX_RESOURCES {
+        let group_version = group_version.to_string();
         return Err(DiscoveryFault::TooMany { group_version, count });
     }
     if let Some(odd) = resources.iter().find(|r| r.scope != "Namespaced" && r.scope != "Cluster") {
@@ -314,5 +326,66 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!(found[&gv("mine", "v1")].as_ref().unwrap().len(), 1);
         assert!(matches!(found[&gv("mine", "v2")], Err(DiscoveryFault::UnknownScope { .. })));
+    }
+
+    #[test]
+    fn a_version_that_cannot_be_read_does_not_spoil_the_others() {
+        let body = br#"{"kind":"APIGroupDiscoveryList","items":[{"metadata":{"name":"mine"},"versions":[
+            {"version":"v1","resources":[{"resource":7}]},{"version":"v2","resources":null},{"version":"v3"},
+            {"version":"v4","resources":{"a":[1]}}]}]}"#;
+        let wanted = HashSet::from(["v1", "v2", "v3"].map(|version| gv("mine", version)));
+        let found = decode_aggregated(body, &wanted).unwrap();
+        assert!(matches!(found[&gv("mine", "v1")], Err(DiscoveryFault::Unreadable(_))));
+        assert_eq!(found[&gv("mine", "v2")], Ok(Vec::new()));
+        assert_eq!(found[&gv("mine", "v3")], Ok(Vec::new()));
+    }
+
+    fn aggregated(resources: usize, subresources: usize) -> String {
+        let sub = vec![r#"{"subresource":"s"}"#; subresources].join(",");
+        let one = |n| format!(r#"{{"resource":"r{n}","scope":"Cluster","subresources":[{sub}]}}"#);
+        let all: Vec<String> = (0..resources).map(one).collect();
+        format!(
+            r#"{{"kind":"APIGroupDiscoveryList","items":[{{"metadata":{{"name":"g"}},"versions":[{{"version":"v1","resources":[{}]}}]}}]}}"#,
+            all.join(",")
+        )
+    }
+
+    #[test]
+    fn up_to_a_hundred_thousand_resources_are_taken_and_the_limit_is_named() {
+        let legacy = |count: usize| {
+            let one = |n| format!(r#"{{"name":"r{n}","namespaced":false,"kind":"R"}}"#);
+            let all: Vec<String> = (0..count).map(one).collect();
+            let body = format!(r#"{{"kind":"APIResourceList","resources":[{}]}}"#, all.join(","));
+            decode_legacy(body.as_bytes(), &gv("g", "v1")).map(|list| list.len())
+        };
+        assert_eq!(legacy(100_000), Ok(100_000));
+        let fault = legacy(100_001).unwrap_err().to_string();
+        assert!(fault.contains("g/v1 lists 100001 ") && fault.contains("100000 is the limit"), "{fault}");
+        let wanted = HashSet::from([gv("g", "v1")]);
+        let of = |resources, subresources| {
+            let body = aggregated(resources, subresources);
+            let found = decode_aggregated(body.as_bytes(), &wanted).unwrap().remove(&gv("g", "v1")).unwrap();
+            found.map(|list| list.len())
+        };
+        assert_eq!(of(100_000, 0), Ok(100_000));
+        assert_eq!(of(50_000, 1), Ok(50_000));
+        assert!(matches!(of(50_001, 1), Err(DiscoveryFault::TooMany { count: 100_002, .. })));
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_and_not_followed() {
+        for depth in [100, 127, 128, 1_000_000] {
+            let nested = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            let legacy = format!(r#"{{"kind":"APIResourceList","resources":[],"x":{nested}}}"#);
+            let resource = format!(r#"{{"resource":"a","scope":"Cluster","x":{nested}}}"#);
+            let aggregated = format!(
+                r#"{{"kind":"APIGroupDiscoveryList","items":[{{"metadata":{{"name":"g"}},"versions":[{{"version":"v1","resources":[{resource}]}}]}}]}}"#
+            );
+            // Members that are not read may be anything; what is read must be of its kind.
+            drop(decode_legacy(legacy.as_bytes(), &gv("g", "v1")));
+            drop(decode_aggregated(aggregated.as_bytes(), &HashSet::from([gv("g", "v1")])));
+            let read = format!(r#"{{"kind":"APIResourceList","resources":{nested}}}"#);
+            assert!(decode_legacy(read.as_bytes(), &gv("g", "v1")).is_err(), "{depth}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::group::{GroupDiscovery, VersionDiscovery};
 use super::{Resource, Subresource};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Why an answer of a transformer is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,12 +66,14 @@ pub fn check_replacement(given: &GroupDiscovery, answer: &str) -> Result<GroupDi
 }
 
 fn check_resources(given: &VersionDiscovery, answer: &VersionDiscovery) -> Result<(), TransformFault> {
+    let originals: HashMap<&str, &Resource> =
+        given.resources.iter().map(|resource| (resource.resource.as_str(), resource)).collect();
     let mut seen = HashSet::new();
     for resource in &answer.resources {
         if !seen.insert(resource.resource.as_str()) {
             return Err(TransformFault::Doubled(format!("resource {}", resource.resource)));
         }
-        let original = given.resources.iter().find(|r| r.resource == resource.resource);
+        let original = originals.get(resource.resource.as_str()).copied();
         if !original.is_some_and(|original| is_part_of(resource, original)) {
             let what = format!("resource {} of version {}", resource.resource, answer.version);
             return Err(TransformFault::Invented(what));
@@ -107,12 +109,14 @@ fn check_names(answer: &Resource, given: &Resource) -> Result<(), TransformFault
 }
 
 fn is_part_of(answer: &Resource, given: &Resource) -> bool {
+    let originals: HashMap<&str, &Subresource> =
+        given.subresources.iter().rev().map(|sub| (sub.subresource.as_str(), sub)).collect();
     let mut seen = HashSet::new();
     answer.scope == given.scope
         && answer.response_kind == given.response_kind
         && answer.verbs.iter().all(|verb| given.verbs.contains(verb))
         && answer.subresources.iter().all(|sub| {
-            let original = given.subresources.iter().find(|s| s.subresource == sub.subresource);
+            let original = originals.get(sub.subresource.as_str());
             seen.insert(sub.subresource.as_str()) && original.is_some_and(|s| is_sub_part_of(sub, s))
         })
 }
@@ -147,6 +151,7 @@ pub fn check_order(given: &[String], answer: Vec<String>) -> Result<Vec<String>,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::merge::discovery::ResponseKind;
     use crate::merge::discovery::group::{Freshness, GroupMeta};
 
     fn given() -> GroupDiscovery {
@@ -180,6 +185,52 @@ mod tests {
         assert!(check(|g| g.versions[0].resources.clear()).is_ok());
         assert!(check(|g| g.versions[0].resources[0].verbs.truncate(1)).is_ok());
         assert!(check(|g| g.versions[0].resources[0].short_names.push("th".into())).is_ok());
+    }
+
+    #[test]
+    fn an_answer_with_a_hundred_thousand_resources_is_checked_in_a_moment() {
+        let mut large = given();
+        let one = large.versions[0].resources[0].clone();
+        let named = |n: u32| Resource { resource: format!("r{n}"), ..one.clone() };
+        large.versions[0].resources = (0..100_000).map(named).collect();
+        let sub = |n: u32| Subresource { subresource: format!("s{n}"), ..Subresource::default() };
+        large.versions[1].resources[0].subresources = (0..100_000).map(sub).collect();
+        let answer = serde_json::to_string(&large).unwrap();
+        assert_eq!(check_replacement(&large, &answer).unwrap(), large);
+    }
+
+    #[test]
+    fn what_a_resource_returns_and_where_it_lives_cannot_be_changed() {
+        let mut given = given();
+        let kind = |kind: &str| Some(ResponseKind { kind: kind.into(), ..ResponseKind::default() });
+        let sub = |name: &str| Subresource {
+            subresource: name.into(),
+            response_kind: kind("A"),
+            verbs: vec!["get".into()],
+            ..Subresource::default()
+        };
+        given.versions[0].resources[0].subresources = vec![sub("status"), sub("scale")];
+        let check = |change: fn(&mut Resource)| {
+            let mut answer = given.clone();
+            change(&mut answer.versions[0].resources[0]);
+            check_replacement(&given, &serde_json::to_string(&answer).unwrap())
+        };
+        assert!(check(|_| {}).is_ok());
+        assert!(check(|r| r.subresources.truncate(1)).is_ok());
+        assert!(check(|r| r.subresources.reverse()).is_ok());
+        assert!(check(|r| r.subresources[0].verbs.clear()).is_ok());
+        for (what, change) in [
+            ("scope", (|r| r.scope = "Namespaced".into()) as fn(&mut Resource)),
+            ("kind", |r| r.response_kind.kind = "B".into()),
+            ("name", |r| r.resource = "others".into()),
+            ("subresource", |r| r.subresources[0].subresource = "log".into()),
+            ("subresource twice", |r| r.subresources[0].subresource = "scale".into()),
+            ("verb of a subresource", |r| r.subresources[0].verbs.push("patch".into())),
+            ("kind of a subresource", |r| r.subresources[0].response_kind = None),
+            ("accepted types", |r| r.subresources[0].accepted_types.push(ResponseKind::default())),
+        ] {
+            assert!(matches!(check(change), Err(TransformFault::Invented(_))), "{what}");
+        }
     }
 
     #[test]
