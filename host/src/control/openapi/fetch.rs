@@ -2,21 +2,20 @@
 
 use super::download::{Download, Received, Wanted};
 use super::source::Source;
-use crate::merge::openapi::{convert_to_v3, prepare_backend_v2, prepare_v3};
+use crate::merge::openapi::{OpenApiFault, convert_backend_v2, prepare_backend_v2, prepare_backend_v3};
 use crate::model::group_version::GroupVersion;
 use crate::route::HashedDocument;
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Largest index, in bytes.
 const INDEX_MAX: usize = 4 << 20;
-/// Largest document of one group-version, in bytes; the whole of Kubernetes' core is 4 MB.
-const DOCUMENT_MAX: usize = 16 << 20;
+/// Largest document of one group-version, as it comes or as it is made of OpenAPI v2, in bytes; the whole of
+/// Kubernetes' core is 4 MB.
+const DOCUMENT_MAX: usize = 32 << 20;
 /// Largest OpenAPI v2 document, which describes a whole server, in bytes.
-const V2_MAX: usize = 16 << 20;
+const V2_MAX: usize = 32 << 20;
 /// Largest sum of the documents of one backend, in bytes.
 const BACKEND_MAX: usize = 128 << 20;
 
@@ -121,8 +120,7 @@ async fn get_document(download: &dyn Download, url: &str) -> Result<HashedDocume
         match (answer.status, answer.location) {
             (200, _) => {
                 let checked = off_the_runtime(move || {
-                    check_document(&answer.body)?;
-                    Ok(prepare_v3(answer.body))
+                    prepare_backend_v3(answer.body, DOCUMENT_MAX).map_err(|fault| fault.to_string())
                 });
                 return checked.await.map_err(|error| format!("GET {path}: {error}"));
             }
@@ -133,22 +131,6 @@ async fn get_document(download: &dyn Download, url: &str) -> Result<HashedDocume
     Err(format!("GET {url}: redirected twice"))
 }
 
-fn check_document(body: &[u8]) -> Result<(), String> {
-    #[derive(Deserialize)]
-    struct Head {
-        openapi: String,
-        #[serde(rename = "paths")]
-        _paths: BTreeMap<String, IgnoredAny>,
-    }
-    let head: Head = serde_json::from_slice(body)
-        .map_err(|error| format!("the answer is no OpenAPI document: {error}"))?;
-    if head.openapi.starts_with("3.") {
-        Ok(())
-    } else {
-        Err(format!("the document says that it is OpenAPI {:?}, not 3", head.openapi))
-    }
-}
-
 /// The v2 document beside v3 ones. Only old clients read it, so a backend without it is no fault.
 async fn get_v2(download: &dyn Download, source: &Source) -> Result<Option<Bytes>, String> {
     let wanted = Wanted { path: "/openapi/v2".to_owned(), etag: None, max: V2_MAX };
@@ -156,7 +138,8 @@ async fn get_v2(download: &dyn Download, source: &Source) -> Result<Option<Bytes
     match answer.status {
         200 => {
             let kept = source.group_versions.clone();
-            off_the_runtime(move || Ok(Some(prepare_backend_v2(parse_v2(&answer.body)?, &kept)))).await
+            let prepared = off_the_runtime(move || Ok(Some(prepare_v2(&answer.body, &kept)?)));
+            prepared.await.map_err(|error| format!("GET /openapi/v2: {error}"))
         }
         403 | 404 | 406 => Ok(None),
         status => Err(format!("GET /openapi/v2: status {status}")),
@@ -179,8 +162,8 @@ async fn ask_v2_only(
         304 if etag.is_some() => return Ok(None),
         200 => {
             let kept = source.group_versions.clone();
-            let converted = off_the_runtime(move || convert(&answer.body, &kept));
-            let (v3, v2) = converted.await?;
+            let converted = off_the_runtime(move || convert(answer.body, &kept));
+            let (v3, v2) = converted.await.map_err(|error| format!("GET /openapi/v2: {error}"))?;
             (new.v3, new.v2) = (v3, Some(v2));
         }
         // It describes nothing.
@@ -192,17 +175,16 @@ async fn ask_v2_only(
 
 type Converted = (BTreeMap<GroupVersion, (String, HashedDocument)>, Bytes);
 
-fn convert(body: &[u8], kept: &BTreeSet<GroupVersion>) -> Result<Converted, String> {
-    let v2 = prepare_backend_v2(parse_v2(body)?, kept);
-    let document: Value = serde_json::from_slice(&v2).map_err(|error| error.to_string())?;
-    let mut v3 = BTreeMap::new();
-    for group_version in kept {
-        let own = prepare_backend_v2(document.clone(), &[group_version.clone()].into());
-        let own = serde_json::from_slice(&own).map_err(|error| error.to_string())?;
-        let converted = prepare_v3(convert_to_v3(&own).to_string().into());
-        v3.insert(group_version.clone(), (String::new(), converted));
-    }
-    Ok((v3, v2))
+fn convert(body: Bytes, kept: &BTreeSet<GroupVersion>) -> Result<Converted, String> {
+    let v2 = prepare_v2(&body, kept)?;
+    drop(body);
+    let converted = convert_backend_v2(&v2, kept, DOCUMENT_MAX, BACKEND_MAX);
+    let v3 = converted.map_err(|fault| fault.to_string())?.into_iter();
+    Ok((v3.map(|(group_version, document)| (group_version, (String::new(), document))).collect(), v2))
+}
+
+fn prepare_v2(body: &[u8], kept: &BTreeSet<GroupVersion>) -> Result<Bytes, String> {
+    prepare_backend_v2(body, kept, V2_MAX).map_err(|fault: OpenApiFault| fault.to_string())
 }
 
 /// Documents are megabytes: reading and compressing one would hold up whatever else runs there.
@@ -211,13 +193,4 @@ async fn off_the_runtime<T: Send + 'static>(
 ) -> Result<T, String> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(format!("reading it broke off: {error}")))
-}
-
-fn parse_v2(body: &[u8]) -> Result<Value, String> {
-    let document: Value = serde_json::from_slice(body)
-        .map_err(|error| format!("GET /openapi/v2: the answer is no OpenAPI document: {error}"))?;
-    match document.get("swagger").and_then(Value::as_str) {
-        Some("2.0") => Ok(document),
-        _ => Err("GET /openapi/v2: the answer is no OpenAPI 2.0 document".to_owned()),
-    }
 }

@@ -1,69 +1,108 @@
 //! Keeping a backend's document to what the backend may claim.
 
-use super::reference::each_reference;
+use super::json::Json;
+use super::parts::{Named, Parts};
+use super::section::{SECTIONS, Section, each_reference};
 use crate::model::group_version::GroupVersion;
-use serde_json::{Map, Value};
-use std::collections::{BTreeSet, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-/// Where an OpenAPI v2 document keeps what references point at.
-pub(super) const SECTIONS: [(&str, &str); 3] =
-    [("definitions", "#/definitions/"), ("parameters", "#/parameters/"), ("responses", "#/responses/")];
+const KINDS: &str = "x-kubernetes-group-version-kind";
+
+/// What of a document describes some group-versions.
+pub(super) struct Selection<'p> {
+    pub(super) paths: Vec<&'p str>,
+    names: [HashSet<&'p str>; 3],
+}
+
+impl<'p> Selection<'p> {
+    pub(super) fn has(&self, section: Section, name: &str) -> bool {
+        let at = SECTIONS.iter().position(|s| *s == section);
+        at.and_then(|at| self.names.get(at)).is_some_and(|names| names.contains(name))
+    }
+
+    fn add(&mut self, section: Section, name: &'p str) -> bool {
+        let at = SECTIONS.iter().position(|s| *s == section);
+        at.and_then(|at| self.names.get_mut(at)).is_some_and(|names| names.insert(name))
+    }
+}
+
+/// Which definitions name a kind of which group-version, read once for several selections.
+pub(super) struct OwnKinds<'p>(Vec<(usize, &'p str)>);
+
+impl<'p> OwnKinds<'p> {
+    /// Of the group-versions in `kept`, which are named by their places in it.
+    pub(super) fn of(parts: &'p Parts<'_>, kept: &BTreeSet<GroupVersion>) -> Self {
+        let places: BTreeMap<&GroupVersion, usize> = kept.iter().zip(0..).collect();
+        let mut own = Vec::new();
+        for (name, text) in parts.section(Section::Definitions) {
+            if !text.contains("x-kubernetes-group") {
+                continue;
+            }
+            for entry in Json::part(text).get(KINDS).map(Json::items).into_iter().flatten() {
+                let text = |key: &str| entry.get(key).and_then(Json::string).unwrap_or_default().into_owned();
+                let named = GroupVersion::new(text("group"), text("version"));
+                own.extend(places.get(&named).map(|at| (*at, name.as_ref())));
+            }
+        }
+        Self(own)
+    }
+}
+
+/// Everything that the paths of group-versions and the definitions of their kinds need, directly or not. `kept` are
+/// their places in the set that `own` was read for.
+pub(super) fn select<'p>(
+    parts: &'p Parts<'_>,
+    own: &OwnKinds<'p>,
+    kept: &[(usize, &GroupVersion)],
+) -> Selection<'p> {
+    let prefixes: Vec<_> = kept.iter().map(|(_, gv)| format!("/apis/{}/{}/", gv.group, gv.version)).collect();
+    let paths = parts.paths.iter().filter(|(path, _)| prefixes.iter().any(|p| path.starts_with(p)));
+    let mut selection = Selection { paths: Vec::new(), names: Default::default() };
+    let mut waiting: Vec<&'p str> = Vec::new();
+    for (path, text) in paths {
+        selection.paths.push(path);
+        waiting.push(text);
+    }
+    for (_, name) in own.0.iter().filter(|(of, _)| kept.iter().any(|(at, _)| at == of)) {
+        if selection.add(Section::Definitions, name) {
+            waiting.extend(parts.section(Section::Definitions).get(*name).map(Cow::as_ref));
+        }
+    }
+    while let Some(text) = waiting.pop() {
+        each_reference(Json::part(text), &mut |reference| {
+            let Some((section, target)) = parts.find(&reference) else { return };
+            let found = parts.section(section).get_key_value(target.name.as_ref());
+            if let Some((name, text)) = found.filter(|(name, _)| selection.add(section, name)) {
+                let _: &str = name;
+                waiting.push(text);
+            }
+        });
+    }
+    selection
+}
 
 /// Removes every path of an OpenAPI v2 document outside the given group-versions, and what only those paths
 /// needed (contract §4.1). Definitions that name a kind of these group-versions stay.
-pub(super) fn keep_group_versions(document: &mut Value, kept: &BTreeSet<GroupVersion>) {
-    let prefixes: Vec<_> = kept.iter().map(|gv| format!("/apis/{}/{}/", gv.group, gv.version)).collect();
-    if let Some(Value::Object(paths)) = document.get_mut("paths") {
-        paths.retain(|path, _| prefixes.iter().any(|prefix| path.starts_with(prefix)));
-    }
-    let used = used_names(document, kept);
-    for (section, prefix) in SECTIONS {
-        if let Some(Value::Object(map)) = document.get_mut(section) {
-            map.retain(|name, _| used.contains(&format!("{prefix}{name}")));
-        }
+pub(super) fn keep_group_versions(parts: &mut Parts<'_>, kept: &BTreeSet<GroupVersion>) {
+    let own = OwnKinds::of(parts, kept);
+    let selection = select(parts, &own, &kept.iter().enumerate().collect::<Vec<_>>());
+    let paths: HashSet<&str> = selection.paths.iter().copied().collect();
+    let flags = |named: &Named<'_>, is_kept: &dyn Fn(&str) -> bool| -> Vec<bool> {
+        named.keys().map(|name| is_kept(name)).collect()
+    };
+    let kept_paths = flags(&parts.paths, &|path| paths.contains(path));
+    let kept_names = SECTIONS.map(|s| flags(parts.section(s), &|name| selection.has(s, name)));
+    drop(selection);
+    retain(&mut parts.paths, kept_paths);
+    for (section, flags) in SECTIONS.into_iter().zip(kept_names) {
+        retain(parts.section_mut(section), flags);
     }
 }
 
-/// Full references (`#/definitions/x`) that paths and kept kinds need, directly or not.
-fn used_names(document: &Value, kept: &BTreeSet<GroupVersion>) -> HashSet<String> {
-    let mut waiting: Vec<String> = Vec::new();
-    if let Some(paths) = document.get("paths") {
-        each_reference(paths, "", &mut |target| waiting.push(target.to_owned()));
-    }
-    if let Some(Value::Object(definitions)) = document.get("definitions") {
-        let own = definitions.iter().filter(|(_, definition)| names_kind_of(definition, kept));
-        waiting.extend(own.map(|(name, _)| format!("#/definitions/{name}")));
-    }
-    let mut used = HashSet::new();
-    while let Some(target) = waiting.pop() {
-        if let Some(value) = resolve(document, &target) {
-            each_reference(value, "", &mut |next| {
-                if !used.contains(next) {
-                    waiting.push(next.to_owned());
-                }
-            });
-        }
-        used.insert(target);
-    }
-    used
-}
-
-fn names_kind_of(definition: &Value, kept: &BTreeSet<GroupVersion>) -> bool {
-    let text =
-        |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let kinds = definition.get("x-kubernetes-group-version-kind").and_then(Value::as_array);
-    kinds
-        .into_iter()
-        .flatten()
-        .any(|entry| kept.contains(&GroupVersion::new(text(entry, "group"), text(entry, "version"))))
-}
-
-/// What a reference into an OpenAPI v2 document points at.
-pub(super) fn resolve<'a>(document: &'a Value, target: &str) -> Option<&'a Value> {
-    SECTIONS.iter().find_map(|(section, prefix)| {
-        let map: &Map<String, Value> = document.get(section)?.as_object()?;
-        map.get(target.strip_prefix(prefix)?)
-    })
+fn retain(named: &mut Named<'_>, flags: Vec<bool>) {
+    let mut flags = flags.into_iter();
+    named.retain(|_, _| flags.next().unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -73,7 +112,7 @@ mod tests {
 
     #[test]
     fn paths_of_others_go_with_what_only_they_need() {
-        let mut document = json!({
+        let document = json!({
             "swagger": "2.0",
             "paths": {
                 "/apis/a.com/v1/": {"get": {"responses": {"200": {"schema": {"$ref": "#/definitions/List"}}}}},
@@ -83,18 +122,24 @@ mod tests {
             },
             "definitions": {
                 "List": {"properties": {"items": {"items": {"$ref": "#/definitions/Item"}}}},
-                "Item": {"properties": {"self": {"$ref": "#/definitions/Item"}}},
+                "Item": {"properties": {"self": {"$ref": "#/definitions/Item"}, "inner": {"$ref": "#/definitions/Deep/properties/x"}}},
+                "Deep": {"properties": {"x": {"$ref": "#/definitions/x~1y"}}},
+                "x/y": {},
                 "Pod": {},
                 "Unused": {},
-                "Options": {"x-kubernetes-group-version-kind": [{"group": "a.com", "version": "v1", "kind": "Options"}]},
+                "Options": {"x-kubernetes-group-version-kind": [
+                    {"group": "b.com", "version": "v1", "kind": "Options"},
+                    {"group": "a.com", "version": "v1", "kind": "Options"}]},
+                "Foreign": {"x-kubernetes-group-version-kind": [{"group": "a.com", "version": "v2", "kind": "X"}]},
             },
             "parameters": {"pretty": {"name": "pretty"}, "other": {}},
-        });
-        keep_group_versions(&mut document, &[GroupVersion::new("a.com", "v1")].into());
-        let keys =
-            |section: &str| -> Vec<_> { document[section].as_object().unwrap().keys().cloned().collect() };
-        assert_eq!(keys("paths"), ["/apis/a.com/v1/", "/apis/a.com/v1/things"]);
-        assert_eq!(keys("definitions"), ["Item", "List", "Options"]);
-        assert_eq!(keys("parameters"), ["pretty"]);
+        })
+        .to_string();
+        let mut parts = Parts::of(Json::part(&document));
+        keep_group_versions(&mut parts, &[GroupVersion::new("a.com", "v1")].into());
+        let keys = |named: &Named<'_>| named.keys().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(keys(&parts.paths), ["/apis/a.com/v1/", "/apis/a.com/v1/things"]);
+        assert_eq!(keys(parts.section(Section::Definitions)), ["Deep", "Item", "List", "Options", "x/y"]);
+        assert_eq!(keys(parts.section(Section::Parameters)), ["pretty"]);
     }
 }

@@ -3,15 +3,20 @@
 mod combine;
 mod convert;
 mod definition;
+mod fault;
 mod filter;
+mod json;
 mod meta;
+mod naming;
 mod operation;
+mod output;
 mod own;
 mod parameter;
+mod parts;
 mod prepare;
 mod protobuf;
-mod reference;
+mod section;
 mod version2;
 
-pub use convert::convert_to_v3;
-pub use prepare::{OwnDocuments, prepare_backend_v2, prepare_v3};
+pub use fault::OpenApiFault;
+pub use prepare::{OwnDocuments, convert_backend_v2, prepare_backend_v2, prepare_backend_v3, prepare_v3};

@@ -88,7 +88,8 @@ fn add_kind(definitions: &mut Definitions, kind: &Kind, schema: &'static Record)
 mod tests {
     use super::*;
     use crate::kind::{api_service, external_name};
-    use crate::merge::openapi::reference::each_reference;
+    use crate::merge::openapi::json::Json;
+    use crate::merge::openapi::section;
     use crate::merge::openapi::version2::own_document_v2;
 
     fn operations(document: &Value) -> Vec<String> {
@@ -145,6 +146,14 @@ mod tests {
         ] {
             assert!(shown.contains(&wanted), "{wanted} in {shown:#?}");
         }
+    }
+
+    fn each_reference(document: &Value, prefix: &str, visit: &mut dyn FnMut(&str)) {
+        section::each_reference(Json::part(&document.to_string()), &mut |target| {
+            if let Some(name) = target.strip_prefix(prefix) {
+                visit(name);
+            }
+        });
     }
 
     #[test]

@@ -16,6 +16,16 @@ pub(super) struct NamedAny {
     pub(super) value: Option<Any>,
 }
 
+/// The fields of a document before its sections, which are encoded entry by entry.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Head {
+    #[prost(string, tag = "1")]
+    pub(super) swagger: String,
+    #[prost(message, optional, tag = "2")]
+    pub(super) info: Option<Info>,
+}
+
+#[cfg(test)]
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Document {
     #[prost(string, tag = "1")]
@@ -28,6 +38,8 @@ pub(super) struct Document {
     pub(super) definitions: Option<NamedSchemas>,
     #[prost(message, optional, tag = "10")]
     pub(super) parameters: Option<ParameterDefinitions>,
+    #[prost(message, optional, tag = "11")]
+    pub(super) responses: Option<ResponseDefinitions>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -38,6 +50,7 @@ pub(super) struct Info {
     pub(super) version: String,
 }
 
+#[cfg(test)]
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Paths {
     #[prost(message, repeated, tag = "2")]
@@ -92,10 +105,26 @@ pub(super) struct Operation {
     pub(super) vendor_extension: Vec<NamedAny>,
 }
 
+#[cfg(test)]
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ParameterDefinitions {
     #[prost(message, repeated, tag = "1")]
     pub(super) additional_properties: Vec<NamedParameter>,
+}
+
+#[cfg(test)]
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ResponseDefinitions {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) additional_properties: Vec<NamedResponse>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct NamedResponse {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(message, optional, tag = "2")]
+    pub(super) value: Option<Response>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -221,11 +250,18 @@ pub(super) struct NamedResponseValue {
     pub(super) value: Option<ResponseValue>,
 }
 
-/// A response; references to shared ones are resolved before.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ResponseValue {
-    #[prost(message, optional, tag = "1")]
-    pub(super) response: Option<Response>,
+    #[prost(oneof = "ResponseOrReference", tags = "1, 2")]
+    pub(super) oneof: Option<ResponseOrReference>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub(super) enum ResponseOrReference {
+    #[prost(message, tag = "1")]
+    Response(Response),
+    #[prost(message, tag = "2")]
+    Reference(Reference),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -243,6 +279,7 @@ pub(super) struct SchemaItem {
 }
 
 /// `Definitions` and `Properties`; both have the same fields.
+#[cfg(test)]
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct NamedSchemas {
     #[prost(message, repeated, tag = "1")]
@@ -301,8 +338,9 @@ pub(super) struct Schema {
     pub(super) items: Option<ItemsItem>,
     #[prost(message, repeated, tag = "24")]
     pub(super) all_of: Vec<Self>,
-    #[prost(message, optional, tag = "25")]
-    pub(super) properties: Option<NamedSchemas>,
+    /// `NamedSchemas`, encoded before: on the wire a message is the same as its bytes.
+    #[prost(bytes = "vec", optional, tag = "25")]
+    pub(super) properties: Option<Vec<u8>>,
     #[prost(bool, tag = "27")]
     pub(super) read_only: bool,
     #[prost(message, repeated, tag = "31")]

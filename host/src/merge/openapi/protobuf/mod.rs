@@ -10,30 +10,51 @@ mod schema;
 
 pub(super) use document::encode_v2;
 
+use super::json::Json;
+use super::output::compact;
 use message::{Any, NamedAny};
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
-fn text(map: &Map<String, Value>, key: &str) -> String {
-    map.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+type Members<'a> = [(Cow<'a, str>, Json<'a>)];
+
+/// The last of that name counts, as in every other reader.
+fn member<'a>(map: &Members<'a>, key: &str) -> Option<Json<'a>> {
+    map.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)
 }
 
-fn texts(map: &Map<String, Value>, key: &str) -> Vec<String> {
-    let list = map.get(key).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+fn text(map: &Members<'_>, key: &str) -> String {
+    member(map, key).and_then(Json::string).unwrap_or_default().into_owned()
 }
 
-fn flag(map: &Map<String, Value>, key: &str) -> bool {
-    map.get(key).and_then(Value::as_bool).unwrap_or_default()
+fn texts(map: &Members<'_>, key: &str) -> Vec<String> {
+    let list = member(map, key).map(Json::items);
+    list.into_iter().flatten().filter_map(Json::string).map(Cow::into_owned).collect()
 }
 
-fn any(value: &Value) -> Any {
-    Any { yaml: format!("{value}\n") }
+fn flag(map: &Members<'_>, key: &str) -> bool {
+    member(map, key).and_then(Json::flag).unwrap_or_default()
+}
+
+/// JSON is YAML but for some characters that YAML takes for line breaks or refuses.
+fn any(value: Json<'_>) -> Any {
+    let mut bytes = Vec::with_capacity(value.text().len() + 1);
+    compact(value.text(), &mut bytes);
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    let is_odd = |c: char| {
+        matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
+    let mut yaml = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        if is_odd(c) { yaml.push_str(&format!("\\u{:04x}", u32::from(c))) } else { yaml.push(c) }
+    }
+    yaml.push('\n');
+    Any { yaml }
 }
 
 /// Every `x-…` key.
-fn extensions(map: &Map<String, Value>) -> Vec<NamedAny> {
+fn extensions(map: &Members<'_>) -> Vec<NamedAny> {
     map.iter()
         .filter(|(key, _)| key.starts_with("x-"))
-        .map(|(key, value)| NamedAny { name: key.clone(), value: Some(any(value)) })
+        .map(|(key, value)| NamedAny { name: key.to_string(), value: Some(any(*value)) })
         .collect()
 }
