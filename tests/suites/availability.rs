@@ -85,6 +85,22 @@ async fn a_resolver_that_repeats_itself_publishes_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_service_for_an_own_group_version_has_no_effect_and_says_so() -> Result<()> {
+    let control = Control::start().await?;
+    control.name_backend().await?;
+    let backend = legacy_backend(&control.ca, VERBS).await?;
+    let own = "apiregistration.k8s.io";
+    control.register(own, backend.port).await?;
+    let (condition, _) = control.condition(own, "False").await?;
+    assert_eq!(condition["reason"], "ServedByUmbel", "{condition}");
+    assert_eq!(control.refusal(own), None, "Umbel serves it itself");
+    let found = control.discovered(own)?.ok_or_else(|| anyhow::anyhow!("not listed"))?;
+    assert_eq!(found["versions"][0]["resources"][0]["resource"], "apiservices", "{found}");
+    assert_eq!(backend.requests(), 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backend_is_noticed_when_it_comes_dies_and_recovers() -> Result<()> {
     let control = Control::start().await?;
     control.name_backend().await?;

@@ -17,6 +17,7 @@ mod language_matrix;
 mod manifests;
 mod old_and_new_kubectl;
 mod openapi;
+mod openapi_backends;
 mod plugin_commands;
 mod plugin_objects;
 mod plugin_states;

@@ -1,7 +1,11 @@
 //! OpenAPI documents on the wire: the own kinds' and a real backend's.
 
+use crate::control_kit::{ALPN, encode, status};
+use crate::proxying::backend::{Backend, Handler, handler, whole};
+use crate::proxying::pki::Authority;
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
@@ -16,7 +20,21 @@ async fn index(admin: &Client) -> Result<Value> {
     Ok(admin.get("/openapi/v3").await?.expect(200)?["paths"].clone())
 }
 
-fn url(index: &Value, key: &str) -> Result<String> {
+/// Serves the document of a group-version, and the group-version itself without resources.
+fn later_backend(key: &'static str) -> Handler {
+    handler(move |request| async move {
+        let url = format!("/openapi/v3/{key}");
+        let body = match request.uri().path() {
+            "/openapi/v3" => json!({"paths": {key: {"serverRelativeURL": url}}}),
+            path if path == url => json!({"openapi": "3.0.0", "paths": {}}),
+            path if path == format!("/{key}") => json!({"kind": "APIResourceList", "resources": []}),
+            _ => return status(StatusCode::NOT_FOUND),
+        };
+        Response::new(whole(body.to_string()))
+    })
+}
+
+fn url_of(index: &Value, key: &str) -> Result<String> {
     let url = index[key]["serverRelativeURL"].as_str();
     Ok(url.with_context(|| format!("{key} in {index}"))?.to_owned())
 }
@@ -30,7 +48,7 @@ async fn a_hash_makes_a_document_immutable_and_a_stale_one_leads_to_it() -> Resu
     let same = admin.clone().header("if-none-match", found.headers["etag"].to_str()?)?;
     assert_eq!(same.get("/openapi/v3").await?.status, 304);
 
-    let url = url(&index(&admin).await?, OWN)?;
+    let url = url_of(&index(&admin).await?, OWN)?;
     let document = admin.get(&url).await?;
     assert_eq!(document.headers["cache-control"], "public, immutable");
     assert!(document.headers.contains_key("expires"));
@@ -87,7 +105,7 @@ async fn a_backends_documents_are_collected_kept_and_dropped() -> Result<()> {
     fs::copy(server.registration(), &registration)?;
 
     let url = wait_for("the backend's document in the index", BOUND, || async {
-        url(&index(&admin).await?, WARDLE)
+        url_of(&index(&admin).await?, WARDLE)
     })
     .await?;
     let document = admin.get(&url).await?.expect(200)?;
@@ -114,7 +132,27 @@ async fn a_backends_documents_are_collected_kept_and_dropped() -> Result<()> {
         Ok(())
     })
     .await?;
+    // Another backend that comes now shows that the loss was seen: its document was collected after that.
+    let (later, ca) = ("apis/later.example.com/v1", Authority::new("later")?);
+    let backend = Backend::start(&ca, &ALPN, later_backend(later)).await?;
+    let named = json!({"apiVersion": "service.grafana.app/v0alpha1", "kind": "ExternalName",
+        "metadata": {"name": "backend", "namespace": "default"}, "spec": {"host": "127.0.0.1"}});
+    admin
+        .post("/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames", &named)
+        .await?
+        .expect(201)?;
+    let service = json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+        "metadata": {"name": "v1.later.example.com"},
+        "spec": {"group": "later.example.com", "version": "v1", "groupPriorityMinimum": 1000,
+            "versionPriority": 15, "caBundle": encode(&ca.pem),
+            "service": {"namespace": "default", "name": "backend", "port": backend.port}}});
+    admin.post("/apis/apiregistration.k8s.io/v1/apiservices", &service).await?.expect(201)?;
+    wait_for("the later document in the index", BOUND, || async { url_of(&index(&admin).await?, later) })
+        .await?;
+    assert!(index(&admin).await?.get(WARDLE).is_some(), "what was good stays in the index");
     assert_eq!(admin.get(&url).await?.expect(200)?, document, "what was good stays served");
+    let v2 = admin.get("/openapi/v2").await?.expect(200)?;
+    assert!(v2["paths"].get(format!("/{WARDLE}/flunders")).is_some());
 
     fs::remove_file(&registration)?;
     wait_for("the document to go with its APIService", BOUND, || async {

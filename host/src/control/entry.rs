@@ -65,6 +65,12 @@ pub(super) struct Entry {
     trouble: String,
     last: Option<Arc<Vec<Resource>>>,
     fresh: bool,
+    /// What the last judgement says; the condition adds to it what cannot be shown of the backend.
+    judged: Option<Condition>,
+    /// Why `last` is not what the backend serves now.
+    listing_fault: Option<String>,
+    /// Why the OpenAPI documents are not what the backend serves now.
+    openapi_fault: Option<String>,
     counter: Arc<ProxiedRequests>,
 }
 
@@ -82,6 +88,9 @@ impl Entry {
             trouble: "it was not available when it was last checked".to_owned(),
             last: None,
             fresh: false,
+            judged: None,
+            listing_fault: None,
+            openapi_fault: None,
             counter,
         }
     }
@@ -119,6 +128,7 @@ impl Entry {
     /// It needs no backend.
     pub(super) fn place_locally(&mut self) {
         self.placement = Placement::Local;
+        self.judged = None;
         self.condition = Some(Condition::holds("Local", "Local APIServices are always available"));
         self.fresh = true;
     }
@@ -126,6 +136,7 @@ impl Entry {
     /// Umbel serves the group-version itself.
     pub(super) fn place_in_shadow(&mut self) {
         self.placement = Placement::Shadowed;
+        self.judged = None;
         let message =
             format!("Umbel serves {} itself, so this APIService has no effect", self.declared.group_version);
         self.condition = Some(Condition::fails("ServedByUmbel", message));
@@ -134,6 +145,7 @@ impl Entry {
     /// Its service has no endpoints.
     pub(super) fn fail_resolving(&mut self, fault: &ResolveFault) {
         self.placement = Placement::Unreachable;
+        (self.judged, self.listing_fault, self.openapi_fault) = (None, None, None);
         self.fresh = false;
         self.is_checked = true;
         let Some(((namespace, name), _)) = &self.declared.service else { return };
@@ -158,6 +170,7 @@ impl Entry {
     /// Its declaration makes no usable backend.
     pub(super) fn fail_placing(&mut self, fault: &BackendFault) {
         self.placement = Placement::Unreachable;
+        (self.judged, self.listing_fault, self.openapi_fault) = (None, None, None);
         self.fresh = false;
         self.is_checked = true;
         self.trouble = fault.to_string();
@@ -166,9 +179,42 @@ impl Entry {
 
     /// Takes in what a watcher found; says whether routes or documents change.
     pub(super) fn take(&mut self, finding: Finding) -> bool {
-        let judged = finding.judgement.is_some_and(|judgement| self.judge(judgement));
         let listed = finding.listing.is_some_and(|listing| self.list(listing));
-        judged | listed
+        let judged = finding.judgement.is_some_and(|judgement| self.judge(judgement));
+        judged | listed | self.qualify()
+    }
+
+    /// Takes in what is wrong with the OpenAPI documents of the backend; says whether the condition changes.
+    pub(super) fn take_openapi_fault(&mut self, fault: Option<&str>) -> bool {
+        if self.openapi_fault.as_deref() == fault {
+            return false;
+        }
+        self.openapi_fault = fault.map(str::to_owned);
+        self.qualify()
+    }
+
+    /// Requests pass, and still something of the backend is not shown: an available one says so, or its resources
+    /// would be missing without a reason. Says whether the condition changes.
+    fn qualify(&mut self) -> bool {
+        let Some(judged) = self.judged.as_ref().filter(|judged| judged.status == Truth::True) else {
+            return false;
+        };
+        let (discovery, openapi) = (self.listing_fault.as_ref(), self.openapi_fault.as_ref());
+        let reason = match (discovery, openapi) {
+            (Some(_), _) => "DiscoveryNotUsable",
+            (None, Some(_)) => "OpenAPINotUsable",
+            (None, None) => judged.reason.as_str(),
+        };
+        let mut message = judged.message.clone();
+        for (what, fault) in [("its resources in discovery", discovery), ("its OpenAPI documents", openapi)] {
+            if let Some(fault) = fault {
+                message.push_str(&format!("; {what} are not up to date: {fault}"));
+            }
+        }
+        let condition = Condition::holds(reason, message);
+        let is_other = self.condition.as_ref() != Some(&condition);
+        self.condition = Some(condition);
+        is_other
     }
 
     fn judge(&mut self, judgement: Judgement) -> bool {
@@ -177,11 +223,17 @@ impl Entry {
             State::Down => Condition::fails(judgement.reason, judgement.message),
             State::Unknown => Condition::unknown(judgement.reason, judgement.message),
         };
-        let changed = self.condition.as_ref() != Some(&condition)
-            || (condition.status != Truth::True && (self.trouble != judgement.trouble || !self.is_checked));
+        let is_down = condition.status != Truth::True;
+        let changed = is_down
+            && (self.condition.as_ref() != Some(&condition)
+                || self.trouble != judgement.trouble
+                || !self.is_checked);
         self.is_checked = true;
         self.trouble = judgement.trouble;
-        self.condition = Some(condition);
+        if is_down {
+            self.condition = Some(condition.clone());
+        }
+        self.judged = Some(condition);
         changed
     }
 
@@ -189,8 +241,14 @@ impl Entry {
         let (last, fresh) = match listing {
             Listing::Known(resources) => (Some(resources), true),
             Listing::Same => (self.last.clone(), true),
-            Listing::Failed => (self.last.clone(), false),
+            Listing::Failed(ref fault) => {
+                self.listing_fault = Some(fault.clone());
+                (self.last.clone(), false)
+            }
         };
+        if fresh {
+            self.listing_fault = None;
+        }
         let changed = fresh != self.fresh || self.last != last;
         (self.last, self.fresh) = (last, fresh);
         changed
@@ -261,22 +319,181 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::group_version::GroupVersion;
     use crate::model::object::Object;
     use crate::observe::Metrics;
+    use serde_json::json;
+
+    fn entry() -> Entry {
+        let object = json!({"metadata": {"name": "v1.a.com"}, "spec": {"group": "a.com", "version": "v1",
+            "service": {"namespace": "prod", "name": "shop"}}});
+        let declared = ApiService::read(&Object::from_value(object).unwrap());
+        let mut entry = Entry::new(declared, Metrics::new().unwrap().proxied("a.com", "v1"));
+        entry.placement = Placement::Unreachable;
+        entry
+    }
+
+    fn listed(listing: Listing) -> Finding {
+        Finding { api_service: String::new(), judgement: None, listing: Some(listing) }
+    }
+
+    fn judged(state: State, message: &str) -> Finding {
+        let (reason, message, trouble) = ("Because".to_owned(), message.to_owned(), "trouble".to_owned());
+        let judgement = Some(Judgement { state, reason, message, trouble });
+        Finding { api_service: String::new(), judgement, listing: None }
+    }
+
+    fn shown(entry: &Entry) -> (Truth, String, String) {
+        let condition = entry.condition.clone().unwrap();
+        (condition.status, condition.reason, condition.message)
+    }
+
+    fn wanted(status: Truth, reason: &str, message: &str) -> (Truth, String, String) {
+        (status, reason.to_owned(), message.to_owned())
+    }
 
     #[test]
-    fn only_what_differs_from_before_is_published() {
-        let declared = ApiService::read(&Object::default());
-        let counter = Metrics::new().unwrap().proxied("a.com", "v1");
-        let mut entry = Entry::new(declared, counter);
-        let mut found = |listing| {
-            entry.take(Finding { api_service: String::new(), judgement: None, listing: Some(listing) })
-        };
-        assert!(found(Listing::Known(Arc::new(vec![Resource::default()]))));
+    fn only_a_listing_that_differs_from_before_is_published() {
+        let mut entry = entry();
+        let mut found = |listing| entry.take(listed(listing));
+        let (one, other) =
+            (Resource::default(), Resource { resource: "x".to_owned(), ..Resource::default() });
+        assert!(found(Listing::Known(Arc::new(vec![one.clone()]))));
         assert!(!found(Listing::Same));
-        assert!(!found(Listing::Known(Arc::new(vec![Resource::default()]))));
-        assert!(found(Listing::Failed), "it is stale now");
-        assert!(!found(Listing::Failed));
+        assert!(!found(Listing::Known(Arc::new(vec![one.clone()]))));
+        assert!(found(Listing::Known(Arc::new(vec![other.clone()]))));
+        assert!(found(Listing::Failed("no answer".to_owned())), "it is stale now");
+        assert!(!found(Listing::Failed("no answer".to_owned())));
         assert!(found(Listing::Same), "it is current again");
+        let known = entry.registration().unwrap().known;
+        assert_eq!(known, Known::Resources { last: Some(Arc::new(vec![other])), fresh: true });
+    }
+
+    #[test]
+    fn only_a_judgement_that_differs_from_before_is_published() {
+        let mut entry = entry();
+        assert!(entry.take(judged(State::Up, "fine")));
+        assert!(!entry.take(judged(State::Up, "fine")));
+        assert!(entry.take(judged(State::Up, "slow")));
+        assert!(entry.take(judged(State::Down, "dead")));
+        assert!(!entry.take(judged(State::Down, "dead")));
+        let mut other = judged(State::Down, "dead");
+        other.judgement.as_mut().unwrap().trouble = "other".to_owned();
+        assert!(entry.take(other), "clients are told something else");
+        assert!(entry.take(judged(State::Up, "slow")));
+    }
+
+    #[test]
+    fn a_stored_condition_that_is_confirmed_changes_its_standing_once() {
+        for (status, state) in [(Truth::False, State::Down), (Truth::True, State::Up)] {
+            let mut entry = entry();
+            entry.condition = Some(Condition { status, reason: "Because".into(), message: "m".into() });
+            let Route { target: Target::Unreachable { is_checked, .. }, .. } = entry.route().unwrap() else {
+                panic!("no route")
+            };
+            assert!(!is_checked);
+            let is_news = entry.take(judged(state, "m"));
+            assert_eq!(is_news, status == Truth::False, "clients may retry until it is checked");
+            assert!(!entry.take(judged(state, "m")));
+        }
+    }
+
+    #[test]
+    fn each_state_has_its_status() {
+        for (state, status) in [
+            (State::Up, Truth::True),
+            (State::Degraded, Truth::True),
+            (State::Down, Truth::False),
+            (State::Unknown, Truth::Unknown),
+        ] {
+            let mut entry = entry();
+            entry.take(judged(state, "m"));
+            assert_eq!(shown(&entry), wanted(status, "Because", "m"), "{state:?}");
+            assert_eq!(entry.is_available(), status == Truth::True);
+            let back = if state == State::Degraded { State::Up } else { state };
+            assert_eq!(entry.state(), back);
+        }
+    }
+
+    #[test]
+    fn an_available_one_says_what_cannot_be_shown() {
+        let mut entry = entry();
+        let broken = || Listing::Failed("too many".to_owned());
+        assert!(!entry.take(listed(broken())), "nothing was known before either");
+        assert_eq!(entry.condition, None, "nothing is judged yet");
+        entry.take(judged(State::Up, "fine"));
+        let of_discovery = "fine; its resources in discovery are not up to date: too many";
+        assert_eq!(shown(&entry), wanted(Truth::True, "DiscoveryNotUsable", of_discovery));
+        assert!(entry.take_openapi_fault(Some("too large")));
+        assert!(!entry.take_openapi_fault(Some("too large")));
+        let of_both = format!("{of_discovery}; its OpenAPI documents are not up to date: too large");
+        assert_eq!(shown(&entry), wanted(Truth::True, "DiscoveryNotUsable", &of_both));
+        assert!(entry.take(listed(Listing::Known(Arc::default()))));
+        let of_openapi = "fine; its OpenAPI documents are not up to date: too large";
+        assert_eq!(shown(&entry), wanted(Truth::True, "OpenAPINotUsable", of_openapi));
+        entry.take(judged(State::Down, "dead"));
+        assert_eq!(shown(&entry), wanted(Truth::False, "Because", "dead"));
+        assert!(!entry.take_openapi_fault(None), "what is down says why it is down");
+        entry.take(judged(State::Up, "fine"));
+        assert_eq!(shown(&entry), wanted(Truth::True, "Because", "fine"));
+    }
+
+    #[test]
+    fn where_umbel_serves_itself_an_api_service_has_no_effect() {
+        let mut entry = entry();
+        entry.place_in_shadow();
+        let message = "Umbel serves a.com/v1 itself, so this APIService has no effect";
+        assert_eq!(shown(&entry), wanted(Truth::False, "ServedByUmbel", message));
+        assert!(entry.route().is_none() && entry.registration().is_none());
+    }
+
+    #[test]
+    fn a_local_one_is_available_and_has_nothing_to_show() {
+        let mut entry = entry();
+        entry.place_locally();
+        assert_eq!(shown(&entry), wanted(Truth::True, "Local", "Local APIServices are always available"));
+        assert!(matches!(entry.route().unwrap().target, Target::Local));
+        assert_eq!(entry.registration().unwrap().known, Known::Nothing);
+    }
+
+    #[test]
+    fn a_service_that_cannot_be_resolved_says_why() {
+        let faults = [
+            (ResolveFault::NotFound("gone".into()), Truth::False, "ServiceNotFound"),
+            (
+                ResolveFault::Withheld { public: "not now".into(), detail: "10.0.0.1 broke".into() },
+                Truth::False,
+                "PluginFailed",
+            ),
+            (ResolveFault::Unavailable("late".into()), Truth::Unknown, "ServiceAccessError"),
+        ];
+        for (fault, status, reason) in faults {
+            let mut entry = entry();
+            entry.take(judged(State::Up, "fine"));
+            entry.take(listed(Listing::Failed("broken".into())));
+            entry.fail_resolving(&fault);
+            let (found, named, _) = shown(&entry);
+            assert_eq!((found, named.as_str()), (status, reason));
+            let Target::Unreachable { message, is_checked, .. } = entry.route().unwrap().target else {
+                panic!("{fault:?}")
+            };
+            assert!(is_checked && !message.contains("10.0.0.1"), "{message}");
+            assert!(matches!(entry.registration().unwrap().known, Known::Resources { fresh: false, .. }));
+            assert!(!entry.take(listed(Listing::Failed("broken".into()))), "it has no backend to speak for");
+            assert_eq!(shown(&entry).0, status);
+        }
+    }
+
+    #[test]
+    fn it_stands_where_its_declaration_puts_it() {
+        let entry = entry();
+        let registration = entry.registration().unwrap();
+        assert_eq!(registration.name, "v1.a.com");
+        assert_eq!(registration.group_version, GroupVersion::new("a.com", "v1"));
+        let before = entry.standing();
+        let mut other = entry;
+        assert_eq!(other.standing(), before);
+        other.placement = Placement::Pending;
+        assert_ne!(other.standing(), before);
     }
 }

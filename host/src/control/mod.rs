@@ -28,7 +28,7 @@ mod source;
 mod transforming;
 mod watcher;
 
-pub use client::{Answer, Clients, ControlClient, Question};
+pub use client::{Answer, BodyFault, Clients, ControlClient, Question};
 pub use parts::SnapshotParts;
 
 use crate::decision::binding::Decisions;
@@ -92,7 +92,8 @@ impl ControlPlane {
         let (report, reports) = mpsc::channel(QUEUE);
         let (started, when_started) = oneshot::channel();
         let (ready_sender, ready) = watch::channel(false);
-        let inbox = Inbox { intake, resolved, reports, signals: config.signals };
+        let openapi_faults = parts.openapi_faults.subscribe();
+        let inbox = Inbox { intake, resolved, reports, signals: config.signals, openapi_faults };
         let reconciler = Reconciler::new(
             source.clone(),
             Arc::clone(&config.decisions),

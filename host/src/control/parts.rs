@@ -1,6 +1,7 @@
 //! The parts that make up a snapshot, each with one writer.
 
-use crate::route::OpenApiDocuments;
+use crate::route::{BackendId, OpenApiDocuments};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -9,11 +10,19 @@ use tokio::sync::watch;
 pub struct SnapshotParts {
     pub(super) openapi: watch::Sender<Arc<OpenApiDocuments>>,
     pub(super) published: watch::Sender<u64>,
+    pub(super) openapi_faults: watch::Sender<Arc<OpenApiFaults>>,
 }
+
+/// What is wrong with the OpenAPI documents of backends, for the conditions of their APIServices.
+pub(super) type OpenApiFaults = BTreeMap<BackendId, String>;
 
 impl SnapshotParts {
     pub(super) fn new() -> Self {
-        Self { openapi: watch::Sender::new(Arc::default()), published: watch::Sender::new(0) }
+        Self {
+            openapi: watch::Sender::new(Arc::default()),
+            published: watch::Sender::new(0),
+            openapi_faults: watch::Sender::new(Arc::default()),
+        }
     }
 
     /// Replaces the OpenAPI documents; they are in the snapshot a few milliseconds later.

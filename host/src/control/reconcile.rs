@@ -6,6 +6,7 @@ use super::condition::{Condition, Truth};
 use super::declared::{ApiService, ExternalName, ServiceName};
 use super::entry::{Entry, Placement};
 use super::intake::Intake;
+use super::parts::OpenApiFaults;
 use super::pending::Pending;
 use super::publish::GroupInput;
 use super::services::{Resolved, Services};
@@ -20,7 +21,7 @@ use crate::store::Revision;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 /// How many conditions are written at a time: enough to share commits of the store.
@@ -37,6 +38,7 @@ pub(super) struct Inbox {
     pub(super) resolved: mpsc::Receiver<Resolved>,
     pub(super) reports: mpsc::Receiver<Report>,
     pub(super) signals: mpsc::Receiver<Signal>,
+    pub(super) openapi_faults: watch::Receiver<Arc<OpenApiFaults>>,
 }
 
 /// What the reconciler works with.
@@ -57,6 +59,7 @@ pub(super) struct Reconciler {
     dirty: HashSet<String>,
     writes: JoinSet<Written>,
     write_slots: Arc<Semaphore>,
+    openapi_faults: Arc<OpenApiFaults>,
 }
 
 impl Reconciler {
@@ -84,6 +87,7 @@ impl Reconciler {
             dirty: HashSet::new(),
             writes: JoinSet::new(),
             write_slots: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
+            openapi_faults: Arc::default(),
         }
     }
 
@@ -110,6 +114,10 @@ impl Reconciler {
                     }
                 }
                 Ok(()) = generation.changed() => self.decide_anew(),
+                Ok(()) = inbox.openapi_faults.changed() => {
+                    let faults = Arc::clone(&inbox.openapi_faults.borrow_and_update());
+                    self.take_openapi_faults(faults);
+                }
             }
             self.flush();
         }
@@ -378,11 +386,27 @@ impl Reconciler {
             let is_current =
                 matches!(&entry.placement, Placement::Backend(backend) if backend.id == report.backend);
             let was_available = entry.is_available();
-            if is_current && entry.take(finding) {
+            let fault = self.openapi_faults.get(&report.backend).map(String::as_str);
+            if is_current && (entry.take(finding) | entry.take_openapi_fault(fault)) {
                 self.note(&name, was_available);
             } else if is_current {
                 self.metrics.set_available(&name, was_available);
             }
+        }
+    }
+
+    fn take_openapi_faults(&mut self, faults: Arc<OpenApiFaults>) {
+        let mut changed = Vec::new();
+        for (name, entry) in &mut self.entries {
+            let Placement::Backend(backend) = &entry.placement else { continue };
+            let fault = faults.get(&backend.id).cloned();
+            if entry.take_openapi_fault(fault.as_deref()) {
+                changed.push(name.clone());
+            }
+        }
+        self.openapi_faults = faults;
+        for name in changed {
+            self.write_condition(&name);
         }
     }
 

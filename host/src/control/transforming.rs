@@ -21,6 +21,9 @@ use tokio::time::Instant;
 const AT_A_TIME: usize = 4;
 /// After so many failures in a row a transformer is left alone for a while.
 const PATIENCE: u32 = 5;
+/// Transformers are not asked about a group that is larger, as JSON: none could read it within its limits of memory and
+/// time, and its failures would count against what it makes of all other groups.
+const DOCUMENT_MAX: usize = 4 << 20;
 /// Where the order stands among the news of groups: the core group, which has no name, is not in the documents.
 const ORDER: &str = "";
 
@@ -170,6 +173,17 @@ impl Work {
         let (mut hidden, mut is_settled) = (false, true);
         for link in &self.chain {
             let Some(given) = discovery.take() else { break };
+            let size = serde_json::to_vec(&given).map_or(0, |text| text.len());
+            if size > DOCUMENT_MAX {
+                tracing::warn!(
+                    group,
+                    size,
+                    "a group is larger than {DOCUMENT_MAX} bytes: no transformer is asked about it"
+                );
+                hidden = matches!(link.asked.without_answer(group), Outcome::Hide(_));
+                discovery = Some(given).filter(|_| !hidden);
+                continue;
+            }
             if let Some(answer) = link.ask(group, transform(&given, link.asked.as_ref())).await {
                 hidden = answer.is_none();
                 discovery = answer;
@@ -420,6 +434,37 @@ pub(super) mod tests {
         documents.join(&mut set);
         let text = String::from_utf8_lossy(&set.aggregated_v2.unwrap().identity).into_owned();
         assert!(text.contains("\"open\"") && !text.contains("secret"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn about_a_group_that_is_too_large_no_transformer_is_asked() {
+        let asked = Arc::new(FailsFirst(AtomicUsize::new(0), 0));
+        let chain: Vec<Arc<dyn DiscoveryTransformer>> = vec![Arc::clone(&asked) as _, Arc::new(Closed)];
+        let transforming = Transforming::start(chain, Pace::default()).unwrap();
+        let large = |group: &str| {
+            let mut input = input(group);
+            let one = |n: usize| Resource { resource: format!("{n:0>100}"), ..Resource::default() };
+            let last = Some(Arc::new((0..50_000).map(one).collect()));
+            input.registrations[0].known = Known::Resources { last, fresh: true };
+            Some(Arc::new(input))
+        };
+        let mut documents = Documents::default();
+        for group in ["open", "secret"] {
+            transforming.give(group, large(group));
+            let Some(News::Group(Some(shown))) = take(&transforming).await.remove(group) else {
+                panic!("{group}")
+            };
+            documents.put(group, *shown);
+        }
+        assert_eq!(asked.0.load(Ordering::SeqCst), 0);
+        documents.arrange(None);
+        let mut set = DocumentSet::default();
+        documents.join(&mut set);
+        let text = String::from_utf8_lossy(&set.aggregated_v2.unwrap().identity).into_owned();
+        assert!(
+            text.contains("\"open\"") && !text.contains("secret"),
+            "one that fails closed hides it all the same"
+        );
     }
 
     /// Fails until it was asked so often.

@@ -1,11 +1,12 @@
 //! One HTTP connection to an endpoint, for requests of the control plane's own.
 
+use super::body::{BodyFault, read};
 use crate::route::Backend;
 use crate::upstream::{Protocol, UpstreamFault, connect};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
+use http_body_util::Empty;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::sync::Arc;
@@ -18,9 +19,6 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 /// How long that may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much of a body beyond the wanted part is read only to keep the connection, in bytes.
-const DRAIN_MAX: usize = 256 * 1024;
-
 /// A request without a body.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
@@ -30,12 +28,19 @@ pub struct Question<'a> {
     pub method: Method,
     /// Path and query.
     pub path: &'a str,
-    /// Headers beside `Host`, identity included.
+    /// Headers beside `Host`, identity included. Without an `Accept-Encoding` among them an answer is asked for
+    /// without one, and decoded if it has one all the same.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Limit for everything, connecting included.
     pub limit: Duration,
     /// How many bytes of the body to keep.
     pub body_max: usize,
+}
+
+impl Question<'_> {
+    fn asks_for_codings(&self) -> bool {
+        self.headers.iter().any(|(name, _)| name == ACCEPT_ENCODING)
+    }
 }
 
 /// What came back.
@@ -45,8 +50,10 @@ pub struct Answer {
     pub status: u16,
     /// Headers.
     pub headers: HeaderMap,
-    /// At most `body_max` bytes of the body.
+    /// At most `body_max` bytes of the body, decoded.
     pub body: Bytes,
+    /// Why `body` is not what its content type says.
+    pub body_fault: Option<BodyFault>,
     /// Whether more followed.
     pub truncated: bool,
     /// From sending to the first byte of the answer.
@@ -155,12 +162,23 @@ impl Line {
                 sender.send_request(request).await
             }
         };
-        let (head, body) = response.map_err(|e| sort(&e))?.into_parts();
+        let (mut head, body) = response.map_err(|e| sort(&e))?.into_parts();
         let first_byte = asked.elapsed();
-        let (body, truncated, ended) = read(body, question.body_max).await?;
-        let usable = ended || matches!(self.sender, Sender::Http2(_));
-        let status = head.status.as_u16();
-        Ok((Answer { status, headers: head.headers, body, truncated, first_byte }, usable))
+        let read = read(body, &head.headers, question.body_max, !question.asks_for_codings()).await?;
+        if read.decoded {
+            head.headers.remove(CONTENT_ENCODING);
+            head.headers.remove(CONTENT_LENGTH);
+        }
+        let usable = read.ended || matches!(self.sender, Sender::Http2(_));
+        let answer = Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: read.kept,
+            body_fault: read.fault,
+            truncated: read.truncated,
+            first_byte,
+        };
+        Ok((answer, usable))
     }
 
     fn request(&self, question: &Question<'_>) -> Result<Request<Empty<Bytes>>, UpstreamFault> {
@@ -180,6 +198,9 @@ impl Line {
         if matches!(self.sender, Sender::Http1(_)) {
             headers.insert(http::header::HOST, self.authority.clone());
         }
+        if !question.asks_for_codings() {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         for (name, value) in &question.headers {
             headers.append(name, value.clone());
         }
@@ -194,24 +215,7 @@ async fn drive(connection: impl Future<Output = Result<(), hyper::Error>>, close
     closed.notify_one();
 }
 
-/// Keeps at most `max` bytes, and reads a small rest so that the connection stays usable. Says whether more
-/// than `max` came, and whether the end was reached.
-async fn read(mut body: Incoming, max: usize) -> Result<(Bytes, bool, bool), UpstreamFault> {
-    let mut kept = BytesMut::new();
-    let mut seen = 0_usize;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|e| sort(&e))?.into_data() else { continue };
-        seen = seen.saturating_add(data.len());
-        let room = max.saturating_sub(kept.len()).min(data.len());
-        kept.extend_from_slice(data.get(..room).unwrap_or_default());
-        if seen > max.saturating_add(DRAIN_MAX) {
-            return Ok((kept.freeze(), true, false));
-        }
-    }
-    Ok((kept.freeze(), seen > max, true))
-}
-
-fn sort(error: &hyper::Error) -> UpstreamFault {
+pub(super) fn sort(error: &hyper::Error) -> UpstreamFault {
     let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
         return UpstreamFault::Closed("the backend closed the connection before it answered".to_owned());

@@ -1,8 +1,10 @@
 //! The control plane's own requests to a backend: one connection per endpoint, kept open.
 
+mod body;
 mod clients;
 mod line;
 
+pub use body::BodyFault;
 pub use clients::Clients;
 pub use line::{Answer, Question};
 

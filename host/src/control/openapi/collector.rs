@@ -1,6 +1,6 @@
 //! The task that asks backends in turn and publishes what they say.
 
-use super::download::Connect;
+use super::download::{Connect, DownloadFault};
 use super::fetch::{Known, ask};
 use super::kept::Kept;
 use super::schedule::{Pace, Turn};
@@ -24,7 +24,7 @@ struct Entry {
     known: Arc<Known>,
 }
 
-type Outcome = (BackendId, Result<Option<Known>, String>);
+type Outcome = (BackendId, Result<Option<Known>, DownloadFault>);
 
 pub(super) struct Collector {
     parts: SnapshotParts,
@@ -89,6 +89,14 @@ impl Collector {
         let sources = Sources::read(&self.shared.load(), &self.own);
         let went = self.kept.drop_unregistered(&sources);
         self.entries.retain(|id, _| sources.backends.contains_key(id));
+        self.parts.openapi_faults.send_if_modified(|faults| {
+            let is_gone = |id: &BackendId| !sources.backends.contains_key(id);
+            if !faults.keys().any(is_gone) {
+                return false;
+            }
+            Arc::make_mut(faults).retain(|id, _| !is_gone(id));
+            true
+        });
         for (id, source) in sources.backends {
             match self.entries.get_mut(&id) {
                 Some(entry) => {
@@ -143,23 +151,46 @@ impl Collector {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.turn.end(outcome.is_ok(), &self.pace);
         match outcome {
-            Ok(None) => {}
+            Ok(None) => {
+                let fault = entry.known.v2_fault.clone();
+                self.report(id, fault);
+            }
             Ok(Some(known)) => {
+                let fault = known.v2_fault.clone();
                 let known = Arc::new(known);
                 let is_news = self.kept.take(&entry.source.backend.service, &known.asked_for, &known);
                 if known.asked_for != entry.source.group_versions {
                     entry.turn = Turn::now();
                 }
                 entry.known = known;
+                self.report(id, fault);
                 if is_news {
                     self.gather();
                 }
             }
             Err(cause) => {
                 let service = &entry.source.backend.service;
-                tracing::warn!(%service, cause, "no OpenAPI documents; what was known stays served");
+                tracing::warn!(%service, %cause, "no OpenAPI documents; what was known stays served");
+                if let DownloadFault::Unusable(fault) = cause {
+                    self.report(id, Some(fault));
+                }
             }
         }
+    }
+
+    /// Hands over what is wrong with the documents of a backend, as long as it is.
+    fn report(&self, id: BackendId, fault: Option<String>) {
+        self.parts.openapi_faults.send_if_modified(|faults| {
+            if faults.get(&id) == fault.as_ref() {
+                return false;
+            }
+            let faults = Arc::make_mut(faults);
+            match fault {
+                Some(fault) => drop(faults.insert(id, fault)),
+                None => drop(faults.remove(&id)),
+            }
+            true
+        });
     }
 
     /// Lets the changes of the next moments be united together.

@@ -34,10 +34,21 @@ pub(super) struct Received {
     pub(super) body: Bytes,
 }
 
+/// Why there is no document.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum DownloadFault {
+    /// The backend does not answer now, or not well; that may be over at the next try.
+    #[error("{0}")]
+    Unanswered(String),
+    /// It has answered with what cannot be served, and will do so until somebody changes it.
+    #[error("{0}")]
+    Unusable(String),
+}
+
 /// Downloads documents of one backend.
 pub(super) trait Download: Send + Sync {
     /// Sends one GET.
-    fn get(&self, wanted: Wanted) -> BoxFuture<'_, Result<Received, String>>;
+    fn get(&self, wanted: Wanted) -> BoxFuture<'_, Result<Received, DownloadFault>>;
 }
 
 /// Makes a downloader for one round with a backend.
@@ -55,7 +66,7 @@ impl BackendDownload {
         Box::new(Self(clients.of(backend)))
     }
 
-    async fn download(&self, wanted: Wanted) -> Result<Received, String> {
+    async fn download(&self, wanted: Wanted) -> Result<Received, DownloadFault> {
         let question = Question {
             endpoint: choose(&self.0.backend().endpoints),
             method: Method::GET,
@@ -69,9 +80,15 @@ impl BackendDownload {
             // The connection may be lost to whoever watches the backend over it.
             self.0.doubt();
         }
-        let answer = outcome.map_err(|fault| format!("GET {}: {fault}", wanted.path))?;
+        let path = &wanted.path;
+        let answer = outcome.map_err(|fault| DownloadFault::Unanswered(format!("GET {path}: {fault}")))?;
+        if let Some(fault) = answer.body_fault.as_ref().filter(|_| answer.status == 200) {
+            return Err(DownloadFault::Unusable(format!("GET {path}: {fault}")));
+        }
         if answer.truncated && answer.status == 200 {
-            return Err(format!("GET {}: the answer is larger than {} bytes", wanted.path, wanted.max));
+            let max = wanted.max;
+            let fault = format!("GET {path}: the answer is larger than {max} bytes, which is the limit");
+            return Err(DownloadFault::Unusable(fault));
         }
         let text = |name: HeaderName| Some(answer.headers.get(name)?.to_str().ok()?.to_owned());
         Ok(Received { status: answer.status, etag: text(ETAG), location: text(LOCATION), body: answer.body })
@@ -79,7 +96,7 @@ impl BackendDownload {
 }
 
 impl Download for BackendDownload {
-    fn get(&self, wanted: Wanted) -> BoxFuture<'_, Result<Received, String>> {
+    fn get(&self, wanted: Wanted) -> BoxFuture<'_, Result<Received, DownloadFault>> {
         Box::pin(self.download(wanted))
     }
 }

@@ -72,3 +72,86 @@ impl Kept {
         own.unite(self.v3.iter().map(|(gv, (_, document))| (gv, document)), self.v2.values())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::source::{Source, Sources};
+    use super::*;
+    use crate::merge::openapi::prepare_v3;
+    use crate::route::{Backend, BackendId};
+    use std::sync::Arc;
+
+    fn gv(group: &str) -> GroupVersion {
+        GroupVersion::new(group, "v1")
+    }
+
+    fn known(v3: &[(&str, &str)], v2: Option<&str>) -> Known {
+        let document = |text: &str| prepare_v3(Bytes::from(text.to_owned()));
+        Known {
+            v3: v3.iter().map(|(group, text)| (gv(group), (String::new(), document(text)))).collect(),
+            v2: v2.map(|text| Bytes::from(text.to_owned())),
+            ..Known::default()
+        }
+    }
+
+    fn sources(registered: &[&str], served: &[(&str, &str)]) -> Sources {
+        let backends = served.iter().zip(1..).map(|((group, service), id)| {
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let tls = rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
+            let tls = Arc::new(tls);
+            let backend = Arc::new(Backend {
+                id: BackendId(id),
+                service: (*service).to_owned(),
+                endpoints: Vec::new(),
+                authorities: Vec::new(),
+                server_name: "api.default.svc".try_into().unwrap(),
+                tls: Arc::clone(&tls),
+                tls_http1: tls,
+            });
+            (BackendId(id), Source { backend, group_versions: [gv(group)].into(), is_open: true })
+        });
+        Sources {
+            backends: backends.collect(),
+            registered: registered.iter().map(|group| gv(group)).collect(),
+        }
+    }
+
+    #[test]
+    fn only_what_is_said_anew_is_news() {
+        let mut kept = Kept::default();
+        let both = BTreeSet::from([gv("a"), gv("b")]);
+        let first = known(&[("a", "1"), ("b", "2")], Some("v2"));
+        assert!(kept.take("s", &both, &first));
+        assert!(!kept.take("s", &both, &first));
+        for other in [
+            known(&[("a", "1"), ("b", "3")], Some("v2")),
+            known(&[("a", "1")], Some("v2")),
+            known(&[("a", "1"), ("b", "2")], Some("other")),
+            known(&[("a", "1"), ("b", "2")], None),
+        ] {
+            assert!(kept.take("s", &both, &other), "{other:?}");
+            assert!(kept.take("s", &both, &first));
+        }
+        assert!(kept.take("t", &both, &first), "another service says it");
+        assert!(!kept.take("t", &both, &first));
+    }
+
+    #[test]
+    fn a_document_is_kept_while_its_service_is_registered_for_it() {
+        let mut kept = Kept::default();
+        kept.take("s", &[gv("a")].into(), &known(&[("a", "1")], Some("v2")));
+        let has = |kept: &Kept| (kept.v3.len(), kept.v2.len());
+        assert!(!kept.drop_unregistered(&sources(&["a"], &[])), "unreachable, and registered");
+        assert!(!kept.drop_unregistered(&sources(&["a", "b"], &[("a", "s"), ("b", "t")])));
+        assert_eq!(has(&kept), (1, 1));
+        let mut moved = kept.clone();
+        assert!(moved.drop_unregistered(&sources(&["a"], &[("a", "t")])), "another service serves it now");
+        assert_eq!(has(&moved), (0, 0));
+        assert!(kept.drop_unregistered(&sources(&["b"], &[("b", "s")])));
+        assert_eq!(has(&kept), (0, 0));
+    }
+}

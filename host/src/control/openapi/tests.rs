@@ -1,4 +1,4 @@
-use super::download::{Download, Received, Wanted};
+use super::download::{Download, DownloadFault, Received, Wanted};
 use super::*;
 use crate::decision::resolver::Endpoint;
 use crate::kind;
@@ -52,14 +52,14 @@ impl Server {
 struct Line(Arc<Server>);
 
 impl Download for Line {
-    fn get(&self, wanted: Wanted) -> BoxFuture<'_, Result<Received, String>> {
+    fn get(&self, wanted: Wanted) -> BoxFuture<'_, Result<Received, DownloadFault>> {
         self.0.asked.lock().push(wanted.path.clone());
         let page = self.0.pages.lock().get(&wanted.path).cloned();
         let (status, etag, body) = page.unwrap_or((404, None, String::new()));
         let received = if etag.is_some() && wanted.etag == etag {
             Received { status: 304, ..Received::default() }
         } else if body.len() > wanted.max {
-            return Box::pin(std::future::ready(Err("too large".to_owned())));
+            return Box::pin(std::future::ready(Err(DownloadFault::Unusable("too large".to_owned()))));
         } else {
             let location = (status == 301).then(|| body.trim_matches('"').to_owned());
             Received { status, etag, location, body: Bytes::from(body) }
@@ -96,11 +96,15 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
+        Self::start_with(PACE)
+    }
+
+    fn start_with(pace: Pace) -> Self {
         let (server, parts, shared) = (Arc::new(Server::default()), SnapshotParts::new(), Arc::default());
         let own = OwnDocuments::new(&kind::ALL);
         let known = Arc::clone(&server);
         let connect: Connect = Arc::new(move |_| Box::new(Line(Arc::clone(&known))));
-        let task = start_with(&parts, Arc::clone(&shared), own, connect, PACE);
+        let task = start_with(&parts, Arc::clone(&shared), own, connect, pace);
         Self { server, parts, shared, task }
     }
 
@@ -130,6 +134,14 @@ impl Bench {
         let mut seen = self.parts.openapi.subscribe();
         let waiting = seen.wait_for(|documents| holds(documents));
         drop(tokio::time::timeout(Duration::from_secs(10), waiting).await.expect(what).expect(what));
+    }
+
+    /// Adds a backend to the routes and waits until it is asked: everything before was seen then.
+    async fn until_seen(&self, group: &str, id: u64, routes: &[(&str, u64, bool)]) {
+        let asked = self.server.times("/openapi/v3");
+        let all: Vec<_> = routes.iter().copied().chain([(group, id, true)]).collect();
+        self.route(&all);
+        self.until_asked("/openapi/v3", asked + 1).await;
     }
 
     async fn until_asked(&self, path: &str, times: usize) {
@@ -221,12 +233,67 @@ async fn what_was_good_stays_until_its_api_service_goes() {
 
 #[tokio::test]
 async fn a_backend_that_becomes_available_is_asked_at_once() {
-    let bench = Bench::start();
+    // Its turn would come in an hour.
+    let bench = Bench::start_with(Pace { refresh: Duration::from_secs(3600), ..PACE });
     bench.server.index("t1", &[(KEY, "1")]);
     bench.server.put(URL, 200, None, &v3("one"));
-    bench.route(&[("a.com", 1, false)]);
     bench.route(&[("a.com", 1, true)]);
     bench.until("its document", |d| title(d, KEY).is_some()).await;
+    let next = "/openapi/v3/apis/a.com/v1?hash=2";
+    bench.server.index("t2", &[(KEY, "2")]);
+    bench.server.put(next, 200, None, &v3("two"));
+    bench.route(&[("a.com", 1, false)]);
+    // Another backend shows that the change was seen.
+    bench.until_seen("b.com", 2, &[("a.com", 1, false)]).await;
+    assert_eq!(bench.server.times(next), 0, "it is not available");
+    bench.route(&[("a.com", 1, true)]);
+    bench.until("what it says now", |d| title(d, KEY).as_deref() == Some("two")).await;
+}
+
+#[tokio::test]
+async fn one_that_gets_another_group_version_is_asked_at_once() {
+    let bench = Bench::start_with(Pace { refresh: Duration::from_secs(3600), ..PACE });
+    bench.server.index("t1", &[(KEY, "1"), ("apis/c.com/v1", "1")]);
+    bench.server.put(URL, 200, None, &v3("one"));
+    bench.server.put("/openapi/v3/apis/c.com/v1?hash=1", 200, None, &v3("more"));
+    bench.route(&[("a.com", 1, true)]);
+    bench.until("its document", |d| title(d, KEY).is_some()).await;
+    bench.route(&[("a.com", 1, true), ("c.com", 1, true)]);
+    bench.until("the other", |d| title(d, "apis/c.com/v1").as_deref() == Some("more")).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_served_is_reported_as_long_as_that_is_so() {
+    let bench = Bench::start();
+    let mut faults = bench.parts.openapi_faults.subscribe();
+    let mut fault = async |what: &str, holds: &dyn Fn(Option<&String>) -> bool| {
+        let waiting = faults.wait_for(|faults| holds(faults.get(&BackendId(1))));
+        drop(tokio::time::timeout(Duration::from_secs(10), waiting).await.expect(what).expect(what));
+    };
+    let says =
+        |text: &'static str| move |fault: Option<&String>| fault.is_some_and(|fault| fault.contains(text));
+    bench.server.put("/openapi/v3", 200, None, &json!("no index"));
+    bench.route(&[("a.com", 1, true)]);
+    fault("no index", &says("GET /openapi/v3: the answer is no index")).await;
+    bench.server.index("t1", &[(KEY, "1")]);
+    bench.server.put(URL, 200, None, &json!({"openapi": "3.0.0"}));
+    fault("no paths", &says("has no \"paths\"")).await;
+    bench.server.put(URL, 200, None, &v3("one"));
+    bench.server.put("/openapi/v2", 200, None, &json!({"swagger": "1.2"}));
+    fault("another version", &says("GET /openapi/v2: the document says that it is OpenAPI \"1.2\", not 2.0"))
+        .await;
+    bench.until("version 3 all the same", |d| title(d, KEY).as_deref() == Some("one")).await;
+    bench.server.put("/openapi/v2", 200, None, &json!({"swagger": "2.0", "paths": {}}));
+    fault("nothing", &|fault| fault.is_none()).await;
+    // No answer is no fault of the document.
+    bench.server.put("/openapi/v3", 500, None, &json!({}));
+    let asked = bench.server.times("/openapi/v3");
+    bench.until_asked("/openapi/v3", asked + 3).await;
+    fault("still nothing", &|fault| fault.is_none()).await;
+    bench.server.put("/openapi/v3", 200, None, &json!("no index"));
+    fault("no index", &says("no index")).await;
+    bench.route(&[]);
+    fault("it is gone", &|fault| fault.is_none()).await;
 }
 
 #[tokio::test]

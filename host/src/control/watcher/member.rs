@@ -1,11 +1,12 @@
 //! One APIService of a watched backend, and how it is judged.
 
-use super::prober::{Round, Seen, SubjectProber};
+use super::prober::{OWN_DOCUMENT_MAX, Round, Seen, SubjectProber};
 use super::report::{Finding, Judgement, Listing, MemberSpec};
-use super::shared::{SharedDocument, Told};
+use super::shared::{SharedDocument, Told, decode, whole};
+use crate::control::client::Answer;
 use crate::decision::builtin::{DiscoveryProbe, own_path};
 use crate::decision::health::{Evidence, HealthChecker, HealthFault, State, Subject, Verdict};
-use crate::merge::discovery::decode_legacy;
+use crate::merge::discovery::{Resource, decode_legacy};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,21 @@ pub(super) struct Member {
 pub(super) struct Look {
     pub(super) verdict: Result<Verdict, HealthFault>,
     seen: Seen,
+    own: Own,
+}
+
+/// What the own path of a group-version told of its resources.
+enum Own {
+    /// It was not asked.
+    Unasked,
+    /// The document is as it was when it was last read.
+    Same,
+    /// Another document; its digest.
+    New(u64, Result<Vec<Resource>, String>),
+    /// The backend answers without such a document.
+    Refused(String),
+    /// There is no answer.
+    Failed(String),
 }
 
 impl Look {
@@ -88,7 +104,38 @@ impl Member {
         if is_old && evidence != Evidence::Listed {
             prober.fetch_own().await;
         }
-        Look { verdict, seen: prober.into_seen() }
+        let mut seen = prober.into_seen();
+        let own = self.own(&mut seen).await;
+        Look { verdict, seen, own }
+    }
+
+    async fn own(&self, seen: &mut Seen) -> Own {
+        let path = &self.path;
+        match seen.own.take() {
+            Some(own) if (200..300).contains(&own.status) => self.read(own).await,
+            Some(own) => Own::Refused(format!("GET {path}: status {}", own.status)),
+            None if seen.asked_own => {
+                let trouble = seen.trouble.as_deref().unwrap_or("no answer");
+                Own::Failed(format!("GET {path}: {trouble}"))
+            }
+            None => Own::Unasked,
+        }
+    }
+
+    async fn read(&self, answer: Answer) -> Own {
+        let mut hasher = DefaultHasher::new();
+        answer.body.hash(&mut hasher);
+        let digest = hasher.finish();
+        if self.digest == Some(digest) && !answer.truncated {
+            return Own::Same;
+        }
+        let asked = self.spec.group_version.clone();
+        let resources = match whole(&self.path, &answer, OWN_DOCUMENT_MAX) {
+            Ok(body) => decode(body, move |body| decode_legacy(body, &asked)).await,
+            Err(fault) => return Own::New(digest, Err(fault)),
+        };
+        let fault = |fault| format!("GET {}: {fault}", self.path);
+        Own::New(digest, resources.and_then(|decoded| decoded.map_err(fault)))
     }
 
     /// Remembers a look and says what is new.
@@ -97,9 +144,15 @@ impl Member {
         self.round = self.round.saturating_add(1);
         self.checked = Some(now);
         self.next = None;
-        let listing = self.listing(told, document, &look.seen);
+        let listing = self.listing(told, document, look.own);
         let judgement = match look.verdict {
-            Ok(verdict) if verdict.state != State::Unknown => Some(self.judge(verdict, look.seen, now)),
+            Ok(mut verdict) if verdict.state != State::Unknown => {
+                if let (State::Down, Some(fault)) = (verdict.state, document.fault()) {
+                    verdict.message =
+                        format!("{}; its aggregated discovery is not usable: {fault}", verdict.message);
+                }
+                Some(self.judge(verdict, look.seen, now))
+            }
             Ok(_) => None,
             Err(HealthFault::Lapsed(message)) => {
                 let (state, reason) = (State::Unknown, "PluginFailed".to_owned());
@@ -134,49 +187,188 @@ impl Member {
                 self.digest = None;
                 Listing::Known(Arc::clone(resources))
             }
-            Err(fault) => {
-                tracing::warn!(api_service = self.spec.api_service, %fault, "resources are not usable");
-                Listing::Failed
-            }
+            Err(fault) => self.unusable(format!("GET /apis: {fault}")),
         })
     }
 
-    fn listing(&mut self, told: Told, document: &SharedDocument, seen: &Seen) -> Option<Listing> {
+    fn listing(&mut self, told: Told, document: &SharedDocument, own: Own) -> Option<Listing> {
         if let Some(listing) = self.shared_listing(told, document) {
             return Some(listing);
         }
-        match &seen.own {
-            Some(own) if (200..300).contains(&own.status) => Some(self.own_listing(&own.body)),
+        match own {
+            Own::Unasked => None,
+            Own::Same => {
+                self.listed = Some(Instant::now());
+                Some(Listing::Same)
+            }
+            Own::New(digest, Ok(resources)) => {
+                self.listed = Some(Instant::now());
+                self.digest = Some(digest);
+                Some(Listing::Known(Arc::new(resources)))
+            }
+            Own::New(_, Err(fault)) => {
+                self.listed = Some(Instant::now());
+                self.digest = None;
+                Some(self.unusable(fault))
+            }
             // Contract §3.7: a backend that answers and leaves a group-version out has no resources in it.
-            Some(_) if told != Told::Nothing => {
+            Own::Refused(_) if told != Told::Nothing => {
                 self.listed = Some(Instant::now());
                 self.digest = None;
                 Some(Listing::Known(Arc::default()))
             }
-            Some(_) => Some(Listing::Failed),
-            None => seen.asked_own.then_some(Listing::Failed),
+            Own::Refused(fault) | Own::Failed(fault) => {
+                Some(Listing::Failed(document.fault().map_or(fault, str::to_owned)))
+            }
         }
     }
 
-    fn own_listing(&mut self, body: &[u8]) -> Listing {
-        let mut hasher = DefaultHasher::new();
-        body.hash(&mut hasher);
-        let digest = Some(hasher.finish());
-        let is_same = self.digest == digest;
-        self.listed = Some(Instant::now());
-        if is_same {
-            return Listing::Same;
+    fn unusable(&self, fault: String) -> Listing {
+        tracing::warn!(api_service = self.spec.api_service, fault, "resources are not usable");
+        Listing::Failed(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::client::ControlClient;
+    use crate::decision::health::Prober;
+    use crate::model::group_version::GroupVersion;
+    use crate::route::{Backend, BackendId};
+    use bytes::Bytes;
+    use futures_util::future::{BoxFuture, ready};
+    use rustls::RootCertStore;
+
+    /// Says this about everything.
+    struct Says(Result<State, HealthFault>);
+
+    impl HealthChecker for Says {
+        fn check<'a>(
+            &'a self,
+            _: &'a Subject,
+            _: &'a dyn Prober,
+        ) -> BoxFuture<'a, Result<Verdict, HealthFault>> {
+            let verdict = |state| Verdict { state, reason: "Said".into(), message: "so".into(), next: None };
+            Box::pin(ready(self.0.clone().map(verdict)))
         }
-        match decode_legacy(body, &self.spec.group_version) {
-            Ok(resources) => {
-                self.digest = digest;
-                Listing::Known(Arc::new(resources))
-            }
-            Err(fault) => {
-                self.digest = None;
-                tracing::warn!(api_service = self.spec.api_service, %fault, "resources are not usable");
-                Listing::Failed
-            }
+    }
+
+    fn member(says: Result<State, HealthFault>, was: State) -> Member {
+        let (api_service, group_version) = ("v1.a.com".to_owned(), GroupVersion::new("a.com", "v1"));
+        Member::new(MemberSpec { api_service, group_version, checker: Arc::new(Says(says)), was })
+    }
+
+    /// A backend without endpoints: nothing can be asked there.
+    fn client() -> ControlClient {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let tls = Arc::new(tls);
+        ControlClient::new(Arc::new(Backend {
+            id: BackendId(1),
+            service: "prod/shop:443".to_owned(),
+            endpoints: Vec::new(),
+            authorities: Vec::new(),
+            server_name: "shop.prod.svc".try_into().unwrap(),
+            tls: Arc::clone(&tls),
+            tls_http1: tls,
+        }))
+    }
+
+    async fn finding(member: &mut Member, evidence: Evidence) -> Finding {
+        let client = client();
+        let look = member.look(&Round::new(&client), evidence).await;
+        member.settle(look, Told::Nothing, &SharedDocument::default())
+    }
+
+    #[tokio::test]
+    async fn what_a_checker_does_not_handle_the_built_in_check_judges() {
+        let mut other = member(Err(HealthFault::NotMine), State::Unknown);
+        let judged = finding(&mut other, Evidence::Listed).await.judgement.unwrap();
+        assert_eq!((judged.state, judged.reason.as_str()), (State::Up, "Passed"));
+        assert!(other.is_up());
+        let judged = finding(&mut other, Evidence::NotListed).await.judgement.unwrap();
+        assert_eq!((judged.state, judged.reason.as_str()), (State::Down, "FailedDiscoveryCheck"));
+        assert!(!other.is_up());
+        let mut own = member(Ok(State::Down), State::Up);
+        let judged = finding(&mut own, Evidence::Listed).await.judgement.unwrap();
+        assert_eq!((judged.state, judged.reason.as_str()), (State::Down, "Said"), "it has the last word");
+    }
+
+    #[tokio::test]
+    async fn a_degraded_backend_counts_as_available() {
+        let mut member = member(Ok(State::Degraded), State::Down);
+        assert!(!member.is_up());
+        assert_eq!(finding(&mut member, Evidence::Listed).await.judgement.unwrap().state, State::Degraded);
+        assert!(member.is_up());
+        let client = client();
+        let look = member.look(&Round::new(&client), Evidence::Listed).await;
+        assert!(!look.is_down());
+    }
+
+    #[tokio::test]
+    async fn without_a_verdict_the_one_before_stands() {
+        for says in [Ok(State::Unknown), Err(HealthFault::Inconclusive("maybe".into()))] {
+            let mut member = member(says, State::Up);
+            assert_eq!(finding(&mut member, Evidence::Listed).await.judgement, None);
+            assert!(member.is_up());
         }
+        let mut lapsed = member(Err(HealthFault::Lapsed("nobody".into())), State::Up);
+        let judged = finding(&mut lapsed, Evidence::Listed).await.judgement.unwrap();
+        let said = (judged.state, judged.reason.as_str(), judged.message.as_str());
+        assert_eq!(said, (State::Unknown, "PluginFailed", "nobody"));
+        assert!(!lapsed.is_up());
+    }
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer { status, body: Bytes::from(body.to_owned()), ..Answer::default() }
+    }
+
+    fn list(names: &[&str]) -> String {
+        let one = |name: &&str| format!(r#"{{"name":"{name}","kind":"A"}}"#);
+        let all: Vec<String> = names.iter().map(one).collect();
+        format!(r#"{{"kind":"APIResourceList","resources":[{}]}}"#, all.join(","))
+    }
+
+    async fn listing(member: &mut Member, own: Option<Answer>, told: Told) -> Option<Listing> {
+        let mut seen = Seen { asked_own: true, own, trouble: Some("it is gone".to_owned()) };
+        let own = member.own(&mut seen).await;
+        member.listing(told, &SharedDocument::default(), own)
+    }
+
+    #[tokio::test]
+    async fn an_own_path_tells_of_its_resources_or_why_not() {
+        let mut member = member(Ok(State::Up), State::Up);
+        let show = |listing: Option<Listing>| match listing.unwrap() {
+            Listing::Known(resources) => format!("{} known", resources.len()),
+            Listing::Same => "same".to_owned(),
+            Listing::Failed(fault) => fault,
+        };
+        let two = || Some(answer(200, &list(&["a", "b"])));
+        assert_eq!(show(listing(&mut member, two(), Told::Nothing).await), "2 known");
+        assert_eq!(show(listing(&mut member, two(), Told::Nothing).await), "same");
+        let three = Some(answer(200, &list(&["a", "b", "c"])));
+        assert_eq!(show(listing(&mut member, three, Told::Nothing).await), "3 known");
+        let broken = show(listing(&mut member, Some(answer(200, "<html>")), Told::Nothing).await);
+        assert!(broken.starts_with("GET /apis/a.com/v1: the discovery document cannot be read"), "{broken}");
+        assert_eq!(show(listing(&mut member, two(), Told::Nothing).await), "2 known");
+        let cut = Answer { truncated: true, ..answer(200, &list(&["a", "b"])) };
+        let cut = show(listing(&mut member, Some(cut), Told::Nothing).await);
+        assert!(cut.contains("larger than 33554432 bytes"), "{cut}");
+        assert_eq!(
+            show(listing(&mut member, two(), Told::Nothing).await),
+            "2 known",
+            "the cut one is forgotten"
+        );
+        let refused = |status| Some(answer(status, ""));
+        let no = show(listing(&mut member, refused(403), Told::Nothing).await);
+        assert_eq!(no, "GET /apis/a.com/v1: status 403");
+        assert_eq!(show(listing(&mut member, None, Told::Nothing).await), "GET /apis/a.com/v1: it is gone");
+        assert_eq!(show(listing(&mut member, None, Told::Same).await), "GET /apis/a.com/v1: it is gone");
+        assert_eq!(show(listing(&mut member, refused(404), Told::New).await), "0 known", "it serves none");
     }
 }

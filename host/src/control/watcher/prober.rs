@@ -18,7 +18,7 @@ const SILENCES_MAX: u32 = 3;
 /// A time-out shorter than this says nothing about the endpoint.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How much of a group-version's own document is read, in bytes.
-const OWN_DOCUMENT_MAX: usize = 4 * 1024 * 1024;
+pub(super) const OWN_DOCUMENT_MAX: usize = 32 * 1024 * 1024;
 /// How much of any other answer a checker may see, in bytes.
 const BODY_MAX: usize = 1024 * 1024;
 /// What Go says when its client gives up; people search for it.

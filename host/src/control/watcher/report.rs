@@ -33,8 +33,8 @@ pub(in crate::control) enum Listing {
     Known(Arc<Vec<Resource>>),
     /// They are as they were.
     Same,
-    /// They cannot be had now.
-    Failed,
+    /// They cannot be had, or not be used, for this reason.
+    Failed(String),
 }
 
 /// News of one APIService.

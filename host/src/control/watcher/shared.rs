@@ -1,10 +1,11 @@
 //! The discovery document that all group-versions of a backend share.
 
 use super::prober::{Round, identity};
-use crate::control::client::Question;
+use crate::control::client::{Answer, Question};
 use crate::decision::health::Evidence;
 use crate::merge::discovery::{DiscoveryFault, Resource, decode_aggregated};
 use crate::model::group_version::GroupVersion;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,7 +14,9 @@ use std::time::Duration;
 /// The only form that is asked for (contract §3.7).
 const ACCEPT: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 /// How large a document may be, in bytes.
-const DOCUMENT_MAX: usize = 16 * 1024 * 1024;
+const DOCUMENT_MAX: usize = 32 * 1024 * 1024;
+/// Documents from this size on take long enough to decode to be felt elsewhere, in bytes.
+const LARGE: usize = 256 * 1024;
 /// How long to wait before the own paths are asked instead: shorter while nobody knows whether the backend
 /// has such a document at all, because a new APIService waits for it.
 const LIMIT_UNKNOWN: Duration = Duration::from_millis(700);
@@ -53,6 +56,8 @@ pub(super) struct SharedDocument {
     etag: Option<HeaderValue>,
     wanted: HashSet<GroupVersion>,
     found: HashMap<GroupVersion, Found>,
+    /// Why what the backend answered is not used.
+    fault: Option<String>,
 }
 
 impl SharedDocument {
@@ -77,26 +82,32 @@ impl SharedDocument {
         if answer.status == 304 && etag.is_some() {
             return Told::Same;
         }
-        if answer.status != 200 || answer.truncated || !is_aggregated(&answer.headers) {
+        if answer.status != 200 || !is_aggregated(&answer.headers) {
             *self = Self { style: Style::Legacy, ..Self::default() };
             return Told::Nothing;
         }
-        match decode_aggregated(&answer.body, &wanted) {
+        match read(&answer, &wanted).await {
             Ok(found) => {
                 self.style = Style::Aggregated;
                 self.etag = answer.headers.get(header::ETAG).cloned();
                 self.wanted = wanted;
                 self.found =
                     found.into_iter().map(|(key, resources)| (key, resources.map(Arc::new))).collect();
+                self.fault = None;
                 Told::New
             }
             Err(fault) => {
                 let service = &round.backend().service;
-                tracing::warn!(%service, %fault, "the aggregated discovery of a backend is not usable");
-                *self = Self { style: Style::Legacy, ..Self::default() };
+                tracing::warn!(%service, fault, "the aggregated discovery of a backend is not usable");
+                *self = Self { style: Style::Legacy, fault: Some(fault), ..Self::default() };
                 Told::Nothing
             }
         }
+    }
+
+    /// Why the document that the backend has is not used.
+    pub(super) fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     /// What the document says of a group-version, given what the last fetch told.
@@ -112,6 +123,40 @@ impl SharedDocument {
     pub(super) fn resources(&self, group_version: &GroupVersion) -> Option<&Found> {
         self.found.get(group_version)
     }
+}
+
+type Listed = HashMap<GroupVersion, Result<Vec<Resource>, DiscoveryFault>>;
+
+async fn read(answer: &Answer, wanted: &HashSet<GroupVersion>) -> Result<Listed, String> {
+    let (body, wanted) = (whole("/apis", answer, DOCUMENT_MAX)?, wanted.clone());
+    let decoded = decode(body, move |body| decode_aggregated(body, &wanted)).await?;
+    decoded.map_err(|fault| format!("GET /apis: {fault}"))
+}
+
+/// The body of an answer that is complete and readable.
+///
+/// # Errors
+/// When it is not, for the condition of the APIService.
+pub(super) fn whole(path: &str, answer: &Answer, max: usize) -> Result<Bytes, String> {
+    if let Some(fault) = &answer.body_fault {
+        return Err(format!("GET {path}: {fault}"));
+    }
+    if answer.truncated {
+        return Err(format!("GET {path}: the answer is larger than {max} bytes, which is the limit"));
+    }
+    Ok(answer.body.clone())
+}
+
+/// Decodes a document; a large one apart from this runtime, on which all other backends are watched.
+pub(super) async fn decode<T: Send + 'static>(
+    body: Bytes,
+    decode: impl FnOnce(&[u8]) -> T + Send + 'static,
+) -> Result<T, String> {
+    if body.len() < LARGE {
+        return Ok(decode(&body));
+    }
+    let decoded = tokio::task::spawn_blocking(move || decode(&body)).await;
+    decoded.map_err(|error| format!("reading the discovery document failed: {error}"))
 }
 
 fn is_aggregated(headers: &HeaderMap) -> bool {
