@@ -91,6 +91,11 @@ fn fields_of_an_external_name() -> Vec<Case> {
         ("[::1]", r#"write "::1""#),
         ("A.example.com", r#"write "a.example.com""#),
         ("a.example.com.", r#"write "a.example.com""#),
+        ("2130706433", "some resolvers read it as 127.0.0.1"),
+        ("0x7f000001", "some resolvers read it as 127.0.0.1"),
+        ("0", "some resolvers read it as 0.0.0.0"),
+        ("127.1", "some resolvers read it as 127.0.0.1"),
+        ("1.2.3.4.5", "looks like an IPv4 address but is none"),
     ];
     let of_host =
         refused.into_iter().map(|(value, says)| field(NAMES, host(json!(value)), "spec.host", says));

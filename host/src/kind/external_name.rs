@@ -1,6 +1,6 @@
 //! `service.grafana.app/v0alpha1` ExternalName: the host behind a service name.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -159,12 +159,49 @@ fn check_host(host: &str) -> Result<(), String> {
         }
         return Err("is neither a DNS name nor an IP address".to_owned());
     }
-    check_dns_name(host)?;
-    let looks_numeric = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
-    if looks_numeric && host.contains('.') {
-        return Err("looks like an IPv4 address but is none: write four numbers from 0 to 255".to_owned());
+    check_numeric(host)?;
+    check_dns_name(host)
+}
+
+/// Resolvers read more than four numbers as an IPv4 address: `127.1`, `2130706433`, `0x7f.1` and `017700000001` all
+/// mean 127.0.0.1. As in a URL (WHATWG), a host whose last part is a number is an address or nothing.
+fn check_numeric(host: &str) -> Result<(), String> {
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_hexadecimal =
+        last.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+    let is_number = !last.is_empty() && (is_hexadecimal || last.bytes().all(|b| b.is_ascii_digit()));
+    if !is_number {
+        return Ok(());
     }
-    Ok(())
+    Err(match read_as_resolvers_do(&name) {
+        Some(address) => format!(
+            "looks like an IPv4 address, and some resolvers read it as {address}: write the address as four numbers from 0 to 255, or a DNS name"
+        ),
+        None => "looks like an IPv4 address but is none: write four numbers from 0 to 255".to_owned(),
+    })
+}
+
+/// What `inet_aton` makes of it: one to four numbers in decimal, octal or hexadecimal, the last of which fills the
+/// rest.
+fn read_as_resolvers_do(name: &str) -> Option<Ipv4Addr> {
+    let number = |part: &str| match part.strip_prefix("0x") {
+        Some("") => Some(0),
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
+        None => part.parse().ok(),
+    };
+    let numbers: Vec<u32> = name.split('.').map(number).collect::<Option<_>>()?;
+    let (last, first) = numbers.split_last()?;
+    if first.len() > 3 || first.iter().any(|number| *number > 255) {
+        return None;
+    }
+    let rest_bits = 32 - 8 * u32::try_from(first.len()).ok()?;
+    if u64::from(*last) >= 1 << rest_bits {
+        return None;
+    }
+    let head = first.iter().zip([24, 16, 8]).map(|(number, shift)| number << shift).sum::<u32>();
+    Some(Ipv4Addr::from(head | last))
 }
 
 /// As upstream has it for a Service of type ExternalName (a lowercase RFC 1123 subdomain: no capitals, no dot at the
@@ -188,4 +225,36 @@ fn check_dns_name(host: &str) -> Result<(), String> {
         return Err(format!("must be a DNS name or an IP address: it {what}, write {}", quoted(&mended)));
     }
     Err(format!("must be a DNS name or an IP address: {}", rules.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_addresses_or_nothing() {
+        let read_as_loopback = [
+            "127.1", "127.0.1", "2130706433", "0x7f000001", "017700000001", "0x7f.1", "0X7F.0.0.0x1", "127.0x1",
+            "0177.0.0.1", "127.1.", "2130706433.",
+        ];
+        for host in read_as_loopback {
+            let told = check_host(host).unwrap_err();
+            assert!(told.contains("some resolvers read it as 127.0.0.1"), "{host}: {told}");
+        }
+        for (host, address) in [("0", "0.0.0.0"), ("0x", "0.0.0.0"), ("1.2.3", "1.2.0.3"), ("010.0.0.1", "8.0.0.1")] {
+            let told = check_host(host).unwrap_err();
+            assert!(told.contains(&format!("read it as {address}:")), "{host}: {told}");
+        }
+        let no_address = [
+            "1.2.3.4.5", "256.1.1.1", "1.2.3.256", "4294967296", "0x100000000", "1.16777216", "a.1", "a.0x1f",
+            "09", "1..2", "999999999999999999999",
+        ];
+        for host in no_address {
+            let told = check_host(host).unwrap_err();
+            assert!(told.contains("but is none: write four numbers"), "{host}: {told}");
+        }
+        for host in ["127.0.0.1", "::1", "0.0.0.0", "1a", "a1", "0xg", "1.example.com", "0x1f.example", "x0"] {
+            assert_eq!(check_host(host), Ok(()), "{host}");
+        }
+    }
 }
