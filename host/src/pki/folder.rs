@@ -314,6 +314,56 @@ mod tests {
     }
 
     #[test]
+    fn what_was_made_while_the_clock_was_ahead_is_renewed_with_the_same_keys() {
+        let home = TempDir::new().unwrap();
+        let now = SystemTime::now();
+        start(home.path(), now + 365 * DAY);
+        let before = content(home.path());
+        let later = start(home.path(), now);
+        let expected = [
+            "admin.kubeconfig",
+            "ca.crt",
+            "client-ca.crt",
+            "front-proxy-ca.crt",
+            "kubeconfig",
+            "admin.crt",
+            "backend-client.crt",
+            "ca.crt",
+            "client-ca.crt",
+            "front-proxy-ca.crt",
+            "front-proxy-client.crt",
+            "serving.crt",
+        ];
+        let after = content(home.path());
+        assert_eq!(changed(&before, &after), expected);
+        assert_eq!(later.notices.len(), 7, "{:?}", later.notices);
+        for path in after.keys().filter(|path| path.extension().is_some_and(|e| e == "crt")) {
+            let facts = inspect::inspect(&CertificateDer::from_pem_slice(&after[path]).unwrap()).unwrap();
+            assert!(facts.not_before < now && now < facts.not_after, "{}: {facts:?}", path.display());
+            let old = inspect::inspect(&CertificateDer::from_pem_slice(&before[path]).unwrap()).unwrap();
+            assert_eq!((facts.public_key, facts.signer_id), (old.public_key, old.signer_id));
+        }
+        assert_eq!(start(home.path(), now).notices, [""; 0]);
+    }
+
+    #[test]
+    fn a_clock_that_was_a_little_ahead_changes_nothing() {
+        let home = TempDir::new().unwrap();
+        let now = SystemTime::now();
+        start(home.path(), now + DAY / 2);
+        assert_eq!(start(home.path(), now).notices, [""; 0]);
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_changes_nothing() {
+        let home = TempDir::new().unwrap();
+        start(home.path(), SystemTime::now());
+        let before = content(home.path());
+        assert_eq!(start(home.path(), SystemTime::UNIX_EPOCH + 10 * DAY).notices, [""; 0]);
+        assert_eq!(before, content(home.path()));
+    }
+
+    #[test]
     fn a_new_name_reissues_the_serving_certificate_only() {
         let home = TempDir::new().unwrap();
         let now = SystemTime::now();

@@ -8,6 +8,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 /// The parts of a certificate that decide whether it can go on being used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CertificateFacts {
+    pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
     pub(super) is_ca: bool,
     /// DNS names and IP addresses, sorted.
@@ -24,9 +25,11 @@ pub(super) struct CertificateFacts {
 pub(super) fn inspect(der: &[u8]) -> Result<CertificateFacts, String> {
     let (_, certificate) =
         X509Certificate::from_der(der).map_err(|error| format!("is no X.509 certificate: {error}"))?;
-    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
+    let validity = certificate.validity();
+    let time = |seconds: i64| UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     let mut facts = CertificateFacts {
-        not_after: UNIX_EPOCH + Duration::from_secs(seconds),
+        not_before: time(validity.not_before.timestamp()),
+        not_after: time(validity.not_after.timestamp()),
         is_ca: certificate.is_ca(),
         names: Vec::new(),
         public_key: certificate.public_key().subject_public_key.data.to_vec(),

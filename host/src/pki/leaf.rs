@@ -58,13 +58,17 @@ impl<'a> Place<'a> {
         if !found.facts.is_ca {
             return Err(damaged(self.certificate(), "is no CA certificate", MEND_CA));
         }
-        if is_fresh(&found.facts, now, CA_RENEWAL) {
+        let Some(why) = reason_to_renew(&found.facts, now, CA_RENEWAL) else {
             return Authority::new(found.pem, found.der, found.key);
-        }
+        };
+        // With the same name and key, what it signed is good under the new certificate as well, and a peer that has
+        // the old one verifies new leaves with it.
         let renewed = Authority::certificate(name, &found.key, now)?;
         disk::write(&self.certificate(), renewed.pem().as_bytes())?;
-        notices
-            .push(format!("{} was close to expiry and is renewed, same key", self.certificate().display()));
+        notices.push(format!(
+            "{} {why} and is renewed with the same key; copies of the old one should be replaced",
+            self.certificate().display()
+        ));
         Authority::new(renewed.pem(), renewed.der().to_vec(), found.key)
     }
 
@@ -89,10 +93,10 @@ impl<'a> Place<'a> {
             Purpose::Serve(names) => *names != found.facts.names,
             Purpose::Call(_) => false,
         };
-        let why = match (changed, is_fresh(&found.facts, now, LEAF_RENEWAL)) {
-            (false, true) => return Leaf::new(found.pem, &found.key, self),
-            (true, _) => "its names changed",
-            (false, false) => "it was close to expiry",
+        let why = match (changed, reason_to_renew(&found.facts, now, LEAF_RENEWAL)) {
+            (false, None) => return Leaf::new(found.pem, &found.key, self),
+            (true, _) => "its names changed".to_owned(),
+            (false, Some(why)) => format!("it {why}"),
         };
         notices.push(format!("{} is issued again: {why}", self.certificate().display()));
         self.sign(authority, name, purpose, &found.key, now)
@@ -189,8 +193,20 @@ impl Leaf {
     }
 }
 
-fn is_fresh(facts: &CertificateFacts, now: SystemTime, margin: Duration) -> bool {
-    now + margin < facts.not_after
+/// Umbel did not exist before (2026-01-01). A clock that says so has not been set yet, as on a machine without a
+/// battery: under it every certificate seems to come from the future, and none is touched.
+const EARLIEST_CLOCK: Duration = Duration::from_secs(1_767_225_600);
+
+/// Why a certificate must be renewed, for example because it was made while the clock was ahead; `None` when it is
+/// good.
+fn reason_to_renew(facts: &CertificateFacts, now: SystemTime, margin: Duration) -> Option<&'static str> {
+    if now < SystemTime::UNIX_EPOCH + EARLIEST_CLOCK {
+        return None;
+    }
+    if facts.not_before > now {
+        return Some("was not valid yet, because the clock was ahead when it was made");
+    }
+    (now + margin >= facts.not_after).then_some("was close to expiry")
 }
 
 fn damaged(path: impl Into<PathBuf>, what: impl Into<String>, mend: &str) -> PkiError {
