@@ -1,6 +1,7 @@
 //! First start makes everything; later starts change nothing.
 
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -147,21 +148,27 @@ async fn who_shows_no_certificate_sees_health_and_version_only() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_store_that_is_gone_is_told_at_the_next_start() -> Result<()> {
-    const WARNING: &str = "the folder store is missing although Umbel served from here before";
+async fn a_store_that_is_gone_is_never_replaced_by_an_empty_one_unasked() -> Result<()> {
     let mut umbel = Umbel::start().await?;
-    ensure!(!umbel.process().log().contains(WARNING), "a first start misses nothing");
     umbel.terminate(Duration::from_secs(15)).await?;
-    umbel.restart().await?;
-    ensure!(!umbel.process().log().contains(WARNING), "nothing is missing");
-    umbel.terminate(Duration::from_secs(15)).await?;
-
     let store = umbel.data_dir().join("store");
     fs::rename(&store, umbel.data_dir().join("store.away"))?;
-    umbel.restart().await?;
-    let log = umbel.process().log();
-    let line = log.lines().find(|line| line.contains(WARNING)).context("no word about the store")?;
-    assert!(line.contains("WARN") && line.contains(&umbel.data_dir().display().to_string()), "{line}");
+    // Each of these alone says that there was a store.
+    for _ in 0..3 {
+        let told = umbel.restart().await.err().context("it started without its objects")?;
+        let told = format!("{told:#}");
+        assert!(told.contains("store is missing, although") && told.contains("--allow-empty-store"), "{told}");
+        assert!(!store.exists(), "nothing was made");
+        for made in ["admin.kubeconfig", "backend"] {
+            if umbel.data_dir().join(made).exists() {
+                fs::rename(umbel.data_dir().join(made), umbel.data_dir().join(format!("{made}.away")))?;
+                break;
+            }
+        }
+    }
+    umbel.restart_with(&["--allow-empty-store"]).await?;
+    umbel.terminate(Duration::from_secs(15)).await?;
+    umbel.restart_with(&[]).await?;
     umbel.terminate(Duration::from_secs(15)).await?;
 
     // Only its file: the folder says that there was one, so nothing is taken for empty.
@@ -169,6 +176,30 @@ async fn a_store_that_is_gone_is_told_at_the_next_start() -> Result<()> {
     let told = umbel.restart().await.err().context("it started without its objects")?;
     let told = format!("{told:#}");
     assert!(told.contains("store.redb is missing, although"), "{told}");
+    umbel.restart_with(&["--allow-empty-store"]).await
+}
+
+#[tokio::test]
+async fn a_store_that_is_deleted_at_run_time_takes_no_write_and_is_not_ready() -> Result<()> {
+    const NAMES: &str = "/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames";
+    let umbel = Umbel::start().await?;
+    let admin = umbel.admin()?;
+    let object = |name: &str| json!({"metadata": {"name": name}, "spec": {"host": "a.example.com"}});
+    admin.post(NAMES, &object("kept")).await?.expect(201)?;
+    let (file, away) = (umbel.data_dir().join("store/store.redb"), umbel.data_dir().join("away"));
+    fs::rename(&file, &away)?;
+    let refused = admin.post(NAMES, &object("lost")).await?.expect(500)?;
+    let message = refused["message"].as_str().unwrap_or_default();
+    assert!(message.contains("store.redb was deleted or moved away"), "{refused}");
+    assert_eq!(admin.get("/readyz").await?.status, 500);
+    let told = admin.get("/readyz/store").await?;
+    assert!(told.status == 500 && told.text().contains("deleted or moved away"), "{}", told.text());
+    assert_eq!(admin.get("/livez").await?.status, 200, "a restart would lose what can still be read");
+    admin.get(&format!("{NAMES}/kept")).await?.expect(200)?;
+    assert_eq!(admin.get(&format!("{NAMES}/lost")).await?.status, 404);
+    fs::rename(&away, &file)?;
+    assert_eq!(admin.get("/readyz").await?.status, 200);
+    admin.post(NAMES, &object("found")).await?.expect(201)?;
     Ok(())
 }
 

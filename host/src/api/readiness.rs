@@ -106,6 +106,10 @@ async fn gather(readiness: &Readiness, registry: &Registry, endpoint: &str) -> V
     for name in names(readiness, endpoint) {
         let problem = match name.as_str() {
             "ping" => None,
+            // A lost store makes the process unready, but not dead: restarting it would lose what can still be read.
+            "store" if endpoint == "readyz" => {
+                registry.probe().await.and_then(|()| registry.check_store()).err().map(|failure| failure.message)
+            }
             "store" => registry.probe().await.err().map(|failure| failure.message),
             "shutdown" => readiness.is_shutting_down.borrow().then(|| "process is shutting down".to_owned()),
             latch => readiness
@@ -183,6 +187,18 @@ mod tests {
         readiness.shut_down();
         assert_eq!(ask(&readiness, "/readyz/shutdown", "").await.0, 500);
         assert_eq!(ask(&readiness, "/healthz", "").await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn a_lost_store_is_not_ready_but_alive() {
+        let home = tempfile::tempdir().unwrap();
+        let store = crate::store::FileStore::open(home.path()).unwrap();
+        let (registry, readiness) = (Registry::new(Arc::new(store)), Readiness::new(&[]));
+        std::fs::remove_dir_all(home.path().join("store")).unwrap();
+        for (path, expected) in [("/readyz", 500), ("/readyz/store", 500), ("/livez", 200), ("/healthz", 200)] {
+            let response = serve(&readiness, &registry, path, &Query::default()).await.unwrap();
+            assert_eq!(response.status(), expected, "{path}");
+        }
     }
 
     #[tokio::test]

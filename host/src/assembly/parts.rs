@@ -22,17 +22,24 @@ use tokio::runtime::Runtime;
 /// Threads for everything that is not the request path. Two, so that one long job delays nobody.
 const CONTROL_THREADS: usize = 2;
 
+/// What is made when Umbel serves from a data directory, and by nothing else: where one of these is, there was a store.
+const MADE_BY_SERVING: [&str; 3] = ["admin.kubeconfig", "backend", "pki/serving.crt"];
+
 /// Opens the store of the data directory. Its lock keeps a second process from touching anything, so it comes
 /// before whatever else is written there.
 pub(super) fn open_store(config: &ServeConfig) -> Result<FileStore, CommandError> {
     pki::refuse_foreign_directory(&config.data_dir).map_err(CommandError::failed)?;
-    let served_before = config.data_dir.join("admin.kubeconfig").exists();
-    if served_before && !config.data_dir.join("store").exists() {
-        tracing::warn!(
-            data_dir = %config.data_dir.display(),
-            "the folder store is missing although Umbel served from here before: it starts with no objects; \
-             stop it and restore the folder if that is not meant"
-        );
+    if config.allow_empty_store {
+        return FileStore::open_or_replace_lost(&config.data_dir).map_err(CommandError::failed);
+    }
+    let store = config.data_dir.join("store");
+    let made_by_serving = MADE_BY_SERVING.into_iter().find(|name| config.data_dir.join(name).exists());
+    if let Some(name) = made_by_serving.filter(|_| !store.exists()) {
+        return Err(CommandError::failed(format!(
+            "{} is missing, although {name} says that Umbel served from here before. Put the folder back; or bring \
+             the objects back with `umbel store import`, or start without them with --allow-empty-store",
+            store.display()
+        )));
     }
     FileStore::open(&config.data_dir).map_err(CommandError::failed)
 }

@@ -38,6 +38,7 @@ impl Checker<'_> {
             _ => Err("is neither text nor json".to_owned()),
         });
         ServeConfig {
+            allow_empty_store: false,
             listen: self.checked("listen", parse_listen).unwrap_or(DEFAULT_LISTEN),
             advertise_hosts: self.advertise_hosts(),
             plugin_dns_servers: self.plugin_dns_servers(),

@@ -5,7 +5,8 @@ use super::problem::{Origin, Problem};
 use clap::{ArgAction, Args, ValueHint};
 use std::path::PathBuf;
 
-/// Flags of `umbel serve`. Every one but `--config` may also stand in the file, under the same name.
+/// Flags of `umbel serve`. Every one but `--config` and `--allow-empty-store` may also stand in the file, under the same
+/// name.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ServeFlags {
     /// YAML file with any of the settings below under the same names (`data-dir: …`); flags win
@@ -14,6 +15,10 @@ pub struct ServeFlags {
     /// Where certificates and objects are kept; made on first start [default: ./umbel-data]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub data_dir: Option<String>,
+    /// Start without objects although this data directory had a store, which is lost (not in the file: it is meant for
+    /// one start)
+    #[arg(long)]
+    pub allow_empty_store: bool,
     /// Address to serve on; port 0 picks a free one [default: 127.0.0.1:6443]
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Option<String>,

@@ -66,7 +66,7 @@ pub fn load(flags: &ServeFlags, files: &dyn Files, cores: usize) -> Result<Serve
     };
     settings.extend(flags.settings());
     let mut checker = Checker { settings, files, problems };
-    let config = checker.config(cores);
+    let config = ServeConfig { allow_empty_store: flags.allow_empty_store, ..checker.config(cores) };
     if checker.problems.is_empty() { Ok(config) } else { Err(Problems(checker.problems)) }
 }
 

@@ -19,6 +19,8 @@ pub enum LogFormat {
 pub struct ServeConfig {
     /// `--data-dir`.
     pub data_dir: PathBuf,
+    /// `--allow-empty-store`: a store that was lost is replaced by an empty one.
+    pub allow_empty_store: bool,
     /// `--listen`; port 0 picks a free one.
     pub listen: SocketAddr,
     /// `--advertise-host`: further names of the serving certificate.

@@ -108,6 +108,14 @@ impl Registry {
         self.store.get("").await.map(drop).map_err(|e| stored::medium_failure(&e))
     }
 
+    /// Whether what is written now would outlive the process.
+    ///
+    /// # Errors
+    /// 500 with what is wrong with the medium.
+    pub fn check_store(&self) -> Result<(), Failure> {
+        self.store.check().map_err(|e| stored::medium_failure(&e))
+    }
+
     async fn read(&self, kind: &'static Kind, key: &ObjectKey) -> Result<Record, Failure> {
         let found = self.store_of(kind).get(&key.path(kind)).await.map_err(|e| stored::medium_failure(&e))?;
         found.ok_or_else(|| Failure::not_found(kind.group, kind.plural, &key.name))

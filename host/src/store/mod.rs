@@ -128,6 +128,15 @@ pub trait Store: Send + Sync + 'static {
     /// The newest durable revision.
     fn revision(&self) -> Revision;
 
+    /// Whether the medium is where it was, so that a write would outlive the process. Asks the system, and writes
+    /// nothing.
+    ///
+    /// # Errors
+    /// `Medium`, with what is wrong.
+    fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// The newest value of a key.
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>>;
 

@@ -20,14 +20,15 @@ const MARKER_TEXT: &str = "\
 Umbel keeps its objects in store.redb; `lock` names the process that has it open.
 This file says that a store was made here: without it, a lost store.redb would pass for a first start.
 Stop Umbel before copying store.redb; `umbel store export` writes its objects as YAML,
-`umbel store verify` checks it. To start anew, move this whole directory away.
+`umbel store verify` checks it. To start anew, move this whole directory away and start with --allow-empty-store.
 ";
 
 /// A directory that this process alone may use until it is dropped.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    lock: File,
+    /// `None` where nothing can be locked, because nothing can be written.
+    lock: Option<File>,
 }
 
 impl Directory {
@@ -46,9 +47,44 @@ impl Directory {
         if !held {
             return Err(OpenError::Absent { directory: data_dir.to_owned() });
         }
-        let directory = Self::lock(path)?;
+        let directory = Self::lock_to_read(path)?;
         directory.find()?;
         Ok(directory)
+    }
+
+    /// Takes a directory that is only read: a backup may lie on a read-only medium, or belong to somebody else, and
+    /// have no lock.
+    fn lock_to_read(path: PathBuf) -> Result<Self, OpenError> {
+        match Self::lock(path.clone()) {
+            Err(OpenError::Access { source, .. }) if is_read_only(&source) => {}
+            locked => return locked,
+        }
+        let name = path.join(LOCK_FILE);
+        let lock = match File::open(&name) {
+            Ok(lock) => lock,
+            // Whoever has a store open to write has the right to make this file. So none has.
+            Err(error) if error.kind() == io::ErrorKind::NotFound || is_read_only(&error) => {
+                return Ok(Self { path, lock: None });
+            }
+            Err(error) => return Err(OpenError::access("open", &name)(error)),
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(Self { path, lock: Some(lock) }),
+            Err(TryLockError::WouldBlock) => {
+                Err(OpenError::InUse { directory: path, holder: holder(lock) })
+            }
+            // Some read-only file systems have no locks.
+            Err(TryLockError::Error(_)) => Ok(Self { path, lock: None }),
+        }
+    }
+
+    /// Lets [`Self::prepare`] make a new file although there was one before. One that is there stays.
+    pub(super) fn forget_lost_file(&self) -> Result<(), OpenError> {
+        let marker = self.path.join(MARKER_FILE);
+        if self.data_file().exists() || !marker.exists() {
+            return Ok(());
+        }
+        fs::remove_file(&marker).map_err(OpenError::access("remove", marker))
     }
 
     fn lock(path: PathBuf) -> Result<Self, OpenError> {
@@ -64,7 +100,7 @@ impl Directory {
             Err(TryLockError::Error(source)) => return Err(OpenError::access("lock", &name)(source)),
         }
         sign(&mut lock).map_err(OpenError::access("write", &name))?;
-        Ok(Self { path, lock })
+        Ok(Self { path, lock: Some(lock) })
     }
 
     pub(super) fn data_file(&self) -> PathBuf {
@@ -133,10 +169,14 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         // Closing alone would not do while a child, forked but not yet executed, shares the descriptor.
-        if let Err(error) = self.lock.unlock() {
+        if let Some(Err(error)) = self.lock.as_ref().map(File::unlock) {
             tracing::warn!(directory = %self.path.display(), "the store stays locked until exit: {error}");
         }
     }
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn private() -> OpenOptions {

@@ -8,6 +8,7 @@ use redb::{Builder, Database, DatabaseError};
 
 use super::directory::Directory;
 use super::fault::OpenError;
+use super::presence::Presence;
 use super::{inspect, tables};
 use crate::store::change::Change;
 use crate::store::contents::Contents;
@@ -39,6 +40,8 @@ pub(super) struct Engine<M> {
     db: Option<Database>,
     medium: M,
     directory: Directory,
+    /// The file that was opened first. No other one is written to.
+    presence: Presence,
 }
 
 impl<M: Medium> Engine<M> {
@@ -47,9 +50,17 @@ impl<M: Medium> Engine<M> {
         directory.prepare()?;
         // First without a trace: opening it for writing leaves marks, and a damaged file must stay as it is.
         let (contents, _) = inspect::read(&directory)?;
-        let mut engine = Self { medium, directory, db: None };
+        let path = directory.data_file();
+        let metadata = std::fs::metadata(&path).map_err(OpenError::access("open", &path))?;
+        let presence = Presence::of(&path, &metadata);
+        let mut engine = Self { medium, directory, presence, db: None };
         engine.db = Some(engine.database()?);
         Ok((engine, contents))
+    }
+
+    /// Where the file lies, to be asked by others.
+    pub(super) fn presence(&self) -> Presence {
+        self.presence.clone()
     }
 
     fn file(&self) -> PathBuf {
@@ -76,6 +87,7 @@ impl<M: Medium> Engine<M> {
         let Some(db) = &self.db else {
             return Err(StoreError::Medium(format!("{} is closed", self.file().display())));
         };
+        self.check_presence()?;
         tables::commit(db, changes, forgotten, compacted).map_err(|error| {
             // redb refuses everything after a failed write until it is opened anew.
             self.db = None;
@@ -84,7 +96,14 @@ impl<M: Medium> Engine<M> {
                  Make room or mend the disk: writes then work again without a restart",
                 self.file().display()
             ))
-        })
+        })?;
+        // What went into a file that was deleted meanwhile must not be acknowledged. The file is opened anew, which
+        // fails until it is back, and then shows what it holds.
+        self.check_presence().inspect_err(|_| self.db = None)
+    }
+
+    fn check_presence(&self) -> Result<(), StoreError> {
+        self.presence.check().map_err(|error| StoreError::Medium(error.to_string()))
     }
 
     /// Opens the file again if a failure closed it, and publishes what the failed commit left behind after all.
@@ -92,6 +111,7 @@ impl<M: Medium> Engine<M> {
         if self.db.is_some() {
             return Ok(());
         }
+        self.check_presence()?;
         let known = published.read().revision();
         let file = self.file();
         let refusal = |error: OpenError| {

@@ -25,7 +25,7 @@ pub enum OpenError {
     #[error(
         "{} is damaged: {cause}. It has been left as it is. `umbel store verify` says whether a copy of it is \
          whole. To go on, move the directory {} away; then bring the objects back with `umbel store import` \
-         from what `umbel store export` wrote earlier, or start without them",
+         from what `umbel store export` wrote earlier, or start without them with --allow-empty-store",
         file.display(), parent(file).display()
     )]
     Damaged {
@@ -37,7 +37,8 @@ pub enum OpenError {
     /// The directory held a store, but its file is gone.
     #[error(
         "{} is missing, although {} says that a store was made here. Put the file back; or move the directory \
-         {} away, and bring the objects back with `umbel store import` or start without them",
+         {} away, and bring the objects back with `umbel store import`, or start without them with \
+         --allow-empty-store",
         file.display(), marker.display(), parent(file).display()
     )]
     Missing {

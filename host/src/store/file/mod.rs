@@ -10,6 +10,7 @@ mod engine;
 mod fault;
 mod inspect;
 mod overlay;
+mod presence;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::batch::Job;
 use self::directory::Directory;
 use self::engine::{Disk, Engine, Medium};
+use self::presence::Presence;
 use self::writer::Writer;
 use super::change::Write;
 use super::published::Published;
@@ -41,6 +43,7 @@ const QUEUE_LIMIT: usize = 1024;
 #[derive(Debug)]
 pub struct FileStore {
     published: Arc<Published>,
+    presence: Presence,
     queue: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -62,18 +65,32 @@ impl FileStore {
         Self::open_on(data_dir, bound, Disk)
     }
 
-    fn open_on(data_dir: &Path, bound: HistoryBound, medium: impl Medium) -> Result<Self, OpenError> {
+    /// Like [`FileStore::open`], but makes an empty store where one was made before and is gone.
+    ///
+    /// # Errors
+    /// As [`FileStore::open`], but for a lost file.
+    pub fn open_or_replace_lost(data_dir: &Path) -> Result<Self, OpenError> {
         let directory = Directory::claim(data_dir)?;
+        directory.forget_lost_file()?;
+        Self::open_in(directory, HistoryBound::default(), Disk)
+    }
+
+    fn open_on(data_dir: &Path, bound: HistoryBound, medium: impl Medium) -> Result<Self, OpenError> {
+        Self::open_in(Directory::claim(data_dir)?, bound, medium)
+    }
+
+    fn open_in(directory: Directory, bound: HistoryBound, medium: impl Medium) -> Result<Self, OpenError> {
         let file = directory.data_file();
         let (engine, contents) = Engine::open(directory, medium)?;
         let published = Arc::new(Published::new(contents));
+        let presence = engine.presence();
         let writer = Writer { engine, published: Arc::clone(&published), bound };
         let (queue, jobs) = mpsc::channel(QUEUE_LIMIT);
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run(jobs))
             .map_err(OpenError::access("start the writer of", file))?;
-        Ok(Self { published, queue: Some(queue), writer: Some(writer) })
+        Ok(Self { published, presence, queue: Some(queue), writer: Some(writer) })
     }
 
     /// How many writes wait in the queue.
@@ -107,6 +124,10 @@ impl Drop for FileStore {
 impl Store for FileStore {
     fn revision(&self) -> Revision {
         self.published.read().revision()
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.presence.check().map_err(|error| StoreError::Medium(error.to_string()))
     }
 
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {

@@ -1,10 +1,12 @@
 //! What only a store on disk can show: restarts, damage, a full disk, and kills.
 
+mod backup;
 mod damage;
 mod failing;
 mod full_disk;
 mod group_commit;
 mod kill;
+mod lost;
 mod measure;
 mod recovery;
 mod restart;
