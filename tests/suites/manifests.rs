@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -206,5 +207,57 @@ async fn objects_whose_default_directory_is_missing_at_start_stay() -> Result<()
     fs::remove_dir(&directory)?;
     umbel.restart().await?;
     assert!(directory.is_dir());
+    Ok(())
+}
+
+async fn uid(admin: &Client, name: &str) -> Result<String> {
+    let object = admin.get(&format!("{NAMES}/{name}")).await?.expect(200)?;
+    Ok(object["metadata"]["uid"].to_string())
+}
+
+/// `(sleep 0.5; cat a.yaml.copy) > manifests/a.yaml`: the shell truncates the file long before anything is written.
+#[tokio::test]
+async fn a_file_in_progress_takes_nothing_away() -> Result<()> {
+    let text = external_name("api", "one.example.com") + "---\n" + &external_name("other", "two.example.com");
+    let (mut umbel, directory) = start(&[("a.yaml", &text)]).await?;
+    let admin = umbel.admin()?;
+    let before = [uid(&admin, "api").await?, uid(&admin, "other").await?];
+    let mut file = fs::File::create(directory.join("a.yaml"))?;
+    wait_log(&mut umbel, "a manifest file is being written and does not count yet").await?;
+    // Another file counts meanwhile, and by then the directory was looked at.
+    fs::write(directory.join("b.yaml"), external_name("third", "three.example.com"))?;
+    wait_host(&admin, "third", Some("three.example.com")).await?;
+    let cut = external_name("api", "one.exam");
+    file.write_all(cut.trim_end_matches("}\n").as_bytes())?;
+    fs::write(directory.join("b.yaml"), external_name("third", "four.example.com"))?;
+    wait_host(&admin, "third", Some("four.example.com")).await?;
+    wait_host(&admin, "api", Some("one.example.com")).await?;
+    file.write_all(format!("ple.com}}\n---\n{}", external_name("other", "new.example.com")).as_bytes())?;
+    drop(file);
+    wait_host(&admin, "other", Some("new.example.com")).await?;
+    assert_eq!([uid(&admin, "api").await?, uid(&admin, "other").await?], before, "an object was made anew");
+
+    // A writer that never closes the file is not waited for endlessly.
+    let mut file = fs::File::create(directory.join("a.yaml"))?;
+    file.write_all(external_name("api", "five.example.com").as_bytes())?;
+    wait_host(&admin, "api", Some("five.example.com")).await?;
+    wait_host(&admin, "other", None).await?;
+    drop(file);
+
+    // A file that is renamed into place counts, however empty.
+    fs::write(directory.join(".a.new"), "")?;
+    fs::rename(directory.join(".a.new"), directory.join("a.yaml"))?;
+    wait_host(&admin, "api", None).await
+}
+
+#[tokio::test]
+async fn a_file_of_mistakes_fills_no_log() -> Result<()> {
+    let (mut umbel, directory) = start(&[]).await?;
+    let mistakes = "kind: Pod\n---\n".repeat(5_000) + &external_name("api", "one.example.com");
+    fs::write(directory.join("a.yaml"), mistakes)?;
+    wait_log(&mut umbel, "a.yaml: 4980 more problems are not shown").await?;
+    wait_host(&umbel.admin()?, "api", Some("one.example.com")).await?;
+    let lines = umbel.process().log().lines().filter(|line| line.contains("a.yaml: document")).count();
+    assert_eq!(lines, 20);
     Ok(())
 }

@@ -36,70 +36,77 @@ pub struct StreamError {
     pub cause: String,
 }
 
-/// The objects of a stream in their order. Lists (`kind: …List` with `items`) are taken apart, empty documents
-/// skipped.
+/// The objects of a stream in their order, one document in memory at a time. Lists (`kind: …List` with `items`) are
+/// taken apart, empty documents skipped.
 ///
-/// # Errors
-/// The first document that is broken or no object.
-pub fn objects(text: &str) -> Result<Vec<(Place, Object)>, StreamError> {
-    let mut found = Vec::new();
-    for (place, source) in documents(text) {
-        let yaml: Yaml = serde_yaml_ng::from_str(&source).map_err(|error| broken(place, &source, &error))?;
-        let refuse = |cause: String| StreamError { place, cause };
-        if yaml.is_null() {
-            continue;
-        }
-        let Value::Object(mut map) = json(yaml).map_err(refuse)? else {
-            return Err(refuse("it is no object, with apiVersion, kind and metadata".to_owned()));
-        };
-        let is_list = map.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
-        match map.remove("items") {
-            Some(Value::Array(items)) if is_list => take_apart(place, items, &mut found)?,
-            Some(other) => {
-                map.insert("items".to_owned(), other);
-                found.push((place, Object(map)));
-            }
-            None => found.push((place, Object(map))),
-        }
-    }
-    Ok(found)
+/// An error is a document that is broken or no object; what comes after it is not to be trusted.
+pub fn objects(text: &str) -> impl Iterator<Item = Result<(Place, Object), StreamError>> {
+    documents(text).flat_map(|(place, source)| match read(place, &source) {
+        Ok(objects) => objects.into_iter().map(Ok).collect::<Vec<_>>(),
+        Err(error) => vec![Err(error)],
+    })
 }
 
-fn take_apart(place: Place, items: Vec<Value>, found: &mut Vec<(Place, Object)>) -> Result<(), StreamError> {
+fn read(place: Place, source: &str) -> Result<Vec<(Place, Object)>, StreamError> {
+    let yaml: Yaml = serde_yaml_ng::from_str(source).map_err(|error| broken(place, source, &error))?;
+    let refuse = |cause: String| StreamError { place, cause };
+    if yaml.is_null() {
+        return Ok(Vec::new());
+    }
+    let Value::Object(mut map) = json(yaml).map_err(refuse)? else {
+        return Err(refuse("it is no object, with apiVersion, kind and metadata".to_owned()));
+    };
+    let is_list = map.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+    match map.remove("items") {
+        Some(Value::Array(items)) if is_list => take_apart(place, items),
+        Some(other) => {
+            map.insert("items".to_owned(), other);
+            Ok(vec![(place, Object(map))])
+        }
+        None => Ok(vec![(place, Object(map))]),
+    }
+}
+
+fn take_apart(place: Place, items: Vec<Value>) -> Result<Vec<(Place, Object)>, StreamError> {
+    let mut found = Vec::with_capacity(items.len());
     for (item, value) in (1..).zip(items) {
         let place = Place { item: Some(item), ..place };
         let object = Object::from_value(value)
             .map_err(|_| StreamError { place, cause: "it is no object".to_owned() })?;
         found.push((place, object));
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Cuts at the `---` lines, which YAML allows nowhere else, and blanks what stands before a document, so that
 /// lines keep their numbers.
-fn documents(text: &str) -> Vec<(Place, String)> {
+fn documents(text: &str) -> impl Iterator<Item = (Place, String)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut parts: Vec<(usize, String)> = vec![(1, String::new())];
-    for (line, content) in (1..).zip(text.lines()) {
-        if is_mark(content, "---") {
-            parts.push((line, format!("{}\n", content.replacen("---", "   ", 1))));
-        } else if is_mark(content, "...") {
-            parts.push((line + 1, String::new()));
-        } else if let Some((_, part)) = parts.last_mut() {
+    let mut lines = (1..).zip(text.lines());
+    let mut next: Option<(usize, String)> = Some((1, String::new()));
+    let parts = std::iter::from_fn(move || {
+        let (start, mut part) = next.take()?;
+        for (line, content) in lines.by_ref() {
+            if is_mark(content, "---") {
+                next = Some((line, format!("{}\n", content.replacen("---", "   ", 1))));
+                break;
+            }
+            if is_mark(content, "...") {
+                next = Some((line + 1, String::new()));
+                break;
+            }
             part.push_str(content);
             part.push('\n');
         }
-    }
+        Some((start, part))
+    });
     // Nothing before the first mark and nothing after the last is no document.
-    parts.retain(|(_, part)| part.lines().any(has_content));
-    (1..)
-        .zip(parts)
-        .map(|(document, (start, part))| {
-            let skipped = part.lines().take_while(|line| !has_content(line)).count();
-            let source = part.lines().skip(skipped).map(|line| format!("{line}\n")).collect();
-            (Place { document, line: start + skipped, item: None }, source)
-        })
-        .collect()
+    let parts = parts.filter(|(_, part)| part.lines().any(has_content));
+    (1..).zip(parts).map(|(document, (start, part))| {
+        let skipped = part.lines().take_while(|line| !has_content(line)).count();
+        let source = part.lines().skip(skipped).map(|line| format!("{line}\n")).collect();
+        (Place { document, line: start + skipped, item: None }, source)
+    })
 }
 
 fn is_mark(line: &str, mark: &str) -> bool {
@@ -164,8 +171,12 @@ fn convert_number(number: &serde_yaml_ng::Number) -> Result<Number, String> {
 mod tests {
     use super::*;
 
+    fn all(text: &str) -> Result<Vec<(Place, Object)>, StreamError> {
+        objects(text).collect()
+    }
+
     fn names(text: &str) -> Vec<String> {
-        let found = objects(text).unwrap();
+        let found = all(text).unwrap();
         found.iter().map(|(place, object)| format!("{} {place}", object.name())).collect()
     }
 
@@ -191,14 +202,14 @@ mod tests {
         let text = "kind: List\nitems:\n- metadata: {name: a}\n- metadata: {name: b}\n";
         assert_eq!(names(text), ["a document 1 (line 1), item 1", "b document 1 (line 1), item 2"]);
         let text = "kind: Playlist of items\nmetadata: {name: a}\nitems: 3\n";
-        assert_eq!(objects(text).unwrap()[0].1.at(&["items"]), Some(&Value::from(3)));
+        assert_eq!(all(text).unwrap()[0].1.at(&["items"]), Some(&Value::from(3)));
     }
 
     #[test]
     fn values_become_json() {
         let text = "a: 1\nb: 1.5\nc: 18446744073709551615\nd: ~\ne: \"1\"\nf: yes\ng: &x {h: true}\ni: *x\n\
                     j:\n  <<: *x\n  k: |-\n    --- no mark\n";
-        let found = objects(text).unwrap();
+        let found = all(text).unwrap();
         let expected = serde_json::json!({
             "a": 1, "b": 1.5, "c": 18_446_744_073_709_551_615_u64, "d": null, "e": "1", "f": "yes",
             "g": {"h": true}, "i": {"h": true}, "j": {"h": true, "k": "--- no mark"}
@@ -212,9 +223,9 @@ mod tests {
             let lists = levels - 1;
             format!("a: {}{}\n", "[".repeat(lists), "]".repeat(lists))
         };
-        assert!(objects(&nested(DEEPEST)).is_ok());
+        assert!(all(&nested(DEEPEST)).is_ok());
         for levels in [DEEPEST + 1, DEEPEST + 2] {
-            let told = objects(&nested(levels)).unwrap_err().to_string();
+            let told = all(&nested(levels)).unwrap_err().to_string();
             assert!(told.starts_with("document 1 (line 1): ") && told.contains(TOO_DEEP), "{told}");
         }
     }
@@ -233,7 +244,7 @@ mod tests {
             ("a: .nan\n", "document 1 (line 1): the number .nan cannot be written as JSON"),
         ];
         for (text, expected) in cases {
-            let told = objects(text).unwrap_err().to_string();
+            let told = all(text).unwrap_err().to_string();
             assert!(told.contains(expected), "{text:?}: {told}");
         }
     }

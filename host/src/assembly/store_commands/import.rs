@@ -38,8 +38,7 @@ pub(super) fn run(flags: &ImportFlags) -> Result<(), CommandError> {
     let (name, text) = read(&flags.file)?;
     let nothing =
         |cause: String| CommandError::Failed(format!("{name}: {cause}\nNothing has been imported."));
-    let documents = yaml_stream::objects(&text).map_err(|error| nothing(error.to_string()))?;
-    let incoming = read_all(documents).map_err(|problems| nothing(problems.join("\n")))?;
+    let incoming = read_all(yaml_stream::objects(&text)).map_err(|problems| nothing(problems.join("\n")))?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(CommandError::failed)?;
     let store = runtime.block_on(open(&flags.directory.data_dir, flags.dry_run))?;
     let mut tally = Tally::default();

@@ -7,7 +7,7 @@ use crate::model::object::Object;
 use crate::object::condition::time_text;
 use crate::object::decode::{Encoding, FieldValidation, decode_object};
 use crate::object::metadata_rules;
-use crate::object::yaml_stream::Place;
+use crate::object::yaml_stream::{Place, StreamError};
 use crate::registry::{OBJECT_MAX, ObjectKey};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -34,23 +34,36 @@ pub(super) struct Incoming {
     pub(super) warning: Option<String>,
 }
 
+/// How many problems of a stream are shown; the others are counted.
+const MAX_PROBLEMS: usize = 20;
+
 /// Checks every document before anything is written.
 ///
 /// # Errors
-/// All problems, each with the place of its document.
-pub(super) fn read_all(documents: Vec<(Place, Object)>) -> Result<Vec<Incoming>, Vec<String>> {
-    let mut problems = Vec::new();
+/// The first problems, each with the place of its document, and how many more there are. Of a broken stream that alone.
+pub(super) fn read_all(
+    documents: impl Iterator<Item = Result<(Place, Object), StreamError>>,
+) -> Result<Vec<Incoming>, Vec<String>> {
+    let (mut problems, mut more) = (Vec::new(), 0);
+    let mut add = |problem: String| match problems.len() {
+        MAX_PROBLEMS => more += 1,
+        _ => problems.push(problem),
+    };
     let mut found: BTreeMap<String, Incoming> = BTreeMap::new();
-    for (place, object) in documents {
+    for document in documents {
+        let (place, object) = document.map_err(|error| vec![error.to_string()])?;
         match read(place, &object) {
-            Err(causes) => problems.extend(causes.into_iter().map(|cause| format!("{place}: {cause}"))),
+            Err(causes) => causes.into_iter().for_each(|cause| add(format!("{place}: {cause}"))),
             Ok(incoming) => {
                 if let Some(first) = found.get(&incoming.key) {
-                    problems.push(format!("{place}: the same object as in {}", first.place));
+                    add(format!("{place}: the same object as in {}", first.place));
                 }
                 found.insert(incoming.key.clone(), incoming);
             }
         }
+    }
+    if more > 0 {
+        problems.push(format!("{more} more problems are not shown"));
     }
     if problems.is_empty() { Ok(found.into_values().collect()) } else { Err(problems) }
 }

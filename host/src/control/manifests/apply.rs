@@ -2,6 +2,7 @@
 
 use super::declared::Declared;
 use super::plan::{Action, describe, overruled, plan, propose};
+use super::problems::Problems;
 use super::report::{Conflict, tell};
 use super::{MANAGER, MARK, declarable, declared::ManifestFile};
 use crate::kind::Kind;
@@ -16,49 +17,45 @@ use jiff::Timestamp;
 /// # Errors
 /// When the stored objects cannot be read.
 pub(super) async fn apply(registry: &Registry, files: &[ManifestFile]) -> Result<Vec<String>, Failure> {
-    let mut problems = round(registry, files).await?;
-    if problems.has_created && !problems.texts.is_empty() {
+    let (mut problems, has_created) = round(registry, files).await?;
+    if has_created && !problems.is_empty() {
         // What is new may have to tell of a conflict.
-        problems = round(registry, files).await?;
+        (problems, _) = round(registry, files).await?;
     }
-    Ok(problems.texts)
+    Ok(problems.into_texts())
 }
 
-#[derive(Default)]
-struct Problems {
-    texts: Vec<String>,
-    has_created: bool,
-}
-
-async fn round(registry: &Registry, files: &[ManifestFile]) -> Result<Problems, Failure> {
+/// The problems, and whether anything was created.
+async fn round(registry: &Registry, files: &[ManifestFile]) -> Result<(Problems, bool), Failure> {
     let mut stored = Vec::new();
     for kind in declarable() {
         let list = registry.list(kind, &ListOptions::default()).await?;
         stored.extend(list.objects.into_iter().map(|object| (kind, object)));
     }
     let plan = plan(files, &stored);
-    let mut problems = Problems { texts: plan.problems, has_created: false };
+    let (mut problems, mut has_created) = (plan.problems, false);
     for action in plan.actions {
         let is_create = matches!(action, Action::Create(_));
         match carry_out(registry, action).await {
-            Ok(()) => problems.has_created |= is_create,
-            Err(problem) => problems.texts.push(problem),
+            Ok(()) => has_created |= is_create,
+            Err((file, problem)) => problems.add(&file, problem),
         }
     }
-    Ok(problems)
+    Ok((problems, has_created))
 }
 
-async fn carry_out(registry: &Registry, action: Action) -> Result<(), String> {
+/// The error comes with the file that it is about.
+async fn carry_out(registry: &Registry, action: Action) -> Result<(), (String, String)> {
     match action {
         Action::Create(declared) => {
             let outcome = create(registry, &declared).await;
             told("created", &declared.kind, &declared.key, &declared.origin.file, &outcome);
-            outcome.map(drop).map_err(|failure| format!("{}: {}", declared.origin, failure.message))
+            outcome.map(drop).map_err(|failure| about(&declared, &failure))
         }
         Action::Update { declared, stored } => {
             let outcome = update(registry, &declared).await;
             tell_update(&declared, &stored, &outcome);
-            outcome.map(drop).map_err(|failure| format!("{}: {}", declared.origin, failure.message))
+            outcome.map(drop).map_err(|failure| about(&declared, &failure))
         }
         Action::Remove { kind, key, resource_version, file } => {
             // Whoever changed it meanwhile is looked at in the next round.
@@ -69,16 +66,24 @@ async fn carry_out(registry: &Registry, action: Action) -> Result<(), String> {
             match outcome {
                 Err(failure) if failure.code != 404 => {
                     let what = describe(kind, &key);
-                    Err(format!("{what} of {file} cannot be removed: {}", failure.message))
+                    let text = format!("{what} of {file} cannot be removed: {}", failure.message);
+                    Err((file, text))
                 }
                 _ => Ok(()),
             }
         }
         Action::Report { kind, key, conflict } => {
             let outcome = report(registry, kind, &key, conflict.as_ref()).await;
-            outcome.map(drop).map_err(|failure| format!("{}: {}", describe(kind, &key), failure.message))
+            outcome.map(drop).map_err(|failure| {
+                let text = format!("{}: {}", describe(kind, &key), failure.message);
+                ("conflicts".to_owned(), text)
+            })
         }
     }
+}
+
+fn about(declared: &Declared, failure: &Failure) -> (String, String) {
+    (declared.origin.file.clone(), format!("{}: {}", declared.origin, failure.message))
 }
 
 fn told<T>(done: &str, kind: &&Kind, key: &ObjectKey, file: &str, outcome: &Result<T, Failure>) {

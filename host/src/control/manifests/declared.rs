@@ -1,6 +1,7 @@
 //! What the text of one file declares.
 
 use super::declarable;
+use super::problems::FileProblems;
 use crate::kind::{self, Kind};
 use crate::model::object::Object;
 use crate::object::decode::{Encoding, FieldValidation, decode_object};
@@ -37,25 +38,36 @@ pub(super) struct ManifestFile {
     pub(super) name: String,
     pub(super) declared: Vec<Declared>,
     /// What cannot be understood, ready to be shown. With any of these the file may declare more than is known.
-    pub(super) problems: Vec<String>,
+    pub(super) problems: FileProblems,
+    /// Whether it may declare more than is known because it is being written: nothing is removed on its account.
+    pub(super) may_lack_objects: bool,
+}
+
+impl ManifestFile {
+    /// Whether everything that it declares is known.
+    pub(super) fn is_clear(&self) -> bool {
+        self.problems.is_empty() && !self.may_lack_objects
+    }
 }
 
 /// Reads the text of a file. Broken YAML hides all of the file; a document that is wrong by itself only hides
 /// itself.
 pub(super) fn parse(name: &str, text: &str) -> ManifestFile {
     let mut file = ManifestFile { name: name.to_owned(), ..ManifestFile::default() };
-    let objects = match yaml_stream::objects(text) {
-        Ok(objects) => objects,
-        Err(error) => {
-            file.problems.push(format!("{name}: {error}; the whole file is left out until that is mended"));
-            return file;
-        }
-    };
-    for (place, object) in objects {
+    for read in yaml_stream::objects(text) {
+        let (place, object) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                (file.declared, file.problems) = Default::default();
+                let text = format!("{name}: {error}; the whole file is left out until that is mended");
+                file.problems.add(text);
+                return file;
+            }
+        };
         let origin = Origin { file: name.to_owned(), place };
         match declare(object) {
             Ok((kind, key, object)) => file.declared.push(Declared { kind, key, object, origin }),
-            Err(cause) => file.problems.push(format!("{origin}: {cause}")),
+            Err(cause) => file.problems.add(format!("{origin}: {cause}")),
         }
     }
     file
@@ -100,7 +112,7 @@ mod tests {
             "# what we run\n---\n{EXTERNAL_NAME}---\napiVersion: v1\nkind: List\nitems:\n- apiVersion: apiregistration.k8s.io/v1\n  kind: APIService\n  metadata: {{name: v1.a.com}}\n  spec: {{group: a.com, version: v1, groupPriorityMinimum: 1, versionPriority: 1}}\n"
         );
         let file = parse("a.yaml", &text);
-        assert_eq!(file.problems, Vec::<String>::new());
+        assert_eq!(file.problems.shown(), [""; 0]);
         let shown: Vec<_> =
             file.declared.iter().map(|d| format!("{} {:?} {}", d.kind.kind, d.key, d.origin)).collect();
         assert_eq!(
@@ -141,7 +153,7 @@ mod tests {
         for (text, wanted) in table {
             let file = parse("x.yaml", text);
             assert!(file.declared.is_empty(), "{text}");
-            let problem = file.problems.first().unwrap();
+            let problem = file.problems.shown().first().unwrap();
             assert!(problem.starts_with("x.yaml: document 1 (line "), "{problem}");
             assert!(problem.contains(wanted), "{problem}\nwanted {wanted}");
         }
@@ -150,9 +162,17 @@ mod tests {
     #[test]
     fn a_wrong_document_hides_itself_and_broken_yaml_the_file() {
         let file = parse("x.yaml", &format!("apiVersion: v1\nkind: Pod\n---\n{EXTERNAL_NAME}"));
-        assert_eq!((file.declared.len(), file.problems.len()), (1, 1));
+        assert_eq!((file.declared.len(), file.problems.shown().len()), (1, 1));
         let file = parse("x.yaml", &format!("{EXTERNAL_NAME}---\nkey: : value\n"));
-        assert_eq!((file.declared.len(), file.problems.len()), (0, 1));
-        assert!(file.problems[0].starts_with("x.yaml: document 2 (line 6): "), "{}", file.problems[0]);
+        assert_eq!((file.declared.len(), file.problems.shown().len()), (0, 1));
+        assert!(file.problems.shown()[0].starts_with("x.yaml: document 2 (line 6): "), "{}", file.problems.shown()[0]);
+    }
+
+    #[test]
+    fn a_file_of_mistakes_costs_little() {
+        let began = std::time::Instant::now();
+        let file = parse("x.yaml", &"kind: Pod\n---\n".repeat(20_000));
+        assert_eq!((file.declared.len(), file.problems.shown().len()), (0, 20));
+        assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
     }
 }

@@ -1,21 +1,22 @@
 //! The files of the directory.
 
 use super::declared::{ManifestFile, parse};
+use super::problems::FileProblems;
+use super::progress::{FileState, Files, Verdict};
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// Largest file that is read, in bytes; more is a problem of the file.
 const FILE_MAX: u64 = 32 << 20;
 
-/// What tells that the directory has changed: its files with their times, sizes and inodes. Cheap to make.
+/// What tells that the directory has changed. Cheap to make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     /// Tells a directory from one that was made in its place.
     pub(super) directory: u64,
-    files: Vec<(String, Option<SystemTime>, u64, u64)>,
+    pub(super) files: Files,
 }
 
 /// Reads what tells that something has changed.
@@ -26,24 +27,42 @@ pub(super) fn fingerprint(directory: &Path) -> io::Result<Fingerprint> {
     let entries = manifest_paths(directory)?.into_iter().map(|(name, path)| {
         let metadata = fs::metadata(path).ok();
         let (size, inode) = metadata.as_ref().map_or((0, 0), |m| (m.len(), m.ino()));
-        (name, metadata.and_then(|m| m.modified().ok()), size, inode)
+        (name, FileState { modified: metadata.and_then(|m| m.modified().ok()), size, inode })
     });
     Ok(Fingerprint { directory: fs::metadata(directory)?.ino(), files: entries.collect() })
 }
 
-/// Reads all files, sorted by name.
+/// Reads the files as they were `seen`, sorted by name. Those that are in progress are left closed, and one that
+/// changes while it is read is added to them.
 ///
 /// # Errors
 /// When the directory cannot be read. A file that cannot be read is a problem of that file.
-pub(super) fn read(directory: &Path) -> io::Result<Vec<ManifestFile>> {
-    Ok(manifest_paths(directory)?.into_iter().map(|(name, path)| read_file(&name, &path)).collect())
+pub(super) fn read(directory: &Path, seen: &Files, verdict: &mut Verdict) -> io::Result<Vec<ManifestFile>> {
+    let mut files = Vec::new();
+    for (name, state) in seen {
+        let mut file = match verdict.in_progress.contains(name) {
+            true => ManifestFile { name: name.clone(), ..ManifestFile::default() },
+            false => read_file(name, &directory.join(name)),
+        };
+        file.may_lack_objects = verdict.in_progress.contains(name) || verdict.young.contains(name);
+        files.push((state, file));
+    }
+    let after = fingerprint(directory)?.files;
+    let unchanged = |(state, mut file): (&FileState, ManifestFile)| {
+        if after.get(&file.name).is_some_and(|now| now != state) {
+            verdict.in_progress.insert(file.name.clone());
+            file = ManifestFile { name: file.name, may_lack_objects: true, ..ManifestFile::default() };
+        }
+        file
+    };
+    Ok(files.into_iter().map(unchanged).collect())
 }
 
 fn read_file(name: &str, path: &Path) -> ManifestFile {
-    let problem = |cause: String| ManifestFile {
-        name: name.to_owned(),
-        problems: vec![format!("{name}: {cause}")],
-        ..ManifestFile::default()
+    let problem = |cause: String| {
+        let mut problems = FileProblems::default();
+        problems.add(format!("{name}: {cause}"));
+        ManifestFile { name: name.to_owned(), problems, ..ManifestFile::default() }
     };
     match read_bytes(path).map(String::from_utf8) {
         Ok(Ok(text)) => parse(name, &text),
@@ -90,7 +109,7 @@ fn manifest_paths(directory: &Path) -> io::Result<Vec<(String, PathBuf)>> {
 
 /// Whether a file of that name counts. What editors leave behind (`.a.yaml.swp`, `a.yaml~`, `#a.yaml#`,
 /// `a.yaml.bak`) does not.
-fn counts(name: &str) -> bool {
+pub(super) fn counts(name: &str) -> bool {
     let has_ending = [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
     has_ending && !name.starts_with(['.', '#'])
 }
@@ -98,6 +117,28 @@ fn counts(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read_all(directory: &Path) -> Vec<ManifestFile> {
+        let seen = fingerprint(directory).unwrap().files;
+        read(directory, &seen, &mut Verdict::default()).unwrap()
+    }
+
+    #[test]
+    fn a_file_in_progress_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["a.yaml", "b.yaml", "c.yaml"] {
+            fs::write(directory.path().join(name), "kind: Pod").unwrap();
+        }
+        let mut seen = fingerprint(directory.path()).unwrap().files;
+        // It changed between the look and the read.
+        seen.get_mut("c.yaml").unwrap().size = 1;
+        let mut verdict = Verdict { in_progress: ["a.yaml".to_owned()].into(), ..Verdict::default() };
+        let files = read(directory.path(), &seen, &mut verdict).unwrap();
+        let shown: Vec<_> =
+            files.iter().map(|f| (f.name.as_str(), f.problems.is_empty(), f.may_lack_objects)).collect();
+        assert_eq!(shown, [("a.yaml", true, true), ("b.yaml", false, false), ("c.yaml", true, true)]);
+        assert_eq!(verdict.in_progress, ["a.yaml".to_owned(), "c.yaml".to_owned()].into());
+    }
 
     #[test]
     fn hidden_files_and_those_of_editors_do_not_count() {
@@ -118,10 +159,10 @@ mod tests {
         fs::write(directory.path().join("c.yaml"), "").unwrap();
         fs::create_dir(directory.path().join("d.yaml")).unwrap();
         std::os::unix::fs::symlink("nowhere", directory.path().join("a.yaml")).unwrap();
-        let files = read(directory.path()).unwrap();
-        let shown: Vec<_> = files.iter().map(|f| (f.name.as_str(), f.problems.len())).collect();
+        let files = read_all(directory.path());
+        let shown: Vec<_> = files.iter().map(|f| (f.name.as_str(), f.problems.shown().len())).collect();
         assert_eq!(shown, [("a.yaml", 1), ("b.yaml", 1), ("c.yaml", 0)]);
-        assert!(files[1].problems[0].starts_with("b.yaml: is not UTF-8 text"), "{}", files[1].problems[0]);
+        assert!(files[1].problems.shown()[0].starts_with("b.yaml: is not UTF-8 text"), "{}", files[1].problems.shown()[0]);
     }
 
     #[test]
@@ -133,7 +174,7 @@ mod tests {
         let large = fs::File::create(directory.path().join("c.yaml")).unwrap();
         large.set_len(FILE_MAX + 1).unwrap();
         let problems: Vec<String> =
-            read(directory.path()).unwrap().into_iter().flat_map(|file| file.problems).collect();
+            read_all(directory.path()).iter().flat_map(|file| file.problems.shown().to_vec()).collect();
         let expected = ["it is no regular file", "it is no regular file", "it is larger than 33554432 bytes"];
         assert_eq!(problems.len(), expected.len(), "{problems:?}");
         for (problem, expected) in problems.iter().zip(expected) {

@@ -9,13 +9,15 @@
 //! - An object without the mark was made by hand and is never touched. The conflict is shown on the object and in
 //!   the log. Adding the mark by hand gives the object to the file, removing it takes the object away from it.
 //! - What a file declared and no longer declares is removed. Nothing is removed while the file that it came from
-//!   cannot be understood in full, or while the directory cannot be read.
+//!   cannot be understood in full or is being written, or while the directory cannot be read.
 //! - When two files declare one object, the first by name has it and the conflict is shown.
 
 mod apply;
 mod declared;
 mod directory;
 mod plan;
+mod problems;
+mod progress;
 mod report;
 mod watching;
 

@@ -1,6 +1,7 @@
 //! What has to be done so that the store holds what the files declare. Pure.
 
 use super::declared::{Declared, ManifestFile};
+use super::problems::Problems;
 use super::report::{self, Conflict};
 use super::{CONFLICT, MANAGER, MARK};
 use crate::kind::Kind;
@@ -26,7 +27,7 @@ pub(super) enum Action {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
     pub(super) actions: Vec<Action>,
-    pub(super) problems: Vec<String>,
+    pub(super) problems: Problems,
 }
 
 /// The name of a kind and an object of it.
@@ -35,9 +36,11 @@ type Id = (&'static str, ObjectKey);
 /// Compares files, sorted by name, with all stored objects.
 pub(super) fn plan(files: &[ManifestFile], stored: &[(&'static Kind, Object)]) -> Plan {
     let mut plan = Plan::default();
-    plan.problems.extend(files.iter().flat_map(|file| file.problems.iter().cloned()));
+    files.iter().for_each(|file| plan.problems.extend(&file.name, &file.problems));
     let unclear: BTreeSet<&str> =
-        files.iter().filter(|file| !file.problems.is_empty()).map(|file| file.name.as_str()).collect();
+        files.iter().filter(|file| !file.is_clear()).map(|file| file.name.as_str()).collect();
+    // What a file in progress declares is not known, and with it no conflict ends.
+    let may_end_conflicts = !files.iter().any(|file| file.may_lack_objects);
     let (first, mut conflicts) = choose_first(files, &mut plan.problems);
     let mut missing = first.clone();
     for (kind, object) in stored {
@@ -48,7 +51,8 @@ pub(super) fn plan(files: &[ManifestFile], stored: &[(&'static Kind, Object)]) -
         let conflict = match (first.get(&id), mark) {
             (Some(declared), None) => {
                 let conflict = Conflict::made_by_hand(&declared.origin);
-                plan.problems.push(format!("{}: {}", describe(kind, &key), conflict.message));
+                plan.problems
+                    .add(&declared.origin.file, format!("{}: {}", describe(kind, &key), conflict.message));
                 Some(conflict)
             }
             (Some(declared), Some(file)) => {
@@ -74,7 +78,8 @@ pub(super) fn plan(files: &[ManifestFile], stored: &[(&'static Kind, Object)]) -
             }
             (None, None) => None,
         };
-        if !report::tells(kind, object, conflict.as_ref()) {
+        let is_due = conflict.is_some() || may_end_conflicts;
+        if is_due && !report::tells(kind, object, conflict.as_ref()) {
             plan.actions.push(Action::Report { kind, key, conflict });
         }
     }
@@ -90,7 +95,7 @@ pub(super) fn plan(files: &[ManifestFile], stored: &[(&'static Kind, Object)]) -
 /// The first declaration of each object, and the conflicts of those that are declared again.
 fn choose_first<'a>(
     files: &'a [ManifestFile],
-    problems: &mut Vec<String>,
+    problems: &mut Problems,
 ) -> (BTreeMap<Id, &'a Declared>, BTreeMap<Id, Conflict>) {
     let mut first: BTreeMap<Id, &Declared> = BTreeMap::new();
     let mut conflicts = BTreeMap::new();
@@ -101,7 +106,8 @@ fn choose_first<'a>(
             continue;
         };
         let conflict = Conflict::declared_twice(&winner.origin, &declared.origin);
-        problems.push(format!("{}: {}", describe(declared.kind, &declared.key), conflict.message));
+        let text = format!("{}: {}", describe(declared.kind, &declared.key), conflict.message);
+        problems.add(&declared.origin.file, text);
         conflicts.entry(id).or_insert(conflict);
     }
     (first, conflicts)

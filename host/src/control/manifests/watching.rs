@@ -1,12 +1,16 @@
 //! When the directory is read.
 
 use super::apply::apply;
-use super::directory::{Fingerprint, fingerprint, read};
+use super::directory::{Fingerprint, counts, fingerprint, read};
+use super::progress::{FileEvent, Heard, Progress, QUIET, Verdict};
 use crate::registry::Registry;
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -29,7 +33,10 @@ struct Watching {
     events: mpsc::Sender<()>,
     /// Present while the directory is; its events end when the directory is deleted.
     watcher: Option<RecommendedWatcher>,
-    seen: Option<Fingerprint>,
+    /// What is known of the files from events.
+    heard: Arc<Mutex<Heard>>,
+    progress: Progress,
+    seen: Option<(Fingerprint, Verdict)>,
     compared: Option<Instant>,
     /// What has been told, so that it is told once.
     told: BTreeSet<String>,
@@ -43,6 +50,8 @@ pub(super) async fn run(directory: PathBuf, registry: Registry, looked: watch::S
         registry,
         events,
         watcher: None,
+        heard: Arc::default(),
+        progress: Progress::default(),
         seen: None,
         compared: None,
         told: BTreeSet::new(),
@@ -50,7 +59,8 @@ pub(super) async fn run(directory: PathBuf, registry: Registry, looked: watch::S
     loop {
         watching.look().await;
         looked.send_replace(true);
-        if timeout(LOOK_EVERY, happened.recv()).await.is_ok() {
+        let due = watching.progress.next_due(std::time::Instant::now()).unwrap_or(LOOK_EVERY);
+        if timeout(due.clamp(SETTLED_AFTER, LOOK_EVERY), happened.recv()).await.is_ok() {
             settle(&mut happened).await;
         }
     }
@@ -73,6 +83,7 @@ impl Watching {
             Ok(Err(error)) => {
                 self.watcher = None;
                 self.seen = None;
+                self.progress = Progress::default();
                 let path = self.directory.display();
                 self.tell([format!(
                     "the manifest directory {path} cannot be read: {error}; objects made from it stay as they are until it is there; what its files do not declare then is removed"
@@ -81,26 +92,41 @@ impl Watching {
             }
             Err(_) => return,
         };
-        if self.seen.as_ref().is_none_or(|seen| seen.directory != found.directory) {
+        if self.seen.as_ref().is_none_or(|(seen, _)| seen.directory != found.directory) {
             self.watcher = None;
+            self.heard.lock().forget_all();
+            self.progress = Progress::default();
         }
         self.watch();
+        if found.files.iter().any(|(name, state)| self.progress.has_shrunk(name, state)) {
+            // The event of a writer that truncated a file just now may still be on its way.
+            sleep(SETTLED_AFTER).await;
+        }
+        let heard = Arc::clone(&self.heard);
+        let verdict =
+            self.progress.judge(&found.files, &heard.lock(), std::time::Instant::now(), SystemTime::now());
+        self.tell_waiting(&verdict);
         let pause = if self.told.is_empty() { COMPARE_EVERY } else { RETRY_EVERY };
         let is_time = self.compared.is_none_or(|at| at.elapsed() >= pause);
-        if self.seen.as_ref() != Some(&found) || is_time {
-            self.compare(found).await;
+        let is_new = self.seen.as_ref().is_none_or(|(seen, judged)| *seen != found || *judged != verdict);
+        if is_new || is_time {
+            self.compare(found, verdict).await;
         }
     }
 
-    async fn compare(&mut self, found: Fingerprint) {
+    async fn compare(&mut self, found: Fingerprint, mut verdict: Verdict) {
         let directory = self.directory.clone();
-        let Ok(Ok(files)) = tokio::task::spawn_blocking(move || read(&directory)).await else {
+        let looked = tokio::task::spawn_blocking(move || {
+            read(&directory, &found.files, &mut verdict).map(|files| (files, found, verdict))
+        });
+        let Ok(Ok((files, found, verdict))) = looked.await else {
             // It went between the two looks; the next one tells.
             return;
         };
         match apply(&self.registry, &files).await {
             Ok(problems) => {
-                self.seen = Some(found);
+                self.progress.apply(&found.files, &verdict, &mut self.heard.lock());
+                self.seen = Some((found, verdict));
                 self.compared = Some(Instant::now());
                 self.tell(problems);
             }
@@ -110,14 +136,29 @@ impl Watching {
         }
     }
 
+    /// Logs for which files it waits, once for each time.
+    fn tell_waiting(&self, verdict: &Verdict) {
+        let before = self.seen.as_ref().map(|(_, verdict)| &verdict.in_progress);
+        for file in &verdict.in_progress {
+            if before.is_none_or(|before| !before.contains(file)) {
+                tracing::info!(
+                    file,
+                    "a manifest file is being written and does not count yet: waiting until its writer closes it, \
+                     or until it has not changed for {} s",
+                    QUIET.as_secs()
+                );
+            }
+        }
+    }
+
     /// Asks for events. The watch is renewed at each look where it has been lost; without one the looks suffice.
     fn watch(&mut self) {
         if self.watcher.is_some() {
             return;
         }
-        let events = self.events.clone();
+        let (events, heard) = (self.events.clone(), Arc::clone(&self.heard));
         let wake = move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| !event.kind.is_access()) {
+            if event.is_ok_and(|event| note(&event, &mut heard.lock())) {
                 // A full queue wakes the reader already.
                 let _: Result<(), _> = events.try_send(());
             }
@@ -142,4 +183,25 @@ impl Watching {
         }
         self.told = problems;
     }
+}
+
+/// Takes note of an event; returns whether something has changed.
+fn note(event: &notify::Event, heard: &mut Heard) -> bool {
+    if event.need_rescan() {
+        heard.forget_all();
+        return true;
+    }
+    let what = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => FileEvent::Completed,
+        // Reading the files is an event of its own, and must not wake the reader again.
+        EventKind::Access(_) => return false,
+        EventKind::Create(_) => FileEvent::Created,
+        EventKind::Modify(ModifyKind::Data(_)) => FileEvent::Written,
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => FileEvent::Removed,
+        _ => return true,
+    };
+    let names = event.paths.iter().filter_map(|path| path.file_name()?.to_str());
+    names.filter(|name| counts(name)).for_each(|name| heard.note(name, what));
+    true
 }

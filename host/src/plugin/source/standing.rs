@@ -8,6 +8,10 @@ use crate::plugin::rules::Rules;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// A manifest of which nothing can be understood may be half written, until it has not changed for so long.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// By the name of the plugin.
 pub(in crate::plugin) type StandingRules = BTreeMap<String, Standing>;
@@ -23,11 +27,19 @@ pub(in crate::plugin) struct Standing {
 impl Standing {
     /// Looks at a manifest; `last` is what it was before. `None` when it is gone by now.
     pub(super) fn look(source: &Source, last: Option<&Self>) -> Option<Self> {
+        Self::look_at(source, last, SystemTime::now())
+    }
+
+    fn look_at(source: &Source, last: Option<&Self>, clock: SystemTime) -> Option<Self> {
         let seen = fingerprint(&source.yaml)?;
         if let Some(last) = last.filter(|last| last.seen == seen) {
             return Some(last.clone());
         }
         match what_holds(source) {
+            // It may be half written: a writer that truncates it first must not open what it closes.
+            Ok(None) if last.is_some_and(|last| last.rules.is_some()) && !seen.unchanged_for(QUIET, clock) => {
+                last.cloned()
+            }
             Ok(manifest) => {
                 let rules = manifest.map(|manifest| Arc::new(Rules::of(&manifest)));
                 Some(Self { seen, rules })
@@ -113,7 +125,12 @@ mod tests {
         write(&format!("{HEAD}spec: {{failurePolicy: Fail}}\n"));
         let changed = Standing::look(&source, Some(&first)).unwrap().rules.unwrap();
         assert_eq!(changed.policy, Some(FailurePolicy::Fail));
-        write("a: 1\n");
-        assert!(Standing::look(&source, Some(&first)).unwrap().rules.is_none());
+        for half in ["", "a: 1\n", "apiVersion: plugins.umbel.dev/v1al", "kind: [\n"] {
+            write(half);
+            let kept = Standing::look(&source, Some(&first)).unwrap().rules;
+            assert!(Arc::ptr_eq(first.rules.as_ref().unwrap(), kept.as_ref().unwrap()), "{half:?}");
+            let later = SystemTime::now() + QUIET + Duration::from_secs(1);
+            assert!(Standing::look_at(&source, Some(&first), later).unwrap().rules.is_none(), "{half:?}");
+        }
     }
 }
