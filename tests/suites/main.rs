@@ -27,3 +27,4 @@ mod restart;
 mod sample_apiserver;
 mod stopping;
 mod store_commands;
+mod yaml;

@@ -1,5 +1,6 @@
 //! Answers as HTTP responses.
 
+use crate::model::yaml;
 use super::negotiation::{Accepted, Format};
 use crate::model::failure::Failure;
 use crate::route::{LocalBody, LocalError};
@@ -91,7 +92,7 @@ pub fn warn(response: &mut Reply, warnings: &[String]) {
 pub fn encode(format: Format, value: &Value) -> Result<Vec<u8>, LocalError> {
     let broken = |e: &dyn std::fmt::Display| LocalError(format!("cannot write the answer down: {e}"));
     match format {
-        Format::Yaml => serde_yaml_ng::to_string(value).map(String::into_bytes).map_err(|e| broken(&e)),
+        Format::Yaml => Ok(yaml::write(value).into_bytes()),
         Format::Json | Format::PrettyJson => {
             let written = if format == Format::Json {
                 serde_json::to_vec(value)

@@ -7,3 +7,4 @@ pub mod identity;
 pub mod object;
 pub mod request_info;
 pub mod schema;
+pub mod yaml;

@@ -1,5 +1,6 @@
 //! `umbel plugin record`: calls of a running gateway as cases.
 
+use crate::model::yaml;
 use super::gateway::{Gateway, GatewayFlags};
 use crate::assembly::CommandError;
 use crate::object::names;
@@ -125,7 +126,7 @@ fn subject(ask: &Value) -> String {
 
 /// Writes a case under a name made of its content, so that fetching again adds only what is new.
 fn write_new(folder: &Path, case: &Value) -> std::io::Result<Option<PathBuf>> {
-    let text = serde_yaml_ng::to_string(case).map_err(std::io::Error::other)?;
+    let text = yaml::write(case);
     let digest = super::given::pin(text.as_bytes());
     let short: String = digest.trim_start_matches("sha256:").chars().take(12).collect();
     let path = folder.join(format!("recorded-{short}.yaml"));

@@ -1,5 +1,6 @@
 //! `umbel store export`: every object as a YAML document.
 
+use crate::model::yaml;
 use super::DataDirectory;
 use crate::assembly::CommandError;
 use crate::model::object::Object;
@@ -58,7 +59,7 @@ fn write_document(record: &Record) -> Option<String> {
     let mut object = Object::from_value(value).ok()?;
     // It belongs to this store's sequence and means nothing elsewhere.
     object.take(&["metadata", "resourceVersion"]);
-    serde_yaml_ng::to_string(&object.into_value()).ok()
+    Some(yaml::write(&object.into_value()))
 }
 
 /// Writes beside the file and renames, so that a failure never costs the export before; private to the user.

@@ -1,5 +1,6 @@
 //! Prepared bodies: one fragment per group, serialised when the group changes, joined for each document.
 
+use crate::model::yaml;
 use super::group::{GroupDiscovery, Registration};
 use crate::route::Document;
 use bytes::Bytes;
@@ -92,16 +93,20 @@ pub fn prepare_fragment(
         None => None,
     };
     let json = serde_json::to_vec(&legacy_group(group, &versions)).map_err(DocumentFault::of)?;
-    let yaml = serde_yaml_ng::to_string(&[legacy_group(group, &versions)]).map_err(DocumentFault::of)?;
+    let yaml = to_yaml(&[legacy_group(group, &versions)])?;
     let single = SingleGroup { api_version: "v1", kind: "APIGroup", group: legacy_group(group, &versions) };
     let mut single_json = serde_json::to_vec(&single).map_err(DocumentFault::of)?;
     single_json.push(b'\n');
-    let single_yaml = serde_yaml_ng::to_string(&single).map_err(DocumentFault::of)?;
+    let single_yaml = to_yaml(&single)?;
     Ok(Fragment {
         aggregated,
         legacy: (json.into(), yaml.into()),
         single: (plain("application/json", single_json), plain("application/yaml", single_yaml.into())),
     })
+}
+
+fn to_yaml(value: &impl Serialize) -> Result<String, DocumentFault> {
+    serde_json::to_value(value).map(|value| yaml::write(&value)).map_err(DocumentFault::of)
 }
 
 fn legacy_group<'a>(name: &'a str, versions: &[&str]) -> LegacyGroup<'a> {
@@ -214,6 +219,10 @@ mod tests {
         prepare_fragment(group, &sorted, build_group(group, &sorted).as_ref()).unwrap()
     }
 
+    fn yaml_value(bytes: &Bytes) -> Value {
+        serde_yaml_ng::from_slice(bytes).unwrap()
+    }
+
     #[test]
     fn joined_documents_say_what_the_parts_say() {
         let parts = [fragment("a.example.com", "v1"), fragment("null", "v2")];
@@ -228,11 +237,11 @@ mod tests {
         );
         let (json, yaml) = join_legacy(parts.iter());
         let json: Value = serde_json::from_slice(&json.identity).unwrap();
-        let yaml: Value = serde_yaml_ng::from_slice(&yaml.identity).unwrap();
+        let yaml: Value = yaml_value(&yaml.identity);
         assert_eq!(json, yaml);
         assert_eq!(json["groups"][1]["preferredVersion"]["groupVersion"], "null/v2");
         let single: Value = serde_json::from_slice(&parts[0].single.0.identity).unwrap();
-        let single_yaml: Value = serde_yaml_ng::from_slice(&parts[0].single.1.identity).unwrap();
+        let single_yaml: Value = yaml_value(&parts[0].single.1.identity);
         assert_eq!(single, single_yaml);
         assert_eq!(single["kind"], "APIGroup");
     }
