@@ -157,7 +157,10 @@ async fn a_store_that_is_gone_is_never_replaced_by_an_empty_one_unasked() -> Res
     for _ in 0..3 {
         let told = umbel.restart().await.err().context("it started without its objects")?;
         let told = format!("{told:#}");
-        assert!(told.contains("store is missing, although") && told.contains("--allow-empty-store"), "{told}");
+        assert!(
+            told.contains("store is missing, although") && told.contains("--allow-empty-store"),
+            "{told}"
+        );
         assert!(!store.exists(), "nothing was made");
         for made in ["admin.kubeconfig", "backend"] {
             if umbel.data_dir().join(made).exists() {

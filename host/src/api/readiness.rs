@@ -107,9 +107,12 @@ async fn gather(readiness: &Readiness, registry: &Registry, endpoint: &str) -> V
         let problem = match name.as_str() {
             "ping" => None,
             // A lost store makes the process unready, but not dead: restarting it would lose what can still be read.
-            "store" if endpoint == "readyz" => {
-                registry.probe().await.and_then(|()| registry.check_store()).err().map(|failure| failure.message)
-            }
+            "store" if endpoint == "readyz" => registry
+                .probe()
+                .await
+                .and_then(|()| registry.check_store())
+                .err()
+                .map(|failure| failure.message),
             "store" => registry.probe().await.err().map(|failure| failure.message),
             "shutdown" => readiness.is_shutting_down.borrow().then(|| "process is shutting down".to_owned()),
             latch => readiness
@@ -195,7 +198,8 @@ mod tests {
         let store = crate::store::FileStore::open(home.path()).unwrap();
         let (registry, readiness) = (Registry::new(Arc::new(store)), Readiness::new(&[]));
         std::fs::remove_dir_all(home.path().join("store")).unwrap();
-        for (path, expected) in [("/readyz", 500), ("/readyz/store", 500), ("/livez", 200), ("/healthz", 200)] {
+        for (path, expected) in [("/readyz", 500), ("/readyz/store", 500), ("/livez", 200), ("/healthz", 200)]
+        {
             let response = serve(&readiness, &registry, path, &Query::default()).await.unwrap();
             assert_eq!(response.status(), expected, "{path}");
         }

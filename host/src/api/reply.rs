@@ -1,8 +1,8 @@
 //! Answers as HTTP responses.
 
-use crate::model::yaml;
 use super::negotiation::{Accepted, Format};
 use crate::model::failure::Failure;
+use crate::model::yaml;
 use crate::route::{LocalBody, LocalError};
 use bytes::Bytes;
 use flate2::Compression;

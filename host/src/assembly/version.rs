@@ -29,7 +29,9 @@ pub(super) fn render(output: Option<OutputFormat>) -> String {
     let rendered = match output {
         None => Ok(format!("umbel {} ({})", version.version, version.platform)),
         Some(OutputFormat::Json) => serde_json::to_string_pretty(&version).map_err(|error| error.to_string()),
-        Some(OutputFormat::Yaml) => serde_json::to_value(&version).map(|value| yaml::write(&value)).map_err(|error| error.to_string()),
+        Some(OutputFormat::Yaml) => {
+            serde_json::to_value(&version).map(|value| yaml::write(&value)).map_err(|error| error.to_string())
+        }
     };
     let text = rendered.unwrap_or_else(|error| error);
     format!("{}\n", text.trim_end())

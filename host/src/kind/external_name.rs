@@ -234,26 +234,47 @@ mod tests {
     #[test]
     fn numbers_are_addresses_or_nothing() {
         let read_as_loopback = [
-            "127.1", "127.0.1", "2130706433", "0x7f000001", "017700000001", "0x7f.1", "0X7F.0.0.0x1", "127.0x1",
-            "0177.0.0.1", "127.1.", "2130706433.",
+            "127.1",
+            "127.0.1",
+            "2130706433",
+            "0x7f000001",
+            "017700000001",
+            "0x7f.1",
+            "0X7F.0.0.0x1",
+            "127.0x1",
+            "0177.0.0.1",
+            "127.1.",
+            "2130706433.",
         ];
         for host in read_as_loopback {
             let told = check_host(host).unwrap_err();
             assert!(told.contains("some resolvers read it as 127.0.0.1"), "{host}: {told}");
         }
-        for (host, address) in [("0", "0.0.0.0"), ("0x", "0.0.0.0"), ("1.2.3", "1.2.0.3"), ("010.0.0.1", "8.0.0.1")] {
+        for (host, address) in
+            [("0", "0.0.0.0"), ("0x", "0.0.0.0"), ("1.2.3", "1.2.0.3"), ("010.0.0.1", "8.0.0.1")]
+        {
             let told = check_host(host).unwrap_err();
             assert!(told.contains(&format!("read it as {address}:")), "{host}: {told}");
         }
         let no_address = [
-            "1.2.3.4.5", "256.1.1.1", "1.2.3.256", "4294967296", "0x100000000", "1.16777216", "a.1", "a.0x1f",
-            "09", "1..2", "999999999999999999999",
+            "1.2.3.4.5",
+            "256.1.1.1",
+            "1.2.3.256",
+            "4294967296",
+            "0x100000000",
+            "1.16777216",
+            "a.1",
+            "a.0x1f",
+            "09",
+            "1..2",
+            "999999999999999999999",
         ];
         for host in no_address {
             let told = check_host(host).unwrap_err();
             assert!(told.contains("but is none: write four numbers"), "{host}: {told}");
         }
-        for host in ["127.0.0.1", "::1", "0.0.0.0", "1a", "a1", "0xg", "1.example.com", "0x1f.example", "x0"] {
+        for host in ["127.0.0.1", "::1", "0.0.0.0", "1a", "a1", "0xg", "1.example.com", "0x1f.example", "x0"]
+        {
             assert_eq!(check_host(host), Ok(()), "{host}");
         }
     }

@@ -322,7 +322,6 @@ mod tests {
         let later = start(home.path(), now);
         let expected = [
             "admin.kubeconfig",
-            "ca.crt",
             "client-ca.crt",
             "front-proxy-ca.crt",
             "kubeconfig",

@@ -1,8 +1,8 @@
 //! `umbel plugin record`: calls of a running gateway as cases.
 
-use crate::model::yaml;
 use super::gateway::{Gateway, GatewayFlags};
 use crate::assembly::CommandError;
+use crate::model::yaml;
 use crate::object::names;
 use clap::{Args, ValueHint};
 use serde_json::{Map, Value, json};

@@ -1,9 +1,9 @@
 //! `umbel store export`: every object as a YAML document.
 
-use crate::model::yaml;
 use super::DataDirectory;
 use crate::assembly::CommandError;
 use crate::model::object::Object;
+use crate::model::yaml;
 use crate::store::{self, Record};
 use clap::{Args, ValueHint};
 use serde_json::Value;

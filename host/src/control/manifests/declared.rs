@@ -165,7 +165,11 @@ mod tests {
         assert_eq!((file.declared.len(), file.problems.shown().len()), (1, 1));
         let file = parse("x.yaml", &format!("{EXTERNAL_NAME}---\nkey: : value\n"));
         assert_eq!((file.declared.len(), file.problems.shown().len()), (0, 1));
-        assert!(file.problems.shown()[0].starts_with("x.yaml: document 2 (line 6): "), "{}", file.problems.shown()[0]);
+        assert!(
+            file.problems.shown()[0].starts_with("x.yaml: document 2 (line 6): "),
+            "{}",
+            file.problems.shown()[0]
+        );
     }
 
     #[test]

@@ -162,7 +162,11 @@ mod tests {
         let files = read_all(directory.path());
         let shown: Vec<_> = files.iter().map(|f| (f.name.as_str(), f.problems.shown().len())).collect();
         assert_eq!(shown, [("a.yaml", 1), ("b.yaml", 1), ("c.yaml", 0)]);
-        assert!(files[1].problems.shown()[0].starts_with("b.yaml: is not UTF-8 text"), "{}", files[1].problems.shown()[0]);
+        assert!(
+            files[1].problems.shown()[0].starts_with("b.yaml: is not UTF-8 text"),
+            "{}",
+            files[1].problems.shown()[0]
+        );
     }
 
     #[test]

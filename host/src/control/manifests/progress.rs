@@ -197,7 +197,10 @@ mod tests {
         let mut bench = Bench::new();
         bench.heard.note("a.yaml", FileEvent::Written);
         assert_eq!(bench.look(&[("a.yaml", state(0, 1))], 1), "a.yaml");
-        assert_eq!(bench.progress.next_due(bench.start + Duration::from_secs(2)), Some(Duration::from_secs(4)));
+        assert_eq!(
+            bench.progress.next_due(bench.start + Duration::from_secs(2)),
+            Some(Duration::from_secs(4))
+        );
         assert_eq!(bench.look(&[("a.yaml", state(0, 1))], 5), "a.yaml");
         assert_eq!(bench.look(&[("a.yaml", state(0, 1))], 6), "");
         assert_eq!(bench.progress.next_due(bench.start), None);

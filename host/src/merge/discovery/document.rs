@@ -1,7 +1,7 @@
 //! Prepared bodies: one fragment per group, serialised when the group changes, joined for each document.
 
-use crate::model::yaml;
 use super::group::{GroupDiscovery, Registration};
+use crate::model::yaml;
 use crate::route::Document;
 use bytes::Bytes;
 use flate2::Compression;

@@ -70,13 +70,19 @@ fn text_is_quoted_as_kubernetes_does() {
 #[test]
 fn the_layout_is_that_of_kubernetes() {
     let table = [
-        (json!({"a": {"b": [1, {"c": 2, "d": []}], "e": {}}}), "a:\n  b:\n  - 1\n  - c: 2\n    d: []\n  e: {}\n"),
+        (
+            json!({"a": {"b": [1, {"c": 2, "d": []}], "e": {}}}),
+            "a:\n  b:\n  - 1\n  - c: 2\n    d: []\n  e: {}\n",
+        ),
         (json!([[1, 2], [[], {"a": null}]]), "- - 1\n  - 2\n- - []\n  - a: null\n"),
         (json!({"a": "x\ny\n", "b": ["x\n\n  y"]}), "a: |\n  x\n  y\nb:\n- |-\n  x\n\n    y\n"),
         (json!({"a": "x\n\n", "b": 1}), "a: |+\n  x\n\nb: 1\n"),
         (json!({"a": "\nx", "b": " x\ny", "c": "x\n \ny"}), "a: \"\\nx\"\nb: \" x\\ny\"\nc: \"x\\n \\ny\"\n"),
         (json!({"a\nb": {"c": 1}}), "? \"a\\nb\"\n:\n  c: 1\n"),
-        (json!([1.5, 1e21, 1e-7, 1.5e300, u64::MAX, true]), "- 1.5\n- 1.0e+21\n- 1.0e-7\n- 1.5e+300\n- 18446744073709551615\n- true\n"),
+        (
+            json!([1.5, 1e21, 1e-7, 1.5e300, u64::MAX, true]),
+            "- 1.5\n- 1.0e+21\n- 1.0e-7\n- 1.5e+300\n- 18446744073709551615\n- true\n",
+        ),
         (json!({}), "{}\n"),
         (json!("on"), "\"on\"\n"),
     ];
@@ -93,8 +99,9 @@ fn what_is_written_is_read_back() {
         (seed >> 33) % below
     };
     let parts = [
-        "a", "0", "1", "_", "-", ":", " ", ".", "e", "x", "'", "\"", "\\", "\n", "\t", "#", "~", "é", "\u{85}",
-        "\u{2028}", "\u{feff}", "{", "]", ",", "on", "y", "null", "2026", "\u{0}", "!", "&", "*", "%", "|", ">", "=", "<<", "?",
+        "a", "0", "1", "_", "-", ":", " ", ".", "e", "x", "'", "\"", "\\", "\n", "\t", "#", "~", "é",
+        "\u{85}", "\u{2028}", "\u{feff}", "{", "]", ",", "on", "y", "null", "2026", "\u{0}", "!", "&", "*",
+        "%", "|", ">", "=", "<<", "?",
     ];
     for _ in 0..20_000 {
         let mut text = || (0..next(6)).map(|_| parts[next(parts.len() as u64) as usize]).collect::<String>();

@@ -186,7 +186,8 @@ fn needs_escape(c: char) -> bool {
 
 /// Whether the syntax of YAML allows text of one line without quotes, whatever it is taken for.
 fn is_plain(text: &str) -> bool {
-    let is_mark = |mark: &str| text.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+    let is_mark =
+        |mark: &str| text.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
     !text.starts_with(' ')
         && !text.ends_with(' ')
         && !text.starts_with(INDICATORS)

@@ -37,7 +37,9 @@ impl Standing {
         }
         match what_holds(source) {
             // It may be half written: a writer that truncates it first must not open what it closes.
-            Ok(None) if last.is_some_and(|last| last.rules.is_some()) && !seen.unchanged_for(QUIET, clock) => {
+            Ok(None)
+                if last.is_some_and(|last| last.rules.is_some()) && !seen.unchanged_for(QUIET, clock) =>
+            {
                 last.cloned()
             }
             Ok(manifest) => {

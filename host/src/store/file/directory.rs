@@ -70,9 +70,7 @@ impl Directory {
         };
         match lock.try_lock_shared() {
             Ok(()) => Ok(Self { path, lock: Some(lock) }),
-            Err(TryLockError::WouldBlock) => {
-                Err(OpenError::InUse { directory: path, holder: holder(lock) })
-            }
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse { directory: path, holder: holder(lock) }),
             // Some read-only file systems have no locks.
             Err(TryLockError::Error(_)) => Ok(Self { path, lock: None }),
         }
