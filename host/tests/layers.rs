@@ -12,7 +12,7 @@ const MAX_LINES: usize = 600;
 /// Folders, and what each may import. `assembly` may import everything and is imported by nothing.
 const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
-    ("config", &[]),
+    ("config", &["model"]),
     ("observe", &["model", "config"]),
     ("transport", &["model"]),
     ("decision", &["model"]),

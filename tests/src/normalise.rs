@@ -53,7 +53,7 @@ impl Normaliser {
             return self.value(without_ages(value), "");
         }
         if content_type.contains("yaml")
-            && let Ok(value) = serde_yaml_ng::from_slice(body)
+            && let Ok(value) = umbel::model::yaml::read(&text)
         {
             return json!({ "yaml": self.value(without_ages(value), "") });
         }

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use serde_yaml_ng::Value as Yaml;
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
+use umbel::object::node::Node;
 
 /// The headers that are compared.
 const HEADERS: [&str; 7] = [
@@ -44,7 +44,7 @@ pub struct Case {
     headers: BTreeMap<String, String>,
     /// In the order of the file, which decoding errors follow.
     #[serde(default)]
-    body: Option<Yaml>,
+    body: Option<Node>,
     #[serde(default)]
     raw: Option<String>,
     /// Under which name its resource version, uid, continue token and entity tag are kept.
@@ -141,9 +141,9 @@ impl Recording {
             std::fs::read_to_string(&path).with_context(|| path.display().to_string())
         };
         Ok(Self {
-            cases: serde_yaml_ng::from_str(&read(format!("{name}.cases.yaml"))?)?,
+            cases: umbel::model::yaml::read(&read(format!("{name}.cases.yaml"))?)?,
             answers: serde_json::from_str(&read(format!("{name}.golden.json"))?)?,
-            allowed: serde_yaml_ng::from_str(&read("differences.yaml".to_owned())?)?,
+            allowed: umbel::model::yaml::read(&read("differences.yaml".to_owned())?)?,
         })
     }
 
@@ -234,7 +234,7 @@ impl Session {
             tokio::time::sleep(Duration::from_secs_f64(case.pause)).await;
         }
         let body = match (&case.body, &case.raw) {
-            (Some(body), _) => Some(serde_json::to_string(&self.fill(body))?),
+            (Some(body), _) => Some(json_text(&self.fill(body))),
             (None, Some(raw)) => Some(self.fill_text(raw)),
             (None, None) => None,
         };
@@ -309,15 +309,14 @@ impl Session {
         json!({"status": answer.status, "headers": headers, "body": body})
     }
 
-    fn fill(&self, value: &Yaml) -> Yaml {
+    fn fill(&self, value: &Node) -> Node {
         match (value, &self.backend) {
-            (Yaml::String(text), Some((port, _))) if text == "{port}" => (*port).into(),
-            (Yaml::String(text), Some((_, ca))) if text == "{ca}" => ca.clone().into(),
-            (Yaml::String(text), _) => self.fill_text(text).into(),
-            (Yaml::Sequence(items), _) => items.iter().map(|item| self.fill(item)).collect(),
-            (Yaml::Mapping(fields), _) => {
-                let filled = fields.iter().map(|(key, item)| (key.clone(), self.fill(item)));
-                Yaml::Mapping(filled.collect())
+            (Node::String(text), Some((port, _))) if text == "{port}" => Node::Number((*port).into()),
+            (Node::String(text), Some((_, ca))) if text == "{ca}" => Node::String(ca.clone()),
+            (Node::String(text), _) => Node::String(self.fill_text(text)),
+            (Node::List(items), _) => Node::List(items.iter().map(|item| self.fill(item)).collect()),
+            (Node::Record(fields), _) => {
+                Node::Record(fields.iter().map(|(key, item)| (key.clone(), self.fill(item))).collect())
             }
             (other, _) => other.clone(),
         }
@@ -329,5 +328,22 @@ impl Session {
             filled = filled.replace(&format!("{{{what}:{name}}}"), value);
         }
         filled
+    }
+}
+
+/// JSON with the keys in their order.
+fn json_text(node: &Node) -> String {
+    match node {
+        Node::List(items) => {
+            let items: Vec<String> = items.iter().map(json_text).collect();
+            format!("[{}]", items.join(","))
+        }
+        Node::Record(fields) => {
+            let field =
+                |(key, value): &(String, Node)| format!("{}:{}", Value::from(&**key), json_text(value));
+            let fields: Vec<String> = fields.iter().map(field).collect();
+            format!("{{{}}}", fields.join(","))
+        }
+        other => other.clone().into_value().to_string(),
     }
 }

@@ -190,7 +190,8 @@ fn version_and_completions_come_on_standard_output() -> Result<()> {
     assert!(umbel(&home, &["version"])?.stdout.starts_with("umbel 0."));
     let json: serde_json::Value = serde_json::from_str(&umbel(&home, &["version", "-o", "json"])?.stdout)?;
     assert!(json["version"].is_string(), "{json}");
-    let yaml: serde_json::Value = serde_yaml_ng::from_str(&umbel(&home, &["version", "-o", "yaml"])?.stdout)?;
+    let yaml: serde_json::Value =
+        umbel::model::yaml::read(&umbel(&home, &["version", "-o", "yaml"])?.stdout)?;
     assert_eq!(json, yaml);
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let told = umbel(&home, &["completions", shell])?;

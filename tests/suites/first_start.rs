@@ -68,7 +68,7 @@ async fn the_kubeconfig_is_complete_and_verifies_the_server() -> Result<()> {
     let umbel = Umbel::start().await?;
     let text = fs::read_to_string(umbel.kubeconfig())?;
     assert!(!text.contains("insecure"), "{text}");
-    let config: serde_json::Value = serde_yaml_ng::from_str(&text)?;
+    let config: serde_json::Value = umbel::model::yaml::read(&text)?;
     assert_eq!(config["current-context"], "default-context");
     assert_eq!(config["clusters"][0]["name"], "default-cluster");
     assert_eq!(config["clusters"][0]["cluster"]["server"], umbel.url());

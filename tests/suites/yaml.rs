@@ -1,9 +1,11 @@
 //! YAML of a running Umbel, as readers and writers of other programs meet it.
 
 use anyhow::{Context, Result, ensure};
+use http::Method;
 use serde_json::{Map, Value, json};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use umbel_tests::{Missing, Umbel, need};
 
 const NAMES: &str = "/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames";
@@ -160,6 +162,35 @@ async fn a_reader_of_yaml_1_1_reads_what_was_meant() -> Result<()> {
         let read = if read["items"].is_null() { read } else { read["items"][0].clone() };
         assert_eq!(read["metadata"], wanted["metadata"], "{path}");
         assert_eq!(read["spec"], wanted["spec"], "{path}");
+    }
+    Ok(())
+}
+
+/// Without budgets the first of these burns 13 s of a core.
+#[tokio::test]
+async fn bodies_that_unfold_are_refused_fast() -> Result<()> {
+    let umbel = Umbel::start().await?;
+    let admin = umbel.admin()?;
+    let mut laughs = "a0: &a0 ha\n".to_owned();
+    for level in 1..12 {
+        let below = vec![format!("*a{}", level - 1); 9].join(",");
+        laughs.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+    }
+    let bombs = [
+        "[".repeat(100_000),
+        "{a: ".repeat(100_000),
+        "- ".repeat(100_000),
+        (0..1_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect(),
+        laughs,
+    ];
+    for bomb in bombs {
+        let began = Instant::now();
+        let answer = admin.send(Method::POST, NAMES, "application/yaml", bomb.clone()).await?;
+        let status = answer.expect(400)?;
+        let message = status["message"].as_str().unwrap_or_default();
+        ensure!(message.contains("yaml: line "), "{message}");
+        ensure!(message.len() < 2_000, "{} bytes of message", message.len());
+        ensure!(began.elapsed() < Duration::from_secs(8), "{:?}: {message}", began.elapsed());
     }
     Ok(())
 }

@@ -297,6 +297,6 @@ async fn failures_come_in_the_form_that_the_client_reads() {
     let response = send(&api, "GET", &path, &[("accept", "application/yaml")], "").await;
     assert_eq!(response.headers()["content-type"], "application/yaml");
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    let status: Value = serde_yaml_ng::from_slice(&body).unwrap();
+    let status: Value = crate::model::yaml::read(std::str::from_utf8(&body).unwrap()).unwrap();
     assert_eq!(status["reason"], "NotFound");
 }

@@ -2,21 +2,19 @@
 
 use super::merge::{Given, KEYS, LIST_KEYS, Settings};
 use super::problem::{Origin, Problem};
-use serde_yaml_ng::{Mapping, Value};
-use std::collections::BTreeSet;
+use crate::model::yaml;
+use serde_json::{Map, Value};
 use std::path::Path;
 
 /// Reads the settings of a file; what is wrong goes to `problems`.
 pub(super) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Settings {
     let mut settings = Settings::default();
-    let mapping = match serde_yaml_ng::from_str::<Option<Mapping>>(text) {
+    let mapping = match yaml::read_settings::<Option<Map<String, Value>>>(text) {
         Ok(mapping) => mapping.unwrap_or_default(),
         Err(error) => {
-            let twice = error.to_string().contains("duplicate entry").then(|| repeated_line(text)).flatten();
-            let line = twice.unwrap_or_else(|| error.location().map_or(1, |l| l.line()));
             let text = format!("not a YAML mapping of settings: {error}");
             problems.push(Problem {
-                origin: Origin::File(path.into(), line),
+                origin: Origin::File(path.into(), error.line),
                 key: String::new(),
                 value: None,
                 text,
@@ -24,13 +22,12 @@ pub(super) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Set
             return settings;
         }
     };
-    for (key, value) in &mapping {
-        let name = scalar(key).unwrap_or_else(|| format!("{key:?}"));
-        let origin = Origin::File(path.into(), line_of(text, &name));
+    for (name, value) in &mapping {
+        let origin = Origin::File(path.into(), line_of(text, name));
         let mut refuse = |text: String| {
             problems.push(Problem { origin: origin.clone(), key: name.clone(), value: None, text });
         };
-        let Some(known) = KEYS.iter().find(|k| **k == name) else {
+        let Some(known) = KEYS.iter().find(|k| *k == name) else {
             refuse(format!("no such setting; there are {}", KEYS.join(", ")));
             continue;
         };
@@ -47,12 +44,12 @@ pub(super) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Set
 fn values(key: &str, value: &Value) -> Result<Vec<String>, String> {
     match value {
         Value::Null => Err("has no value; give one or remove the line".to_owned()),
-        Value::Sequence(items) if LIST_KEYS.contains(&key) => items
+        Value::Array(items) if LIST_KEYS.contains(&key) => items
             .iter()
             .map(|item| scalar(item).ok_or_else(|| "every item of the list must be a string".to_owned()))
             .collect(),
-        Value::Sequence(_) => Err("takes one value, not a list".to_owned()),
-        Value::Mapping(_) | Value::Tagged(_) => Err("takes a plain value, not a mapping".to_owned()),
+        Value::Array(_) => Err("takes one value, not a list".to_owned()),
+        Value::Object(_) => Err("takes a plain value, not a mapping".to_owned()),
         other => scalar(other).map(|v| vec![v]).ok_or_else(|| "takes a plain value".to_owned()),
     }
 }
@@ -76,18 +73,6 @@ fn line_of(text: &str, key: &str) -> usize {
     };
     let position = text.lines().position(|line| !line.starts_with([' ', '#']) && is_key(line));
     position.or_else(|| text.lines().position(|line| line.contains(key))).map_or(1, |index| index + 1)
-}
-
-/// The line (from 1) on which a top-level key stands for the second time; the parser does not tell it.
-fn repeated_line(text: &str) -> Option<usize> {
-    let mut seen = BTreeSet::new();
-    let keys = text.lines().map(|line| match line.split_once(':') {
-        Some((key, _)) if !line.starts_with([' ', '\t', '#', '-']) => {
-            Some(key.trim_matches(['"', '\'', ' ']))
-        }
-        _ => None,
-    });
-    keys.enumerate().find_map(|(index, key)| (!seen.insert(key?)).then_some(index + 1))
 }
 
 #[cfg(test)]

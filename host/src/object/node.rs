@@ -48,17 +48,6 @@ impl Node {
         }
     }
 
-    /// How deep lists and records stand in each other; 0 for plain values.
-    pub fn depth(&self) -> usize {
-        match self {
-            Self::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or_default(),
-            Self::Record(entries) => {
-                1 + entries.iter().map(|(_, value)| value.depth()).max().unwrap_or_default()
-            }
-            _ => 0,
-        }
-    }
-
     /// What JSON calls the value, as Go's messages name it.
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -253,7 +242,7 @@ mod tests {
 
     #[test]
     fn yaml_keys_are_taken_by_their_text() {
-        let node: Node = serde_yaml_ng::from_str("1: a\ntrue: b\n").unwrap();
+        let node: Node = crate::model::yaml::read("1: a\ntrue: b\n").unwrap();
         assert_eq!(node.get("1"), Some(&Node::String("a".into())));
         assert_eq!(node.get("true"), Some(&Node::String("b".into())));
     }

@@ -1,6 +1,8 @@
 //! Says where JSON or YAML text is broken, in the words that Kubernetes clients know.
 
 use super::node::Node;
+use crate::model::yaml;
+use crate::model::yaml::{MAX_DEPTH, TOO_DEEP};
 
 /// Why `text` is no JSON; `None` when it is (or is nested deeper than any object of ours).
 pub fn explain_json(text: &[u8]) -> Option<String> {
@@ -13,38 +15,9 @@ pub fn explain_json(text: &[u8]) -> Option<String> {
 /// # Errors
 /// As `yaml: line N: what`.
 pub fn read_yaml(text: &[u8]) -> Result<Node, String> {
-    let node: Node = serde_yaml_ng::from_slice(text).map_err(|error| explain_yaml(&error))?;
-    if node.depth() > DEEPEST { Err(format!("yaml: {TOO_DEEP}")) } else { Ok(node) }
+    let text = std::str::from_utf8(text).map_err(|error| format!("yaml: not UTF-8: {error}"))?;
+    yaml::read_with_duplicates(text).map_err(|error| format!("yaml: line {}: {}", error.line, error.cause))
 }
-
-/// A YAML error as `yaml: line N: what`.
-fn explain_yaml(error: &serde_yaml_ng::Error) -> String {
-    let text = error.to_string();
-    if text.starts_with("recursion limit exceeded") {
-        return format!("yaml: {TOO_DEEP}");
-    }
-    let lines: Vec<usize> = text
-        .match_indices(" at line ")
-        .filter_map(|(at, mark)| {
-            let rest = &text[at + mark.len()..];
-            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-        })
-        .collect();
-    let what = text.split(" at line ").next().unwrap_or(&text);
-    // go-yaml counts from zero, prefers the line where the construct began, and adds one for the scanner.
-    let scanner = usize::from(text.contains("while scanning"));
-    let zero_based =
-        |index: usize| lines.get(index).map(|line| line.saturating_sub(1)).filter(|line| *line > 0);
-    match zero_based(1).or_else(|| zero_based(0)) {
-        Some(line) => format!("yaml: line {}: {what}", line + scanner),
-        None => format!("yaml: {what}"),
-    }
-}
-
-/// How deep lists and records may stand in each other, in any body or file. As deep as `serde_json` reads.
-pub const DEEPEST: usize = 127;
-/// What is said about deeper ones.
-pub const TOO_DEEP: &str = "exceeded max depth";
 
 struct Scanner<'a> {
     text: &'a [u8],
@@ -95,7 +68,7 @@ impl Scanner<'_> {
     fn nested(&mut self, inner: fn(&mut Self) -> Result<(), String>) -> Result<(), String> {
         self.depth += 1;
         // The recursion must end before the stack does.
-        if self.depth > DEEPEST {
+        if self.depth > MAX_DEPTH {
             return Err(TOO_DEEP.to_owned());
         }
         inner(self)?;
@@ -272,7 +245,8 @@ mod tests {
     #[test]
     fn yaml_is_read_as_deep_as_json() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-        for (levels, is_read) in [(DEEPEST, true), (DEEPEST + 1, false), (DEEPEST + 2, false), (9_999, false)]
+        for (levels, is_read) in
+            [(MAX_DEPTH, true), (MAX_DEPTH + 1, false), (MAX_DEPTH + 2, false), (9_999, false)]
         {
             let text = nested(levels);
             assert_eq!(serde_json::from_str::<Node>(&text).is_ok(), is_read, "JSON, {levels}");

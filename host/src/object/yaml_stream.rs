@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use serde_json::{Map, Number, Value};
-use serde_yaml_ng::Value as Yaml;
+use serde_json::Value;
 
-use super::syntax::{DEEPEST, TOO_DEEP};
+use super::node::Node;
 use crate::model::object::Object;
+use crate::model::yaml::{self, YamlError};
 
 /// Where an object stands in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +48,13 @@ pub fn objects(text: &str) -> impl Iterator<Item = Result<(Place, Object), Strea
 }
 
 fn read(place: Place, source: &str) -> Result<Vec<(Place, Object)>, StreamError> {
-    let yaml: Yaml = serde_yaml_ng::from_str(source).map_err(|error| broken(place, source, &error))?;
-    let refuse = |cause: String| StreamError { place, cause };
-    if yaml.is_null() {
+    let node: Node = yaml::read(source).map_err(|error| broken(place, source, error))?;
+    if node == Node::Null {
         return Ok(Vec::new());
     }
-    let Value::Object(mut map) = json(yaml).map_err(refuse)? else {
-        return Err(refuse("it is no object, with apiVersion, kind and metadata".to_owned()));
+    let Value::Object(mut map) = node.into_value() else {
+        let cause = "it is no object, with apiVersion, kind and metadata".to_owned();
+        return Err(StreamError { place, cause });
     };
     let is_list = map.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
     match map.remove("items") {
@@ -118,58 +118,15 @@ fn has_content(line: &str) -> bool {
     !line.is_empty() && !line.starts_with(['#', '%'])
 }
 
-fn broken(place: Place, source: &str, error: &serde_yaml_ng::Error) -> StreamError {
-    let mut cause = error.to_string().replacen("recursion limit exceeded", TOO_DEEP, 1);
-    let Some(location) = error.location() else { return StreamError { place, cause } };
-    let known = format!(" at line {} column {}", location.line(), location.column());
-    cause = cause.replacen(&known, "", 1);
-    let within = location.line().min(source.lines().count()).max(1);
-    StreamError { place: Place { line: place.line + within - 1, ..place }, cause }
-}
-
-fn json(mut yaml: Yaml) -> Result<Value, String> {
-    yaml.apply_merge().map_err(|error| error.to_string())?;
-    convert(yaml, DEEPEST)
-}
-
-/// `levels` is how many more lists and records may stand in each other.
-fn convert(yaml: Yaml, levels: usize) -> Result<Value, String> {
-    let below = || levels.checked_sub(1).ok_or_else(|| TOO_DEEP.to_owned());
-    Ok(match yaml {
-        Yaml::Null => Value::Null,
-        Yaml::Bool(truth) => Value::Bool(truth),
-        Yaml::String(text) => Value::String(text),
-        Yaml::Number(number) => Value::Number(convert_number(&number)?),
-        Yaml::Sequence(list) => {
-            let below = below()?;
-            let items = list.into_iter().map(|item| convert(item, below));
-            Value::Array(items.collect::<Result<_, _>>()?)
-        }
-        Yaml::Mapping(mapping) => {
-            let below = below()?;
-            let mut map = Map::new();
-            for (key, value) in mapping {
-                let Yaml::String(key) = key else {
-                    return Err(format!("the key {key:?} is no text: put it in quotes"));
-                };
-                map.insert(key, convert(value, below)?);
-            }
-            Value::Object(map)
-        }
-        Yaml::Tagged(tagged) => return Err(format!("the tag {} is not understood", tagged.tag)),
-    })
-}
-
-fn convert_number(number: &serde_yaml_ng::Number) -> Result<Number, String> {
-    let whole = number.as_i64().map(Number::from).or_else(|| number.as_u64().map(Number::from));
-    whole
-        .or_else(|| number.as_f64().and_then(Number::from_f64))
-        .ok_or_else(|| format!("the number {number} cannot be written as JSON"))
+fn broken(place: Place, source: &str, error: YamlError) -> StreamError {
+    let within = error.line.min(source.lines().count()).max(1);
+    StreamError { place: Place { line: place.line + within - 1, ..place }, cause: error.cause }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::yaml::{MAX_DEPTH, TOO_DEEP};
 
     fn all(text: &str) -> Result<Vec<(Place, Object)>, StreamError> {
         objects(text).collect()
@@ -211,7 +168,7 @@ mod tests {
                     j:\n  <<: *x\n  k: |-\n    --- no mark\n";
         let found = all(text).unwrap();
         let expected = serde_json::json!({
-            "a": 1, "b": 1.5, "c": 18_446_744_073_709_551_615_u64, "d": null, "e": "1", "f": "yes",
+            "a": 1, "b": 1.5, "c": 18_446_744_073_709_551_615_u64, "d": null, "e": "1", "f": true,
             "g": {"h": true}, "i": {"h": true}, "j": {"h": true, "k": "--- no mark"}
         });
         assert_eq!(found[0].1.clone().into_value(), expected);
@@ -223,8 +180,8 @@ mod tests {
             let lists = levels - 1;
             format!("a: {}{}\n", "[".repeat(lists), "]".repeat(lists))
         };
-        assert!(all(&nested(DEEPEST)).is_ok());
-        for levels in [DEEPEST + 1, DEEPEST + 2] {
+        assert!(all(&nested(MAX_DEPTH)).is_ok());
+        for levels in [MAX_DEPTH + 1, MAX_DEPTH + 2] {
             let told = all(&nested(levels)).unwrap_err().to_string();
             assert!(told.starts_with("document 1 (line 1): ") && told.contains(TOO_DEEP), "{told}");
         }
@@ -239,7 +196,6 @@ mod tests {
             ("just text\n", "document 1 (line 1): it is no object, with apiVersion, kind and metadata"),
             ("- a\n", "document 1 (line 1): it is no object, with apiVersion, kind and metadata"),
             ("kind: List\nitems: [3]\n", "document 1 (line 1), item 1: it is no object"),
-            ("1: x\n", "is no text: put it in quotes"),
             ("a: !secret x\n", "document 1 (line 1): the tag !secret is not understood"),
             ("a: .nan\n", "document 1 (line 1): the number .nan cannot be written as JSON"),
         ];

@@ -219,8 +219,12 @@ mod tests {
     fn every_version_is_registered_in_order() {
         let home = TempDir::new().unwrap();
         let text = fs::read_to_string(prepare(home.path(), 9443).directory.join("register.yaml")).unwrap();
-        let documents: Vec<serde_yaml_ng::Value> = serde_yaml_ng::Deserializer::from_str(&text)
-            .map(|document| serde::Deserialize::deserialize(document).unwrap())
+        let documents: Vec<serde_json::Value> = text
+            .split(
+                "---
+",
+            )
+            .map(|document| crate::model::yaml::read(document).unwrap())
             .collect();
         assert_eq!(documents.len(), 3);
         assert_eq!(documents[0]["spec"]["host"], "127.0.0.1");
@@ -236,8 +240,12 @@ mod tests {
         let (places, versions) = ([home.path().join("data"), home.path().join("out")], ["v1".to_owned()]);
         let plain = request(home.path(), &places, &versions);
         let text = registration(&BackendRequest { namespace: "123", name: "null", group: "1.2", ..plain });
-        let documents: Vec<serde_yaml_ng::Value> = serde_yaml_ng::Deserializer::from_str(&text)
-            .map(|document| serde::Deserialize::deserialize(document).unwrap())
+        let documents: Vec<serde_json::Value> = text
+            .split(
+                "---
+",
+            )
+            .map(|document| crate::model::yaml::read(document).unwrap())
             .collect();
         assert_eq!(documents[0]["metadata"]["namespace"].as_str(), Some("123"), "{text}");
         assert_eq!(documents[0]["metadata"]["name"].as_str(), Some("null"), "{text}");

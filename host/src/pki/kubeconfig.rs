@@ -1,9 +1,10 @@
 //! Kubeconfigs with everything embedded.
 
 use super::{PkiError, disk};
+use crate::model::yaml;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_yaml_ng::{Mapping, Value};
+use serde_json::{Map, Value};
 use std::path::Path;
 
 const SERVER_NAME: &str = "tls-server-name";
@@ -49,8 +50,8 @@ pub(super) struct Cluster {
 
 /// The cluster of a kubeconfig that Umbel wrote; `None` when there is none.
 pub(super) fn cluster(text: &str) -> Option<Cluster> {
-    let document: Value = serde_yaml_ng::from_str(text).ok()?;
-    let clusters = document.get("clusters")?.as_sequence()?;
+    let document: Value = yaml::read(text).ok()?;
+    let clusters = document.get("clusters")?.as_array()?;
     let ours = clusters.iter().find(|item| is_named(item, "default-cluster"))?.get("cluster")?;
     let text = |key: &str| ours.get(key).and_then(Value::as_str).map(str::to_owned);
     let ca = text("certificate-authority-data").and_then(|data| STANDARD.decode(data).ok());
@@ -85,30 +86,29 @@ fn render(entry: &Entry, server: &str) -> String {
 
 /// A text as a YAML scalar that is nothing but a text, whatever it holds.
 pub(super) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    Value::from(text).to_string()
 }
 
 /// `None` when nothing differs.
 fn update(found: &str, entry: &Entry, server: &str) -> Result<Option<String>, String> {
-    let old: Mapping =
-        serde_yaml_ng::from_str(found).map_err(|error| format!("is no kubeconfig ({error})"))?;
-    let wanted: Mapping = serde_yaml_ng::from_str(&render(entry, server)).map_err(|e| e.to_string())?;
+    let old: Map<String, Value> = yaml::read(found).map_err(|error| format!("is no kubeconfig ({error})"))?;
+    let wanted: Map<String, Value> = yaml::read(&render(entry, server)).map_err(|e| e.to_string())?;
     let mut new = old.clone();
     for (list, inner) in [("clusters", "cluster"), ("contexts", "context"), ("users", "user")] {
         let Some(ours) = wanted.get(list).and_then(|items| items.get(0)) else { continue };
-        let slot = new.entry(list.into()).or_insert_with(|| Value::Sequence(Vec::new()));
+        let slot = new.entry(list).or_insert_with(|| Value::Array(Vec::new()));
         if slot.is_null() {
-            *slot = Value::Sequence(Vec::new());
+            *slot = Value::Array(Vec::new());
         }
-        let items = slot.as_sequence_mut().ok_or_else(|| format!("is no kubeconfig ({list} is no list)"))?;
+        let items = slot.as_array_mut().ok_or_else(|| format!("is no kubeconfig ({list} is no list)"))?;
         put(items, ours, inner);
     }
     for key in ["apiVersion", "kind", "current-context"] {
         if let Some(value) = wanted.get(key) {
-            new.entry(key.into()).or_insert_with(|| value.clone());
+            new.entry(key).or_insert_with(|| value.clone());
         }
     }
-    if new == old { Ok(None) } else { serde_yaml_ng::to_string(&new).map(Some).map_err(|e| e.to_string()) }
+    if new == old { Ok(None) } else { Ok(Some(yaml::write(&Value::Object(new)))) }
 }
 
 /// Lays the values of `ours` over the item of the same name, or adds it. A name to verify that is no longer needed
@@ -119,7 +119,7 @@ fn put(items: &mut Vec<Value>, ours: &Value, inner: &str) {
         items.push(ours.clone());
         return;
     };
-    match (item.get_mut(inner).and_then(Value::as_mapping_mut), ours.get(inner).and_then(Value::as_mapping)) {
+    match (item.get_mut(inner).and_then(Value::as_object_mut), ours.get(inner).and_then(Value::as_object)) {
         (Some(old), Some(new)) => {
             for (key, value) in new {
                 old.insert(key.clone(), value.clone());

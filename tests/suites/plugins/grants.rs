@@ -30,7 +30,7 @@ fn ask(compiled: &Compiled<'_>, function: &str, with: &str, spec: &str) -> Resul
         _ => "{call: resolve, target: {namespace: prod, name: shop, port: 443}}",
     };
     let (question, world): (Question, Tape) =
-        (serde_yaml_ng::from_str(question)?, serde_yaml_ng::from_str(WORLD)?);
+        (umbel::model::yaml::read(question)?, umbel::model::yaml::read(WORLD)?);
     match candidate.ask(&question, &world).answer {
         Ok(Answer::Fault { message, .. }) => Ok(message),
         other => anyhow::bail!("{function}: {other:?}"),

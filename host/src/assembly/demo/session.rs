@@ -4,8 +4,9 @@ use super::DemoError;
 use super::admin::Admin;
 use super::children::{Running, SampleServer, backend_directory, start_gateway};
 use super::kinds::Sample;
+use crate::model::yaml;
+use crate::object::yaml_stream;
 use crate::pki::{BackendRequest, prepare_backend, server_of_kubeconfig};
-use serde::Deserialize;
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -107,7 +108,7 @@ pub(super) fn condition(api_service: &Value) -> (String, String) {
 
 /// The tree of `tree.yaml` as JSON.
 pub(super) fn tree() -> Result<Value, DemoError> {
-    serde_yaml_ng::from_str(TREE).map_err(DemoError::new)
+    yaml::read(TREE).map_err(DemoError::new)
 }
 
 /// Does what `umbel backend init` does, and starts the server with it.
@@ -132,8 +133,8 @@ fn prepare(sample: Sample, home: &Path) -> Result<SampleServer, DemoError> {
 /// Applies `register.yaml`.
 async fn register(admin: &Admin, directory: &Path) -> Result<(), DemoError> {
     let text = std::fs::read_to_string(directory.join("register.yaml")).map_err(DemoError::new)?;
-    for document in serde_yaml_ng::Deserializer::from_str(&text) {
-        let object = Value::deserialize(document).map_err(DemoError::new)?;
+    for read in yaml_stream::objects(&text) {
+        let object = read.map_err(DemoError::new)?.1.into_value();
         let path = match object["kind"].as_str() {
             Some("ExternalName") => "/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames",
             _ => "/apis/apiregistration.k8s.io/v1/apiservices",

@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn yaml_value(bytes: &Bytes) -> Value {
-        serde_yaml_ng::from_slice(bytes).unwrap()
+        yaml::read(std::str::from_utf8(bytes).unwrap()).unwrap()
     }
 
     #[test]

@@ -1,5 +1,142 @@
 use super::*;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+fn value(text: &str) -> Result<Value, String> {
+    read::<Value>(text).map_err(|error| error.to_string())
+}
+
+/// As `sigs.k8s.io/yaml` 1.6.0 reads them.
+#[test]
+fn plain_scalars_are_what_kubernetes_takes_them_for() {
+    let table = [
+        ("on", json!(true)),
+        ("Off", json!(false)),
+        ("yes", json!(true)),
+        ("n", json!(false)),
+        ("~", json!(null)),
+        ("Null", json!(null)),
+        ("", json!(null)),
+        ("012", json!(10)),
+        ("08", json!(8.0)),
+        ("0o14", json!(12)),
+        ("0x1f", json!(31)),
+        ("-0x1f", json!(-31)),
+        ("0b11", json!(3)),
+        ("1_000", json!(1000)),
+        ("1e3", json!(1000.0)),
+        ("+12", json!(12)),
+        (".5", json!(0.5)),
+        ("18446744073709551615", json!(18_446_744_073_709_551_615_u64)),
+        ("18446744073709551616", json!(18_446_744_073_709_551_616_f64)),
+        ("-9223372036854775808", json!(-9_223_372_036_854_775_808_i64)),
+        ("12:30", json!("12:30")),
+        ("2026-11-28", json!("2026-11-28")),
+        ("2026-11-28T20:00:00Z", json!("2026-11-28T20:00:00Z")),
+        ("10.0.0.1", json!("10.0.0.1")),
+        ("_1", json!("_1")),
+        ("1e", json!("1e")),
+        ("'on'", json!("on")),
+        ("\"012\"", json!("012")),
+        ("!!str on", json!("on")),
+    ];
+    for (text, wanted) in table {
+        assert_eq!(value(&format!("k: {text}\n")), Ok(json!({"k": wanted})), "{text}");
+    }
+}
+
+#[test]
+fn settings_are_text_wherever_that_is_possible() {
+    for text in ["on", "no", "012", "1_000", "10.0.0.1", "12:30"] {
+        let read: Value = read_settings(&format!("k: {text}\n")).unwrap();
+        assert_eq!(read["k"], json!(text));
+    }
+    let read: Value = read_settings("a: true\nb: 3\nc: ~\n").unwrap();
+    assert_eq!(read, json!({"a": true, "b": 3, "c": null}));
+}
+
+#[test]
+fn merges_and_aliases_are_followed() {
+    let text = "base: &b {x: 1, y: 2}\nmore:\n  <<: *b\n  y: 3\nsame: *b\n";
+    let wanted = json!({"base": {"x": 1, "y": 2}, "more": {"x": 1, "y": 3}, "same": {"x": 1, "y": 2}});
+    assert_eq!(value(text), Ok(wanted));
+}
+
+#[test]
+fn what_cannot_be_read_is_told_with_its_place() {
+    let table = [
+        ("a: [1\n", 2, ""),
+        ("a: 1\nb: : 2\n", 2, ""),
+        ("a: 1\na: 2\n", 2, "duplicate"),
+        ("a: *nowhere\n", 1, ""),
+        ("a: !secret x\n", 1, ""),
+        ("a: .nan\n", 1, ""),
+        ("a: 1e400\n", 1, ""),
+        ("a: &a [*a]\n", 1, ""),
+        ("a: 1\n---\nb: 2\n", 2, ""),
+        ("a:\n\tb: 1\n", 2, ""),
+        ("<<: 3\n", 1, ""),
+    ];
+    for (text, line, says) in table {
+        let error = read::<Value>(text).unwrap_err();
+        assert_eq!(error.line, line, "{text:?}: {error}");
+        assert!(error.cause.contains(says) && !error.cause.contains('\n'), "{text:?}: {error}");
+    }
+}
+
+/// Levels of nine aliases each to the level below.
+fn laughs(levels: usize) -> String {
+    let mut text = "l0: &l0 ha\n".to_owned();
+    for level in 1..levels {
+        let below = vec![format!("*l{}", level - 1); 9].join(",");
+        text.push_str(&format!("l{level}: &l{level} [{below}]\n"));
+    }
+    text
+}
+
+/// The budgets end each of these after little work; without them the first alone takes 13 s.
+#[test]
+fn bombs_are_refused_at_once() {
+    let many = |part: &str, times: usize| part.repeat(times);
+    let table = [
+        ("brackets", many("[", 100_000)),
+        ("closed brackets", format!("{}{}", many("[", 100_000), many("]", 100_000))),
+        ("braces", many("{a: ", 100_000)),
+        ("block lists", many("- ", 100_000)),
+        ("block keys", (0..2_000).map(|depth| format!("{}a:\n", many(" ", depth))).collect()),
+        ("complex keys", many("? ", 100_000)),
+        ("keys of brackets", many("? [", 50_000)),
+        ("laughs", laughs(10)),
+        ("many aliases", format!("a: &a x\nb: [{}]\n", many("*a,", 100_000))),
+        ("large alias", format!("a: &a [{}]\nb: [{}]\n", many("1,", 2_000), many("*a,", 2_000))),
+        ("anchors", format!("[{}]", (0..50_000).map(|n| format!("&a{n} 1,")).collect::<String>())),
+        ("merges", {
+            let fields: String = (0..1_000).map(|n| format!("k{n}: 1, ")).collect();
+            format!("a: &a {{{fields}}}\nb:\n{}", many("- {<<: *a}\n", 5_000))
+        }),
+        ("open quote", format!("a: \"{}", many("x\n", 500_000))),
+    ];
+    for (name, text) in table {
+        let began = Instant::now();
+        let error = read::<Value>(&text).unwrap_err();
+        // Seconds on a busy machine with a debug build, milliseconds otherwise.
+        assert!(began.elapsed() < Duration::from_secs(20), "{name}: {:?} for {error}", began.elapsed());
+        assert!(error.to_string().len() < 2_000, "{name}");
+        eprintln!("{name}: {:?} {error}", began.elapsed());
+    }
+}
+
+#[test]
+fn large_text_that_is_no_bomb_is_read() {
+    let list: String = (0..20_000).map(|n| format!("- {{name: a{n}, on: 1}}\n")).collect();
+    assert_eq!(value(&list).unwrap().as_array().unwrap().len(), 20_000);
+    let long = "x".repeat(3_000_000);
+    for text in [format!("a: {long}\n"), format!("{{\"a\": \"{long}\", \"b\": [\"{long}\"]}}")] {
+        assert_eq!(value(&text).unwrap()["a"].as_str().unwrap().len(), 3_000_000);
+    }
+    let reused = format!("base: &b {{x: 1}}\nlist: [{}]\n", vec!["*b"; 500].join(","));
+    assert_eq!(value(&reused).unwrap()["list"][499], json!({"x": 1}));
+}
 
 /// As `sigs.k8s.io/yaml` 1.6.0 writes them; those that it leaves plain although some reader takes them for something
 /// else are below.
@@ -107,7 +244,7 @@ fn what_is_written_is_read_back() {
         let mut text = || (0..next(6)).map(|_| parts[next(parts.len() as u64) as usize]).collect::<String>();
         let document = json!({"k": text(), text(): [text(), {"a": text(), "b": [text()]}]});
         let written = write(&document);
-        let read: serde_json::Value = serde_yaml_ng::from_str(&written).unwrap();
-        assert_eq!(read, document, "{written}");
+        assert_eq!(value(&written), Ok(document), "{written}");
+        assert_eq!(read_settings::<Value>(&written).unwrap(), value(&written).unwrap(), "{written}");
     }
 }

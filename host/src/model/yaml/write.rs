@@ -2,7 +2,7 @@
 //!
 //! Readers disagree on what a plain scalar is: PyYAML and Ruby follow YAML 1.1 and see a boolean in `on`, a date in
 //! `2026-11-28` and 750 in `12:30`, others follow YAML 1.2 and see twelve in `0o14`. Text that any of them takes for
-//! something else is quoted, as values and as keys.
+//! something else is quoted, as values and as keys. (The serializer of `serde-saphyr` asks only YAML 1.2 about keys.)
 
 use serde_json::{Map, Number, Value};
 

@@ -105,9 +105,10 @@ pub(in crate::plugin) fn find_metric<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::yaml;
 
     fn check(text: &str) -> Result<(), String> {
-        check_metrics(&serde_yaml_ng::from_str::<Vec<DeclaredMetric>>(text).unwrap())
+        check_metrics(&yaml::read::<Vec<DeclaredMetric>>(text).unwrap())
     }
 
     #[test]
@@ -131,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_is_not_declared_names_the_line() {
-        let metrics: Vec<DeclaredMetric> = serde_yaml_ng::from_str("[{name: a, type: gauge}]").unwrap();
+        let metrics: Vec<DeclaredMetric> = yaml::read("[{name: a, type: gauge}]").unwrap();
         find_metric(&metrics, "a", MetricKind::Gauge).unwrap();
         let refused = find_metric(&metrics, "b", MetricKind::Counter).unwrap_err();
         assert!(refused.contains("add {name: b, type: counter, help: …} to spec.metrics"), "{refused}");

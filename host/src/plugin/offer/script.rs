@@ -347,9 +347,10 @@ impl CallState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::yaml;
 
     fn script(text: &str) -> Script {
-        let tape: Tape = serde_yaml_ng::from_str(text).unwrap();
+        let tape: Tape = yaml::read(text).unwrap();
         Arc::into_inner(Script::shared(tape)).unwrap().into_inner()
     }
 
@@ -407,7 +408,7 @@ mod tests {
 
     #[test]
     fn keys_that_a_real_call_did_not_look_at_are_not_known() {
-        let tape: Tape = serde_yaml_ng::from_str("state: {a: '1'}").unwrap();
+        let tape: Tape = yaml::read("state: {a: '1'}").unwrap();
         let script = Script::of_call(tape.clone(), &["b".to_owned()].into());
         let mut script = script.lock();
         script.state_read("a");

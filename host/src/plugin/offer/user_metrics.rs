@@ -160,12 +160,13 @@ impl Collector for Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::yaml;
 
     const DECLARED: &str = "[{name: lookups, type: counter, help: Names that were looked up.}, \
                             {name: load, type: gauge}, {name: seconds, type: histogram}]";
 
     fn declared(text: &str) -> Vec<DeclaredMetric> {
-        serde_yaml_ng::from_str(text).unwrap()
+        yaml::read(text).unwrap()
     }
 
     #[test]

@@ -62,9 +62,10 @@ fn show(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::yaml;
 
     fn difference(before: &str, after: &str) -> Option<String> {
-        let [before, after] = [before, after].map(|text| serde_yaml_ng::from_str(text).unwrap());
+        let [before, after] = [before, after].map(|text| yaml::read(text).unwrap());
         first_difference(&before, &after)
     }
 

@@ -285,6 +285,7 @@ impl ClockReadings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::yaml;
     use crate::plugin::record::{Answer, Question};
 
     const CASE: &str = "
@@ -306,13 +307,13 @@ state: {seen: '3'}
 
     #[test]
     fn a_world_is_written_as_yaml_and_survives_the_round_trip() {
-        let tape: Tape = serde_yaml_ng::from_str(CASE).unwrap();
+        let tape: Tape = yaml::read(CASE).unwrap();
         tape.check().unwrap();
         assert_eq!(tape.dns[0].ttl_ms, 30_000);
         assert_eq!(tape.http[0].response.as_ref().unwrap().headers, [("x-index".into(), "7".into())]);
         assert_eq!(tape.http[1].request.body, Some(Body::from(vec![255])));
         assert_eq!(tape.probe[0].request.method, "GET");
-        let again: Tape = serde_yaml_ng::from_str(&serde_yaml_ng::to_string(&tape).unwrap()).unwrap();
+        let again: Tape = yaml::read(&yaml::write(&serde_json::to_value(&tape).unwrap())).unwrap();
         assert_eq!(again, tape);
         assert_eq!(serde_json::to_value(Tape::default()).unwrap(), serde_json::json!({}));
     }
@@ -325,9 +326,9 @@ state: {seen: '3'}
             "{call: transform, group: '{}'}",
             "{call: order, groups: [{name: a, versions: [v1]}]}",
         ] {
-            let question: Question = serde_yaml_ng::from_str(text).unwrap();
-            let again = serde_yaml_ng::to_string(&question).unwrap();
-            assert_eq!(serde_yaml_ng::from_str::<Question>(&again).unwrap(), question, "{again}");
+            let question: Question = yaml::read(text).unwrap();
+            let again = yaml::write(&serde_json::to_value(&question).unwrap());
+            assert_eq!(yaml::read::<Question>(&again).unwrap(), question, "{again}");
         }
         for text in [
             "{answer: resolution, endpoints: [{host: a, port: 1}], freshMs: 5}",
@@ -337,9 +338,9 @@ state: {seen: '3'}
             "{answer: order}",
             "{answer: fault, fault: notMine}",
         ] {
-            let answer: Answer = serde_yaml_ng::from_str(text).unwrap();
-            let again = serde_yaml_ng::to_string(&answer).unwrap();
-            assert_eq!(serde_yaml_ng::from_str::<Answer>(&again).unwrap(), answer, "{again}");
+            let answer: Answer = yaml::read(text).unwrap();
+            let again = yaml::write(&serde_json::to_value(&answer).unwrap());
+            assert_eq!(yaml::read::<Answer>(&again).unwrap(), answer, "{again}");
         }
     }
 
@@ -352,17 +353,17 @@ state: {seen: '3'}
             ("{dns: [{name: a, addresses: [10.0.0.1], ttlsMs: [1, 2]}]}", "needs one for each address"),
             ("{probe: [{request: {path: /a}}]}", "probe[0] (/a): needs one"),
         ] {
-            let tape: Tape = serde_yaml_ng::from_str(text).unwrap();
+            let tape: Tape = yaml::read(text).unwrap();
             assert!(tape.check().unwrap_err().contains(says), "{text}");
         }
         for (text, says) in
             [("{dns: [{nam: a}]}", "unknown field `nam`"), ("{dns: [{name: a, fault: lost}]}", "noSuchName")]
         {
-            let error = serde_yaml_ng::from_str::<Tape>(text).unwrap_err().to_string();
+            let error = yaml::read::<Tape>(text).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
         let wrong = "{call: resolve, target: {namespace: a, name: b, port: 1, extra: 2}}";
-        let error = serde_yaml_ng::from_str::<Question>(wrong).unwrap_err().to_string();
+        let error = yaml::read::<Question>(wrong).unwrap_err().to_string();
         assert!(error.contains("unknown field `extra`"), "{error}");
     }
 }

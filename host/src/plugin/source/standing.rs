@@ -74,7 +74,7 @@ fn understand(name: &str, text: &str) -> Option<Manifest> {
     if let Ok(manifest) = Manifest::parse(name, text) {
         return Some(manifest);
     }
-    let file: Value = serde_yaml_ng::from_str(text).ok()?;
+    let file: Value = crate::model::yaml::read(text).ok()?;
     if file["kind"] != "Plugin" {
         return None;
     }

@@ -83,9 +83,7 @@ mod tests {
     use serde_json::json;
 
     fn parse(text: &str) -> Result<Value, String> {
-        serde_yaml_ng::from_str(text)
-            .map(|Expectation(value)| value)
-            .map_err(|error: serde_yaml_ng::Error| error.to_string())
+        crate::model::yaml::read(text).map(|Expectation(value)| value).map_err(|error| error.cause)
     }
 
     #[test]

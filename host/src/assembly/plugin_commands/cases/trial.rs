@@ -4,6 +4,7 @@ use super::case_file::{Ask, Case};
 use super::compare::{Difference, differences};
 use super::expectation::parse_text;
 use crate::assembly::plugin_commands::given::Given;
+use crate::model::yaml;
 use crate::plugin::{Candidate, Compiled, Metering, Refusal, Tried, Workbench};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -101,7 +102,7 @@ fn shown<R>(tried: Tried<R>, form: impl FnOnce(R) -> Value) -> Shown {
 pub(in super::super) fn manifest(given: &Given, case: &Case) -> Result<String, Refusal> {
     let mut document: Map<String, Value> = match &given.manifest {
         None => Map::new(),
-        Some((path, text)) => serde_yaml_ng::from_str(text).map_err(|error| Refusal {
+        Some((path, text)) => yaml::read(text).map_err(|error| Refusal {
             reason: crate::plugin::Reason::ManifestInvalid,
             message: format!("{}: {error}", path.display()),
         })?,

@@ -1,5 +1,6 @@
 //! How to reach a gateway, out of a kubeconfig.
 
+use crate::model::yaml;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -90,7 +91,7 @@ pub(super) fn read(path: &Path) -> Result<Access, String> {
 }
 
 fn parse(text: &str, folder: &Path) -> Result<Access, String> {
-    let file: File = serde_yaml_ng::from_str(text).map_err(|error| error.to_string())?;
+    let file: File = yaml::read(text).map_err(|error| error.to_string())?;
     let current = file.current_context.ok_or("has no current-context")?;
     let context = file.contexts.into_iter().find(|item| item.name == current);
     let context = context.ok_or_else(|| format!("has no context {current:?}"))?.context;

@@ -10,6 +10,7 @@ pub(in crate::plugin) use grants::{Grants, Secret, StateGrant};
 pub(in crate::plugin) use limits::{Limits, Probation, Reuse};
 
 use crate::model::failure_policy::FailurePolicy;
+use crate::model::yaml;
 use crate::plugin::offer::declared_metrics::{DeclaredMetric, check_metrics};
 use limits::check_reuse;
 use serde::{Deserialize, Deserializer};
@@ -116,7 +117,7 @@ impl Manifest {
         // Some editors of Windows begin every file with this.
         let text = text.trim_start_matches('\u{feff}');
         let File { api_version, kind, metadata, spec } =
-            serde_yaml_ng::from_str(text).map_err(|error| error.to_string())?;
+            yaml::read(text).map_err(|error| error.to_string())?;
         if api_version != API_VERSION || kind != "Plugin" {
             return Err(format!(
                 "apiVersion and kind are {api_version:?} and {kind:?}; write apiVersion: {API_VERSION} and kind: Plugin"
@@ -138,7 +139,7 @@ impl Manifest {
 
 /// `spec` as it is written, without what secrets are and where they lie.
 fn show(text: &str) -> serde_json::Value {
-    let Ok(mut file) = serde_yaml_ng::from_str::<serde_json::Value>(text) else {
+    let Ok(mut file) = yaml::read::<serde_json::Value>(text) else {
         return serde_json::Value::Null;
     };
     let mut spec = file.get_mut("spec").map(serde_json::Value::take).unwrap_or_default();
