@@ -13,7 +13,7 @@ use crate::model::identity::Caller;
 use crate::model::request_info::RequestInfo;
 use crate::observe::Metrics;
 use crate::registry::Registry;
-use crate::route::{LocalApi, LocalBody, Shared};
+use crate::route::{ClientBody, LocalApi, LocalBody, Shared};
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body::Body;
@@ -119,7 +119,7 @@ impl Api {
 impl LocalApi for Api {
     fn serve(
         &self,
-        request: Request<hyper::body::Incoming>,
+        request: Request<ClientBody>,
         caller: Arc<Caller>,
     ) -> BoxFuture<'static, Response<LocalBody>> {
         let Some(this) = self.this.upgrade() else {

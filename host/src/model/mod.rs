@@ -4,6 +4,7 @@ pub mod failure;
 pub mod failure_policy;
 pub mod group_version;
 pub mod identity;
+pub mod message_head;
 pub mod object;
 pub mod request_info;
 pub mod schema;

@@ -1,8 +1,10 @@
 //! Answers that the data plane makes itself, and what every answer carries.
 
 use super::body::AnswerBody;
+use super::head::{too_many_headers, uri_too_long};
 use crate::model::failure::Failure;
 use crate::upstream::UpstreamFault;
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
@@ -19,6 +21,26 @@ pub fn refuse(failure: &Failure) -> Response<AnswerBody> {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// The complete response to an HTTP/1.1 request whose head is malformed or beyond a limit, for which the codec has
+/// only a status code.
+pub fn complete(code: u16) -> Option<Bytes> {
+    let (reason, failure) = match code {
+        400 => ("Bad Request", Failure::bad_request("the head of the request is not valid HTTP/1.1")),
+        414 => ("URI Too Long", uri_too_long()),
+        431 => ("Request Header Fields Too Large", too_many_headers()),
+        _ => return None,
+    };
+    let body = failure.to_json();
+    let mut response = format!(
+        "HTTP/1.1 {code} {reason}\r\ncontent-type: application/json\r\ncache-control: no-cache, private\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    response.extend_from_slice(&body);
+    Some(response.into())
 }
 
 /// Adds what every answer carries, unless the backend said it: its audit id and `Cache-Control`.

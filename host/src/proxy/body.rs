@@ -2,7 +2,9 @@
 
 use super::connection::InFlight;
 use super::pool::Http1Lease;
+use super::response_headers::clean_trailers;
 use super::upload::StreamHold;
+use crate::model::message_head::HEADERS_MAX;
 use crate::route::{LocalBody, LocalError};
 use bytes::Bytes;
 use h2::RecvStream;
@@ -24,6 +26,9 @@ pub enum BodyError {
     /// An own answer broke.
     #[error(transparent)]
     Local(#[from] LocalError),
+    /// A backend sent more trailers than are accepted.
+    #[error("backend: too many trailers")]
+    TooManyTrailers,
 }
 
 enum Source {
@@ -122,14 +127,20 @@ fn poll_http2(
     Poll::Ready(ready!(body.poll_trailers(cx)).transpose().map(|trailers| trailers.map(Frame::trailers)))
 }
 
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = BodyError;
+/// Trailers of a backend as a client may read them.
+fn pass_trailers(frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+    match frame.into_trailers() {
+        Ok(trailers) if trailers.len() > HEADERS_MAX => Err(BodyError::TooManyTrailers),
+        Ok(mut trailers) => {
+            clean_trailers(&mut trailers);
+            Ok(Frame::trailers(trailers))
+        }
+        Err(frame) => Ok(frame),
+    }
+}
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+impl AnswerBody {
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.source {
             Source::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Source::Local(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
@@ -147,6 +158,19 @@ impl Body for AnswerBody {
                 Poll::Ready(frame.map(|frame| Ok(frame?)))
             }
         }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(self.poll_source(cx));
+        Poll::Ready(frame.map(|frame| frame.and_then(pass_trailers)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,11 +1,15 @@
 //! One accepted connection: TLS, then HTTP/1.1 or HTTP/2, until it ends, is drained, or idles too long.
 
+use super::answer::complete;
 use super::exchange::answer;
-use super::head::HEADERS_MAX;
 use super::worker::Worker;
 use crate::listen::{PeerCertificate, TlsStream, handshake, refuse_plain_http};
-use crate::transport::{BulkRead, DeferredFlush, LingerHandle, LingerLimits, LingeringClose};
-use http::HeaderValue;
+use crate::model::message_head::HEADERS_MAX;
+use crate::transport::{
+    BulkRead, DeferredFlush, HeaderLimit, Http1Output, Http1OutputHandle, LingerHandle, LingerLimits,
+    LingeringClose,
+};
+use http::{HeaderValue, Version};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
@@ -31,7 +35,8 @@ const STREAMS: u32 = 1000;
 const STREAM_WINDOW: u32 = 2 << 20;
 /// Room for every stream's window at once: an upload that a backend does not take holds back no other one.
 const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
-const HEADER_LIST: u32 = 1 << 20;
+/// More than [`HeaderLimit`] lets through: the codec would refuse without a body.
+const HEADER_LIST: u32 = 2 << 20;
 
 /// How a connection is told to end, and what it does meanwhile.
 #[derive(Debug)]
@@ -119,6 +124,15 @@ pub struct Client {
     pub gate: Rc<Gate>,
     /// Asked as soon as a request has a body, which its answer need not wait for.
     pub linger: LingerHandle,
+    /// Told when a response begins and ends; takes interim responses.
+    pub http1: Http1OutputHandle,
+}
+
+impl Client {
+    /// Whether interim responses can be sent to a request of this version. hyper cannot send them by HTTP/2.
+    pub fn takes_interim(&self, version: Version) -> bool {
+        !self.is_http2 && version == Version::HTTP_11
+    }
 }
 
 /// A client's connection.
@@ -132,6 +146,7 @@ impl InFlight {
     pub fn new(client: Rc<Client>) -> Self {
         client.gate.requests.set(client.gate.requests.get() + 1);
         client.gate.had_requests.set(true);
+        client.http1.begin();
         Self(client)
     }
 }
@@ -140,6 +155,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let gate = &self.0.gate;
         gate.requests.set(gate.requests.get() - 1);
+        self.0.http1.end();
         gate.quiet_since.set(self.0.worker.now());
     }
 }
@@ -169,7 +185,8 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
         .unwrap_or(HeaderValue::from_static("unknown"));
     let linger = LingerHandle::default();
     let stream = LingeringClose::new(stream, &linger, LingerLimits::default());
-    let client = Rc::new(Client { worker, certificate, address, is_http2, gate, linger });
+    let http1 = Http1OutputHandle::default();
+    let client = Rc::new(Client { worker, certificate, address, is_http2, gate, linger, http1 });
     let outcome =
         if is_http2 { serve_http2(client, stream).await } else { serve_http1(client, stream).await };
     if let Err(error) = outcome {
@@ -179,6 +196,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
 
 async fn serve_http1(client: Rc<Client>, stream: Stream) -> Result<(), hyper::Error> {
     let gate = Rc::clone(&client.gate);
+    let stream = Http1Output::new(stream, &client.http1, &client.linger, complete);
     let service = service_fn(move |request| answer(Rc::clone(&client), request));
     let connection = hyper::server::conn::http1::Builder::new()
         .max_headers(HEADERS_MAX)
@@ -199,6 +217,7 @@ async fn serve_http1(client: Rc<Client>, stream: Stream) -> Result<(), hyper::Er
 async fn serve_http2(client: Rc<Client>, stream: Stream) -> Result<(), hyper::Error> {
     let gate = Rc::clone(&client.gate);
     let service = service_fn(move |request| answer(Rc::clone(&client), request));
+    let (stream, header_limit) = HeaderLimit::new(stream);
     let (io, flush) = DeferredFlush::new(stream);
     let connection = hyper::server::conn::http2::Builder::new(ThisThread)
         .max_concurrent_streams(STREAMS)
@@ -213,7 +232,12 @@ async fn serve_http2(client: Rc<Client>, stream: Stream) -> Result<(), hyper::Er
             Order::Finish => connection.as_mut().graceful_shutdown(),
             Order::Serve | Order::Finishing => {}
         }
-        flush.turn(cx, |cx| connection.as_mut().poll(cx))
+        let outcome = flush.turn(cx, |cx| connection.as_mut().poll(cx));
+        if header_limit.is_exceeded() {
+            // No later request can be read. Wakes this task, and does nothing when it was said before.
+            gate.drain();
+        }
+        outcome
     })
     .await
 }

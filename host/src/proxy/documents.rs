@@ -4,13 +4,12 @@ use super::answer::refuse;
 use super::body::AnswerBody;
 use super::negotiate::{Form, accepts_gzip, choose};
 use crate::model::failure::Failure;
-use crate::route::{Document, OpenApiAnswer, Snapshot, Target};
+use crate::route::{ClientBody, Document, OpenApiAnswer, Snapshot, Target};
 use http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH,
     LOCATION, VARY,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use jiff::{SignedDuration, Timestamp};
 
 type Answer = Result<Response<AnswerBody>, Box<Failure>>;
@@ -21,7 +20,7 @@ const DEFAULT_CACHE: &str = "no-cache, private";
 ///
 /// # Errors
 /// 406, or 503 before the first document is built.
-pub fn groups(snapshot: &Snapshot, head: &Request<Incoming>, has_slash: bool) -> Answer {
+pub fn groups(snapshot: &Snapshot, head: &Request<ClientBody>, has_slash: bool) -> Answer {
     let documents = &snapshot.documents;
     let (document, cache) = match choose(head.headers(), !has_slash).ok_or_else(not_acceptable)? {
         Form::AggregatedV2 => (&documents.aggregated_v2, "public"),
@@ -38,7 +37,7 @@ pub fn groups(snapshot: &Snapshot, head: &Request<Incoming>, has_slash: bool) ->
 /// # Errors
 /// 404 for a group that nobody serves; 405 and 406 in go-restful's words for an own group; 503 before the first document
 /// is built.
-pub fn group(snapshot: &Snapshot, head: &Request<Incoming>, name: &str) -> Answer {
+pub fn group(snapshot: &Snapshot, head: &Request<ClientBody>, name: &str) -> Answer {
     let Some((json, yaml)) = snapshot.documents.group.get(name).map(AsRef::as_ref) else {
         let is_built = snapshot.documents.groups_json.is_some();
         return Err(if is_built { Box::new(Failure::no_such_resource()) } else { not_ready() });
@@ -62,7 +61,7 @@ pub fn group(snapshot: &Snapshot, head: &Request<Incoming>, name: &str) -> Answe
 ///
 /// # Errors
 /// 404, 406, or 503 before the first document is built.
-pub fn openapi(snapshot: &Snapshot, head: &Request<Incoming>, path: &str) -> Answer {
+pub fn openapi(snapshot: &Snapshot, head: &Request<ClientBody>, path: &str) -> Answer {
     let accept = head.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
     let query = head.uri().query().unwrap_or_default();
     match snapshot.documents.openapi.answer(path, query, accept) {

@@ -8,32 +8,43 @@ use super::connection::{Client, InFlight};
 use super::deadline::limit;
 use super::documents;
 use super::forward::{Counted, Journey, forward};
-use super::head::check_host;
+use super::head::{check_head, check_host};
 use super::path::{Place, locate};
+use super::unread_body::UnreadBody;
 use super::upgrade::{is_http2_upgrade, is_upgrade, refuse_http2, upgrade};
 use crate::model::failure::Failure;
 use crate::model::identity::Caller;
 use crate::model::request_info::decode_path;
-use crate::route::{Availability, Route, Snapshot, Target};
-use http::{HeaderValue, Request, Response};
+use crate::route::{Availability, ClientBody, Route, Snapshot, Target};
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
+use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 
 /// Answers one request. Never fails: what goes wrong becomes a `metav1.Status`.
 pub async fn answer(
     client: Rc<Client>,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let in_flight = InFlight::new(Rc::clone(&client));
-    if !request.body().is_end_stream() {
-        client.linger.ask();
-    }
-    let audit_id = claim_audit_id(&mut request);
-    let is_head = request.method() == http::Method::HEAD;
-    let mut response = match handle(&client, request).await {
+    let is_head = request.method() == Method::HEAD;
+    let audit_id = audit_id_of(&request);
+    let (request, unread) = hold_body(&client, request);
+    let checked = check(&client, &request);
+    let must_close = checked.is_err() && !client.is_http2;
+    let outcome = match checked {
+        Ok(()) => handle(&client, claim(request, &audit_id)).await,
+        Err(failure) => {
+            close_tunnel(request);
+            Err(failure)
+        }
+    };
+    let mut response = match outcome {
         Ok(response) => response,
         Err(failure) => {
             if failure.code == 401 && client.is_http2 {
@@ -47,18 +58,65 @@ pub async fn answer(
     if is_head {
         keep_head(&mut response);
     }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        client.http1.upgrade();
+    } else if must_close {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    } else if let Some(unread) = unread {
+        unread.settle(&mut response).await;
+    }
     response.body_mut().keep(in_flight);
     Ok(response)
 }
 
-/// The client's audit id, or a new one; either way the request carries it from here on.
-fn claim_audit_id(request: &mut Request<Incoming>) -> HeaderValue {
-    let known = request.headers().get(AUDIT_ID).cloned();
-    let mut value = known.unwrap_or_else(new_audit_id);
+/// What is left of the body when the response is ready concerns HTTP/1.1 alone: HTTP/2 ends the stream.
+fn hold_body(client: &Client, request: Request<Incoming>) -> (Request<ClientBody>, Option<UnreadBody>) {
+    if request.body().is_end_stream() {
+        return (request.map(ClientBody::new), None);
+    }
+    client.linger.ask();
+    if client.is_http2 {
+        return (request.map(ClientBody::new), None);
+    }
+    let awaits_continue = request.headers().contains_key(EXPECT);
+    let (head, body) = request.into_parts();
+    let (body, rest) = ClientBody::returning(body);
+    (Request::from_parts(head, body), Some(UnreadBody::new(rest, awaits_continue)))
+}
+
+/// Checks the head of a request. Servers along the way may disagree on where one that is refused here leads or ends:
+/// an HTTP/1.1 connection carries no other one.
+fn check(client: &Client, request: &Request<ClientBody>) -> Result<(), Box<Failure>> {
+    check_head(request)?;
+    if client.is_http2 { Ok(()) } else { check_host(request.version(), request.headers()) }
+}
+
+/// hyper takes every CONNECT for the start of a tunnel and leaves its connection to the service, without a TLS
+/// `close_notify`.
+fn close_tunnel(mut request: Request<ClientBody>) {
+    if *request.method() == Method::CONNECT {
+        let tunnel = hyper::upgrade::on(&mut request);
+        let _detached = tokio::task::spawn_local(async move {
+            if let Ok(tunnel) = tunnel.await {
+                // A client that is gone need not be told.
+                drop(TokioIo::new(tunnel).shutdown().await);
+            }
+        });
+    }
+}
+
+/// The client's audit id, or a new one.
+fn audit_id_of<B>(request: &Request<B>) -> HeaderValue {
+    let mut value = request.headers().get(AUDIT_ID).cloned().unwrap_or_else(new_audit_id);
     // Not a secret, but unlike any other: it must not push useful entries out of HTTP/2's header tables.
     value.set_sensitive(true);
-    request.headers_mut().insert(AUDIT_ID, value.clone());
     value
+}
+
+/// The request with its audit id, which it carries from here on.
+fn claim<B>(mut request: Request<B>, audit_id: &HeaderValue) -> Request<B> {
+    request.headers_mut().insert(AUDIT_ID, audit_id.clone());
+    request
 }
 
 fn new_audit_id() -> HeaderValue {
@@ -71,12 +129,8 @@ fn new_audit_id() -> HeaderValue {
 
 async fn handle(
     client: &Rc<Client>,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Result<Response<AnswerBody>, Box<Failure>> {
-    if !client.is_http2 {
-        // Servers along the way may disagree on where such a request ends up: its connection carries no other one.
-        check_host(request.version(), request.headers()).inspect_err(|_| client.gate.drain())?;
-    }
     let caller = authenticate(client, request.headers())?;
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
     authorise(&caller, request.method(), path, query)?;
@@ -98,7 +152,7 @@ enum Destination {
     Backend(Journey),
 }
 
-fn dispatch(client: &Client, request: &Request<Incoming>) -> Result<Destination, Box<Failure>> {
+fn dispatch(client: &Client, request: &Request<ClientBody>) -> Result<Destination, Box<Failure>> {
     // As upstream has it, the decoded path decides and the raw one is passed on.
     let path = decode_path(request.uri().path());
     let query = request.uri().query().unwrap_or_default();
@@ -148,7 +202,7 @@ fn travel(route: &Route, limit: Option<Duration>) -> Result<Destination, Box<Fai
 
 async fn send_off(
     client: &Rc<Client>,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
     caller: &Caller,
     journey: Journey,
 ) -> Result<Response<AnswerBody>, Box<Failure>> {
@@ -169,7 +223,7 @@ async fn send_off(
 
 async fn ask_local(
     client: &Rc<Client>,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
     caller: Arc<Caller>,
 ) -> Response<AnswerBody> {
     client.worker.inputs.local.serve(request, caller).await.map(AnswerBody::local)

@@ -11,10 +11,10 @@ use super::send::{Lost, Unsent, send_http1, send_http2};
 use crate::model::failure::Failure;
 use crate::model::identity::Caller;
 use crate::observe::ProxiedRequests;
-use crate::route::{Backend, SignalKind};
+use crate::route::{Backend, ClientBody, SignalKind};
 use crate::upstream::UpstreamFault;
 use http::{Request, Response};
-use hyper::body::{Body, Incoming};
+use http_body::Body;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +65,7 @@ impl Drop for Counted {
 /// What the client is to read when there is no answer.
 pub async fn forward(
     client: &Rc<Client>,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
     caller: &Caller,
     journey: Journey,
 ) -> Result<Response<AnswerBody>, Box<Failure>> {
@@ -89,7 +89,7 @@ fn time_out(client: &Client, journey: &Journey) -> Box<Failure> {
 
 async fn deliver(
     client: &Rc<Client>,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
     caller: &Caller,
     backend: &Arc<Backend>,
 ) -> Result<Response<AnswerBody>, Box<Failure>> {
@@ -101,7 +101,8 @@ async fn deliver(
         authority: head.uri.authority().map(http::uri::Authority::as_str),
     };
     let body = (!body.is_end_stream()).then(|| RequestBody::new(body, client.worker.inputs.upload_pause));
-    let unsent = Unsent { head: &head, context, body };
+    let interim = client.takes_interim(head.version).then(|| client.http1.clone());
+    let unsent = Unsent { head: &head, context, body, interim };
     let mut route = Choice::new(backend);
     loop {
         let (host, lease) = route.lease(client).await?;
@@ -111,7 +112,7 @@ async fn deliver(
         };
         match outcome {
             Ok(answer) => return answer,
-            Err(lost) => match unsent.stalled() {
+            Err(lost) => match unsent.client_failure() {
                 Some(failure) => return Err(failure),
                 None => route.try_again(&host, lost)?,
             },

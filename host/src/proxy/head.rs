@@ -1,12 +1,47 @@
-//! What the head of an HTTP/1.1 message may look like, beyond what the parser holds it to.
+//! What the head of a request may look like, beyond what the parser holds it to.
 
 use crate::model::failure::Failure;
+use crate::model::message_head::{HEADERS_MAX, TransferCoding, URI_MAX};
 use http::header::HOST;
-use http::{HeaderMap, Version};
+use http::{HeaderMap, Method, Request, Version};
 
-/// Most headers of one message, from clients and from backends alike. The parser's own 100 are too few for some
-/// gateways in front; its bound on the bytes of a head stays.
-pub const HEADERS_MAX: usize = 256;
+/// Checks a request before anything is added to its headers. After a refusal its connection carries no other
+/// request: client and gateway may disagree on where this one ends.
+///
+/// # Errors
+/// 431, 414, 405 or 501.
+pub fn check_head<B>(request: &Request<B>) -> Result<(), Box<Failure>> {
+    if request.headers().len() > HEADERS_MAX {
+        return Err(Box::new(too_many_headers()));
+    }
+    if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > URI_MAX) {
+        return Err(Box::new(uri_too_long()));
+    }
+    if *request.method() == Method::CONNECT {
+        return Err(Box::new(Failure::method_not_allowed()));
+    }
+    match TransferCoding::of(request.headers()) {
+        TransferCoding::Absent | TransferCoding::Chunked => Ok(()),
+        TransferCoding::Unsupported(coding) => {
+            let text = format!("unsupported transfer encoding {coding:?}: send the body plain or chunked");
+            Err(Box::new(Failure::new(501, "", text)))
+        }
+    }
+}
+
+/// 431.
+pub fn too_many_headers() -> Failure {
+    let text = format!(
+        "request header fields too large: at most {HEADERS_MAX} fields and about 400 KiB are accepted"
+    );
+    Failure::new(431, "", text)
+}
+
+/// 414.
+pub fn uri_too_long() -> Failure {
+    let text = format!("request URI too long: a path with its query may have at most {URI_MAX} bytes");
+    Failure::new(414, "", text)
+}
 
 /// Checks that a request says which one host it is for (RFC 9112 §3.2). HTTP/1.0 need not say it.
 ///
@@ -32,6 +67,24 @@ fn is_host_byte(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_beyond_a_limit_is_refused() {
+        let check = |method: &str, path: usize, lines: &[(&str, usize)]| {
+            let mut request = Request::builder().method(method).uri(format!("/{}", "a".repeat(path - 1)));
+            for (name, count) in lines {
+                for _ in 0..*count {
+                    request = request.header(*name, "gzip, chunked");
+                }
+            }
+            check_head(&request.body(()).unwrap()).map_err(|failure| failure.code)
+        };
+        assert_eq!(check("GET", URI_MAX, &[("a", HEADERS_MAX)]), Ok(()));
+        assert_eq!(check("GET", 1, &[("a", HEADERS_MAX), ("b", 1)]), Err(431));
+        assert_eq!(check("GET", URI_MAX + 1, &[]), Err(414));
+        assert_eq!(check("CONNECT", 1, &[]), Err(405));
+        assert_eq!(check("POST", 1, &[("transfer-encoding", 1)]), Err(501));
+    }
 
     #[test]
     fn a_request_has_one_host_that_can_be_one() {

@@ -22,6 +22,7 @@ mod request_body;
 mod request_headers;
 mod response_headers;
 mod send;
+mod unread_body;
 mod upgrade;
 mod upload;
 mod worker;

@@ -1,11 +1,14 @@
 //! The body of a request: kept while it is small and its answer has not begun, so that it can be sent again, and
 //! given up when the client stops sending it.
 
+use super::head::too_many_headers;
 use super::request_headers::clean_trailers;
+use crate::model::failure::Failure;
+use crate::model::message_head::HEADERS_MAX;
+use crate::route::ClientBody;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -27,12 +30,15 @@ pub enum UploadError<E> {
     /// The client paused for too long.
     #[error("nothing more of the request's body came for {0:?}")]
     Stalled(Duration),
+    /// The client sent more trailers than are accepted.
+    #[error("the request has too many trailers")]
+    TooManyTrailers,
 }
 
 type Polled<E> = Poll<Option<Result<Frame<Bytes>, UploadError<E>>>>;
 
 /// A body as its request holds it, from attempt to attempt.
-pub struct RequestBody<B = Incoming>(Rc<RefCell<Shared<B>>>);
+pub struct RequestBody<B = ClientBody>(Rc<RefCell<Shared<B>>>);
 
 struct Shared<B> {
     incoming: B,
@@ -43,6 +49,8 @@ struct Shared<B> {
     is_whole: bool,
     attempts: u32,
     pause: Pause,
+    /// What the client is to read when its body is at fault.
+    failure: Option<Failure>,
 }
 
 /// Watches over the time between two reads, until the answer begins: from then on both sides may take their time.
@@ -75,8 +83,15 @@ impl<B> RequestBody<B> {
     /// Nothing of `incoming` may have been read. `pause` is how long it may pause before its answer begins.
     pub fn new(incoming: B, pause: Duration) -> Self {
         let pause = Pause { most: pause, timer: None, has_read: false, has_answer: false, is_over: false };
-        let shared =
-            Shared { incoming, kept: Vec::new(), trailers: None, is_whole: true, attempts: 0, pause };
+        let shared = Shared {
+            incoming,
+            kept: Vec::new(),
+            trailers: None,
+            is_whole: true,
+            attempts: 0,
+            pause,
+            failure: None,
+        };
         Self(Rc::new(RefCell::new(shared)))
     }
 
@@ -97,6 +112,11 @@ impl<B> RequestBody<B> {
     pub fn stalled(&self) -> Option<Duration> {
         let pause = &self.0.borrow().pause;
         pause.is_over.then_some(pause.most)
+    }
+
+    /// What the client is to read when its body is at fault: it broke off, is malformed, or has too many trailers.
+    pub fn failure(&self) -> Option<Failure> {
+        self.0.borrow().failure.clone()
     }
 
     /// The answer begins: keeps nothing any more, and waits for the client as long as it likes.
@@ -129,7 +149,7 @@ impl<B> Shared<B> {
 }
 
 /// A body on its way to a backend; `None` is no body.
-pub struct UploadBody<B = Incoming>(Option<Attempt<B>>);
+pub struct UploadBody<B = ClientBody>(Option<Attempt<B>>);
 
 impl<B> UploadBody<B> {
     /// No body.
@@ -166,11 +186,19 @@ impl<B: Body<Data = Bytes> + Unpin> Attempt<B> {
             return Poll::Ready(Some(Err(UploadError::Stalled(shared.pause.most))));
         };
         shared.pause.has_read = true;
-        let frame = match frame.transpose().map_err(UploadError::Client) {
+        let frame = match frame.transpose() {
             Ok(Some(frame)) => frame,
-            ended => return Poll::Ready(ended.transpose()),
+            Ok(None) => return Poll::Ready(None),
+            Err(error) => {
+                shared.failure = Some(Failure::bad_request("the request body broke off or is malformed"));
+                return Poll::Ready(Some(Err(UploadError::Client(error))));
+            }
         };
         Poll::Ready(Some(Ok(match frame.into_trailers() {
+            Ok(trailers) if trailers.len() > HEADERS_MAX => {
+                shared.failure = Some(too_many_headers());
+                return Poll::Ready(Some(Err(UploadError::TooManyTrailers)));
+            }
             Ok(mut trailers) => {
                 clean_trailers(&mut trailers);
                 self.are_trailers_sent = true;
@@ -327,6 +355,24 @@ mod tests {
         body.note_answer();
         let ended = tokio::time::timeout(Duration::from_millis(200), attempt.frame()).await;
         assert!(ended.is_err() && body.stalled().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_at_fault_is_told_from_a_backend_that_is() {
+        let mut trailers = HeaderMap::new();
+        for _ in 0..=HEADERS_MAX {
+            trailers.append("a", "1".parse().unwrap());
+        }
+        let broken = std::io::Error::from(std::io::ErrorKind::InvalidData);
+        for (frame, code) in [(Err(broken), 400), (Ok(Frame::trailers(trailers)), 431)] {
+            let frames = [Ok(Frame::data(Bytes::from("{"))), frame];
+            let body = RequestBody::new(StreamBody::new(stream::iter(frames)), Duration::from_secs(60));
+            let mut attempt = body.attempt();
+            assert!(attempt.frame().await.unwrap().is_ok());
+            assert!(body.failure().is_none());
+            assert!(attempt.frame().await.unwrap().is_err());
+            assert_eq!(body.failure().map(|failure| failure.code), Some(code));
+        }
     }
 
     #[tokio::test]

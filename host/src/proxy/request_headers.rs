@@ -2,6 +2,7 @@
 
 use super::bearer_protocol::keep_back_bearer_protocols;
 use crate::model::identity::Caller;
+use crate::model::message_head::HEADERS_MAX;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, TE,
 };
@@ -10,6 +11,9 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+
+/// Most room that is made for headers at once.
+const CAPACITY_MAX: usize = 2 * HEADERS_MAX;
 
 /// What a backend is told about a request beside the client's own headers.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +32,8 @@ pub struct Context<'a> {
 /// its own connection does either.
 pub fn outgoing(inbound: &HeaderMap, context: &Context<'_>) -> HeaderMap {
     let identity = context.caller.headers();
-    let mut out = HeaderMap::with_capacity(inbound.len() + identity.len() + 5);
+    // Both are limited: by `check_head`, and by what an operator signs. A capacity beyond the limit of the map panics.
+    let mut out = HeaderMap::with_capacity((inbound.len() + identity.len() + 5).min(CAPACITY_MAX));
     let named = inbound.get(CONNECTION).map(|_| Named::of(inbound));
     for (name, value) in inbound {
         if !is_kept_back(name) && !named.as_ref().is_some_and(|named| named.contains(name)) {
@@ -136,9 +141,13 @@ impl Named {
     }
 }
 
-/// Removes from trailers what may not stand in headers: some servers read both as one.
+/// Removes from trailers what may not stand in headers, and what decides there where the body ends or who asks:
+/// some servers read both as one.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
-    let dropped: Vec<HeaderName> = trailers.keys().filter(|name| is_kept_back(name)).cloned().collect();
+    let is_dropped = |name: &&HeaderName| {
+        is_kept_back(name) || matches!(name.as_str(), "audit-id" | "content-length" | "cookie" | "trailer")
+    };
+    let dropped: Vec<HeaderName> = trailers.keys().filter(is_dropped).cloned().collect();
     for name in dropped {
         trailers.remove(name);
     }
@@ -269,6 +278,54 @@ mod tests {
                 "x-remoteish: 1",
             ]
         );
+    }
+
+    #[test]
+    fn nothing_about_identity_or_framing_passes_as_a_trailer() {
+        let kept = ["x-checksum", "x-remoteish"];
+        let dropped = [
+            "authorization",
+            "proxy-authorization",
+            "cookie",
+            "impersonate-user",
+            "impersonate-group",
+            "impersonate-uid",
+            "impersonate-extra-scopes",
+            "impersonate_user",
+            "x-remote-user",
+            "x-remote-group",
+            "x-remote-uid",
+            "x-remote-extra-scopes",
+            "x_remote_user",
+            "x-forwarded-for",
+            "x-forwarded-uri",
+            "audit-id",
+            "connection",
+            "content-length",
+            "transfer-encoding",
+            "trailer",
+            "host",
+            "te",
+            "upgrade",
+        ];
+        let mut trailers = HeaderMap::new();
+        for name in kept.iter().chain(&dropped) {
+            trailers.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
+            trailers.append(HeaderName::from_static(name), HeaderValue::from_static("2"));
+        }
+        clean_trailers(&mut trailers);
+        let mut left: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, kept);
+    }
+
+    #[test]
+    fn a_caller_in_many_groups_is_forwarded() {
+        let groups: Vec<String> = (0..30_000).map(|number| format!("group-{number}")).collect();
+        let caller = Caller::authenticated("jo", "", groups, Vec::new());
+        let address = HeaderValue::from_static("10.0.0.9");
+        let context = Context { caller: &caller, address: &address, path: "/", authority: None };
+        assert_eq!(outgoing(&HeaderMap::new(), &context).get_all("x-remote-group").iter().count(), 30_001);
     }
 
     #[test]

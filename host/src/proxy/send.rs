@@ -4,15 +4,22 @@ use super::body::AnswerBody;
 use super::pool::{Host, Http1Lease, Http2Connection, Http2Lease};
 use super::request_body::{RequestBody, UploadBody};
 use super::request_headers::{Context, join_cookies, outgoing};
-use super::response_headers::clean;
+use super::response_headers::{clean, too_many_headers};
 use super::upload::StreamHold;
 use crate::model::failure::Failure;
-use crate::upstream::UpstreamFault;
-use http::header::HOST;
+use crate::model::message_head::HEADERS_MAX;
+use crate::transport::Http1OutputHandle;
+use crate::upstream::{INTERIM_MAX, UpstreamFault, write_interim};
+use h2::RecvStream;
+use h2::client::ResponseFuture;
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Scheme, Uri};
-use http::{Method, Request, Response, Version, request};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request};
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 /// A request as the client sent it, ready to be sent as often as is safe.
 pub struct Unsent<'a> {
@@ -22,6 +29,8 @@ pub struct Unsent<'a> {
     pub context: Context<'a>,
     /// Its body, if it has one.
     pub body: Option<RequestBody>,
+    /// Takes interim responses, where the client speaks HTTP/1.1.
+    pub interim: Option<Http1OutputHandle>,
 }
 
 impl Unsent<'_> {
@@ -35,10 +44,10 @@ impl Unsent<'_> {
         self.body.as_ref().is_none_or(RequestBody::can_repeat)
     }
 
-    /// What the client is to read when it stopped sending.
-    pub fn stalled(&self) -> Option<Box<Failure>> {
-        let pause = self.body.as_ref()?.stalled()?;
-        Some(Box::new(Failure::stalled_upload(pause)))
+    /// What the client is to read when its body is at fault, and not the backend.
+    pub fn client_failure(&self) -> Option<Box<Failure>> {
+        let body = self.body.as_ref()?;
+        body.stalled().map(Failure::stalled_upload).or_else(|| body.failure()).map(Box::new)
     }
 
     fn note_answer(&self) {
@@ -84,7 +93,16 @@ pub async fn send_http2(host: &Host, lease: Http2Lease, unsent: &Unsent<'_>) -> 
     })?;
     let connection = Rc::clone(lease.connection());
     let hold = StreamHold::start(lease, unsent.body.as_ref().map(RequestBody::attempt), stream);
-    let response = response.await.map_err(|error| {
+    let response = match await_response(response, unsent).await {
+        Err(error) if is_malformed(&error) => {
+            if error.is_go_away() {
+                connection.spend();
+            }
+            return Ok(Err(Box::new(malformed_response())));
+        }
+        response => response,
+    };
+    let response = response.map_err(|error| {
         let broke = error.is_io() || error.is_go_away();
         if broke {
             connection.spend();
@@ -95,9 +113,61 @@ pub async fn send_http2(host: &Host, lease: Http2Lease, unsent: &Unsent<'_>) -> 
     })?;
     connection.note_answer();
     unsent.note_answer();
+    let Some(response) = response else {
+        connection.spend();
+        return Ok(Err(Box::new(too_many_interim())));
+    };
     let (mut head, body) = response.into_parts();
     head.version = Version::HTTP_11;
     Ok(clean(&mut head).map(|()| Response::from_parts(head, AnswerBody::http2(body, hold))))
+}
+
+/// Waits for the response and passes on the interim ones before it. `None` when there are too many of those.
+async fn await_response(
+    mut response: ResponseFuture,
+    unsent: &Unsent<'_>,
+) -> Result<Option<Response<RecvStream>>, h2::Error> {
+    let mut count = 0;
+    poll_fn(|cx| {
+        while let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
+            let interim = interim?;
+            count += 1;
+            if count > INTERIM_MAX {
+                return Poll::Ready(Ok(None));
+            }
+            pass_interim(unsent.interim.as_ref(), interim.status(), interim.headers());
+        }
+        Pin::new(&mut response).poll(cx).map_ok(Some)
+    })
+    .await
+}
+
+/// Sends an interim response to the client, if it takes one.
+pub fn pass_interim(client: Option<&Http1OutputHandle>, status: StatusCode, headers: &HeaderMap) {
+    if let Some(client) = client
+        && headers.len() <= HEADERS_MAX
+        && let Some(written) = write_interim(status, headers)
+    {
+        client.send_interim(&written);
+    }
+}
+
+/// Whether the codec refused the response: its head is malformed, or larger than it takes.
+fn is_malformed(error: &h2::Error) -> bool {
+    let is_reset = error.is_reset() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR);
+    let is_too_large = error.is_go_away() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+    error.is_library() && (is_reset || is_too_large)
+}
+
+fn malformed_response() -> Failure {
+    let text = "the backend's response is malformed, or its header fields are too large";
+    Failure::new(502, "", text)
+}
+
+fn too_many_interim() -> Failure {
+    let text =
+        format!("the backend sent more than {INTERIM_MAX} interim responses (1xx) before its response");
+    Failure::new(502, "", text)
 }
 
 /// Whether the backend says that it did nothing about the request: it refused the stream, or went away and named
@@ -121,13 +191,25 @@ pub async fn send_http1(host: &Host, mut lease: Http1Lease, unsent: &Unsent<'_>)
     *request.uri_mut() = Uri::from(path_of(&unsent.head.uri));
     *request.headers_mut() = outgoing(&unsent.head.headers, &unsent.context);
     request.headers_mut().insert(HOST, host.host_header.clone());
+    if unsent.body.is_some() && !unsent.head.headers.contains_key(CONTENT_LENGTH) {
+        // hyper would drop the body of a GET or HEAD whose length is not known.
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     join_cookies(request.headers_mut());
+    let (interim, client) = (lease.interim(), unsent.interim.clone());
+    interim.attach(&mut request, move |status, headers| pass_interim(client.as_ref(), status, headers));
     match lease.sender().try_send_request(request).await {
         Ok(response) => {
             unsent.note_answer();
+            if interim.is_exceeded() {
+                return Ok(Err(Box::new(too_many_interim())));
+            }
             let (mut head, body) = response.into_parts();
+            head.version = Version::HTTP_11;
             Ok(clean(&mut head).map(|()| Response::from_parts(head, AnswerBody::http1(body, lease))))
         }
+        Err(_) if interim.is_exceeded() => Ok(Err(Box::new(too_many_interim()))),
+        Err(error) if error.error().is_parse_too_large() => Ok(Err(Box::new(too_many_headers()))),
         Err(mut error) => {
             let was_sent = error.take_message().is_none();
             let error = error.into_error();

@@ -11,11 +11,12 @@ use super::response_headers::clean;
 use super::send::fault_of_http1;
 use crate::model::failure::Failure;
 use crate::model::identity::Caller;
-use crate::route::{Backend, SignalKind};
-use crate::upstream::{Stream, UpstreamFault, connect};
+use crate::model::message_head::HEADERS_MAX;
+use crate::route::{Backend, ClientBody, SignalKind};
+use crate::upstream::{InterimCount, InterimLimit, Stream, UpstreamFault, connect};
 use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
 use http::uri::Uri;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -55,7 +56,7 @@ pub fn refuse_http2() -> Box<Failure> {
 /// What the client is to read when the backend cannot be reached or does not switch.
 pub async fn upgrade(
     client: &Rc<Client>,
-    mut request: Request<Incoming>,
+    mut request: Request<ClientBody>,
     caller: &Caller,
     journey: &Journey,
 ) -> Result<Response<AnswerBody>, Box<Failure>> {
@@ -80,6 +81,7 @@ pub async fn upgrade(
         }
         _ => {
             let (mut head, body) = response.into_parts();
+            head.version = Version::HTTP_11;
             clean(&mut head)?;
             Ok(Response::from_parts(head, AnswerBody::dedicated(body)))
         }
@@ -100,7 +102,7 @@ async fn open(client: &Rc<Client>, backend: &Arc<Backend>) -> Result<(Stream, He
 
 async fn exchange(
     client: &Rc<Client>,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
     caller: &Caller,
     journey: &Journey,
     stream: Stream,
@@ -121,7 +123,13 @@ async fn exchange(
     *outgoing.method_mut() = head.method;
     *outgoing.uri_mut() = head.uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
     *outgoing.headers_mut() = headers;
-    let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+    let interim = InterimCount::default();
+    interim.attach(&mut outgoing, |_, _| ());
+    let stream = InterimLimit::new(stream, &interim);
+    let (mut sender, driver) = hyper::client::conn::http1::Builder::new()
+        .max_headers(HEADERS_MAX)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| fault_of_http1(&error))?;
     let service = journey.backend.service.clone();

@@ -12,7 +12,7 @@ mod snapshot;
 
 pub use backend::{Backend, BackendId};
 pub use document::{Document, DocumentSet};
-pub use local::{LocalApi, LocalBody, LocalError};
+pub use local::{ClientBody, LocalApi, LocalBody, LocalError};
 pub use openapi::{HashedDocument, OPENAPI_V2_PROTOBUF, OpenApiAnswer, OpenApiDocuments, OpenApiV2};
 pub use signal::{Signal, SignalKind, Signals};
 pub use snapshot::{Availability, Route, Shared, Snapshot, Target};

@@ -12,6 +12,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// Bytes that are read in one turn. A peer that sends small frames faster than they are handled keeps the codec
+/// reading otherwise, while everything else on the thread waits and what was read piles up.
+const READ_MAX: usize = 256 * 1024;
 /// Gathered bytes are handed on at this size: one full TLS record.
 const GATHER: usize = 16 * 1024;
 
@@ -24,6 +27,8 @@ struct Inner<T> {
     is_polled: bool,
     needs_flush: bool,
     has_read: bool,
+    /// Read in this turn.
+    read: usize,
     /// A flush that failed outside the codec; the codec meets it at its next read.
     failure: Option<io::Error>,
 }
@@ -70,6 +75,7 @@ impl<T: AsyncWrite + Unpin> DeferredFlush<T> {
             is_polled: false,
             needs_flush: false,
             has_read: false,
+            read: 0,
             failure: None,
         }));
         (Self(Rc::clone(&inner)), FlushOnce(inner))
@@ -80,7 +86,11 @@ impl<T: AsyncWrite + Unpin> FlushOnce<T> {
     /// Runs `poll` with flushing put off, then flushes. The codec meets an error of that flush at its next
     /// read, for which it is woken.
     pub fn turn<R>(&self, cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> R) -> R {
-        self.0.borrow_mut().is_polled = true;
+        {
+            let mut inner = self.0.borrow_mut();
+            inner.is_polled = true;
+            inner.read = 0;
+        }
         let outcome = poll(cx);
         let mut inner = self.0.borrow_mut();
         inner.is_polled = false;
@@ -108,9 +118,15 @@ impl<T: AsyncRead + Unpin> AsyncRead for DeferredFlush<T> {
         if let Some(error) = inner.failure.take() {
             return Poll::Ready(Err(error));
         }
+        if inner.is_polled && inner.read >= READ_MAX {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = target.filled().len();
         let outcome = Pin::new(&mut inner.transport).poll_read(cx, target);
-        inner.has_read |= target.filled().len() > before;
+        let count = target.filled().len() - before;
+        inner.has_read |= count > 0;
+        inner.read += count;
         outcome
     }
 }
@@ -162,5 +178,31 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for DeferredFlush<T> {
         let mut inner = self.0.borrow_mut();
         ready!(inner.poll_flush(cx))?;
         Pin::new(&mut inner.transport).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::task::noop_waker_ref;
+
+    #[test]
+    fn one_turn_reads_up_to_its_limit() {
+        let (mut io, flush) = DeferredFlush::new(tokio::io::join(tokio::io::repeat(7), tokio::io::sink()));
+        let mut cx = Context::from_waker(noop_waker_ref());
+        for _ in 0..3 {
+            let read = flush.turn(&mut cx, |cx| {
+                let mut sum = 0;
+                let mut buffer = [0; 4096];
+                loop {
+                    let mut target = ReadBuf::new(&mut buffer);
+                    match Pin::new(&mut io).poll_read(cx, &mut target) {
+                        Poll::Ready(outcome) => outcome.map(|()| sum += target.filled().len()).unwrap(),
+                        Poll::Pending => return sum,
+                    }
+                }
+            });
+            assert_eq!(read, READ_MAX);
+        }
     }
 }

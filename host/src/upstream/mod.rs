@@ -2,10 +2,12 @@
 
 mod connect;
 mod fault;
+mod interim;
 mod pinned;
 mod tls;
 mod words;
 
 pub use connect::{Connection, Protocol, Stream, connect};
 pub use fault::UpstreamFault;
+pub use interim::{INTERIM_MAX, InterimCount, InterimLimit, write_interim};
 pub use tls::{BackendTls, FrontProxy, TlsError, TlsSource};

@@ -12,20 +12,21 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Window for each stream and for the connection beyond the default one.
 const WINDOW: u32 = 1 << 20;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const CONTINUATION: u8 = 9;
+pub const ACK: u8 = 1;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 
 /// What becomes of a request that is there with its whole body.
 #[derive(Clone, Copy, Debug)]
@@ -99,19 +100,19 @@ impl Drop for FrameServer {
     }
 }
 
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
+pub struct Frame {
+    pub kind: u8,
+    pub flags: u8,
+    pub stream: u32,
+    pub payload: Vec<u8>,
 }
 
 impl Frame {
-    fn new(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Self {
+    pub fn new(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Self {
         Self { kind, flags, stream, payload: payload.to_vec() }
     }
 
-    async fn read(from: &mut (impl AsyncRead + Unpin)) -> Result<Self> {
+    pub async fn read(from: &mut (impl AsyncRead + Unpin)) -> Result<Self> {
         let mut head = [0; 9];
         from.read_exact(&mut head).await?;
         let [a, b, c, kind, flags, stream @ ..] = head;
@@ -120,7 +121,7 @@ impl Frame {
         Ok(Self { kind, flags, stream: u32::from_be_bytes(stream), payload })
     }
 
-    async fn write(&self, to: &mut (impl AsyncWrite + Unpin)) -> Result<()> {
+    pub async fn write(&self, to: &mut (impl AsyncWrite + Unpin)) -> Result<()> {
         let mut bytes = (self.payload.len() as u32).to_be_bytes()[1..].to_vec();
         bytes.extend([self.kind, self.flags]);
         bytes.extend(self.stream.to_be_bytes());

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const PATH: &str = "/apis/g.example/v1/things";
 
 /// Sends these lines as the administrator and reads until the connection ends.
-async fn ask_raw(plane: &Plane, lines: &[String]) -> Result<String> {
+pub async fn ask_raw(plane: &Plane, lines: &[String]) -> Result<String> {
     let mut stream = plane.dial(None, "http/1.1").await?;
     let head = format!("{}\r\nAuthorization: Bearer admin-token\r\n\r\n", lines.join("\r\n"));
     stream.write_all(head.as_bytes()).await?;
@@ -32,7 +32,7 @@ async fn a_request_may_have_many_headers() -> Result<()> {
     let answer = ask_raw(&plane, &with_headers(200)).await?;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("x-h199: 199"), "{answer}");
     let answer = ask_raw(&plane, &with_headers(300)).await?;
-    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 431") && answer.contains("\"kind\":\"Status\""), "{answer}");
     assert_eq!(backend.requests(), 1);
     Ok(())
 }
@@ -57,8 +57,8 @@ async fn an_answer_may_have_many_headers() -> Result<()> {
     let answer = plane.ask("h2", Request::get(format!("{PATH}/more")).body(empty())?).await?;
     let message = &answer.status_object()?["message"];
     assert_eq!(
-        (answer.status, message.as_str().unwrap_or_default().contains("head")),
-        (503, true),
+        (answer.status, message.as_str().unwrap_or_default().contains("too many header fields")),
+        (502, true),
         "{message}"
     );
     Ok(())

@@ -146,6 +146,27 @@ async fn client_certificates_and_tokens_tell_callers() -> Result<()> {
     Ok(())
 }
 
+/// A client that shows a credential that does not hold is never served as anonymous, not even on open paths.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_does_not_hold_is_refused_everywhere() -> Result<()> {
+    let plane = Plane::start()?;
+    for alpn in ["h2", "http/1.1"] {
+        for path in ["/version", "/healthz", "/livez", "/readyz", "/readyz/ping", "/metrics", "/apis", PATH] {
+            for credential in
+                ["Bearer wrong", "Bearer admin-token2", "Bearer ", "Bearer", "Basic YTpi", "", "wrong"]
+            {
+                let request = Request::get(path).header("authorization", credential).body(empty())?;
+                let answer = Answer::read(plane.client(alpn).await?.send(request).await?).await?;
+                assert_eq!(answer.status, 401, "{credential:?} at {path} by {alpn}");
+                assert_eq!(answer.status_object()?["reason"], "Unauthorized");
+            }
+        }
+        let open = plane.client(alpn).await?.send(Request::get("/version").body(empty())?).await?;
+        assert_eq!(Answer::read(open).await?.text().split(' ').next(), Some("system:anonymous"));
+    }
+    Ok(())
+}
+
 /// What `openssl x509 -req` makes without `-extfile`. No extension says that it may be used by clients.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_certificate_of_version_1_is_answered() -> Result<()> {

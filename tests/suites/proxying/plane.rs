@@ -26,7 +26,8 @@ use umbel::model::group_version::GroupVersion;
 use umbel::model::identity::Caller;
 use umbel::proxy::{DataPlane, DataPlaneConfig};
 use umbel::route::{
-    Availability, Backend, BackendId, LocalApi, LocalBody, Route, Shared, Signal, Signals, Snapshot, Target,
+    Availability, Backend, BackendId, ClientBody, LocalApi, LocalBody, Route, Shared, Signal, Signals,
+    Snapshot, Target,
 };
 use umbel::upstream::{BackendTls, FrontProxy, TlsSource};
 
@@ -61,7 +62,7 @@ struct Names;
 impl LocalApi for Names {
     fn serve(
         &self,
-        request: Request<Incoming>,
+        request: Request<ClientBody>,
         caller: Arc<Caller>,
     ) -> BoxFuture<'static, Response<LocalBody>> {
         Box::pin(async move {
@@ -224,6 +225,8 @@ impl Client {
                     .headers_mut()
                     .entry("host")
                     .or_insert(http::HeaderValue::from_static("umbel.example"));
+                // A connection that was just used takes a moment.
+                sender.ready().await?;
                 tokio::time::timeout(LIMIT, sender.send_request(request)).await
             }
             Sender::Http2(sender) => {

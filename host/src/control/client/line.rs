@@ -1,8 +1,9 @@
 //! One HTTP connection to an endpoint, for requests of the control plane's own.
 
 use super::body::{BodyFault, read};
+use crate::model::message_head::{HEADERS_MAX, TransferCoding};
 use crate::route::Backend;
-use crate::upstream::{Protocol, UpstreamFault, connect};
+use crate::upstream::{InterimCount, InterimLimit, Protocol, UpstreamFault, connect};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
@@ -18,6 +19,9 @@ use tokio::task::AbortHandle;
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// How long that may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of the headers of a response by HTTP/2, as its codec counts them.
+const HEADER_LIST: u32 = 1 << 20;
 
 /// A request without a body.
 #[derive(Clone, Debug)]
@@ -68,6 +72,8 @@ enum Sender {
 /// An open connection. Dropping the last handle closes it without a word to whoever waits for its end.
 pub(super) struct Line {
     sender: Sender,
+    /// Limits the interim responses of an HTTP/1.1 backend.
+    interim: InterimCount,
     authority: HeaderValue,
     driver: Arc<Driver>,
 }
@@ -97,11 +103,17 @@ impl Line {
             return Err(UpstreamFault::Protocol(format!("there is no endpoint {endpoint}")));
         };
         let connection = connect(place, &backend.server_name, &backend.tls).await?;
-        let io = TokioIo::new(connection.stream);
+        let interim = InterimCount::default();
+        let io = TokioIo::new(InterimLimit::new(connection.stream, &interim));
         let closed = Arc::clone(closed);
         let (sender, driver) = match connection.protocol {
             Protocol::Http1 => {
-                let (sender, connection) = http1::handshake(io).await.map_err(|e| sort(&e))?;
+                let (sender, connection) = http1::Builder::new()
+                    .max_headers(HEADERS_MAX)
+                    .allow_obsolete_multiline_headers_in_responses(true)
+                    .handshake(io)
+                    .await
+                    .map_err(|e| sort(&e))?;
                 (Sender::Http1(sender), tokio::spawn(drive(connection, closed)).abort_handle())
             }
             Protocol::Http2 => {
@@ -110,13 +122,14 @@ impl Line {
                     .keep_alive_interval(PING_EVERY)
                     .keep_alive_timeout(PING_TIMEOUT)
                     .keep_alive_while_idle(true)
+                    .max_header_list_size(HEADER_LIST)
                     .handshake(io)
                     .await
                     .map_err(|e| sort(&e))?;
                 (Sender::Http2(sender), tokio::spawn(drive(connection, closed)).abort_handle())
             }
         };
-        Ok(Self { sender, authority: authority.clone(), driver: Arc::new(Driver(driver)) })
+        Ok(Self { sender, interim, authority: authority.clone(), driver: Arc::new(Driver(driver)) })
     }
 
     /// A second handle, where the protocol carries several requests at a time.
@@ -124,6 +137,7 @@ impl Line {
         let Sender::Http2(sender) = &self.sender else { return None };
         Some(Self {
             sender: Sender::Http2(sender.clone()),
+            interim: self.interim.clone(),
             authority: self.authority.clone(),
             driver: Arc::clone(&self.driver),
         })
@@ -150,11 +164,12 @@ impl Line {
 
     /// Sends one request and reads its answer; says whether the connection may be used again.
     pub(super) async fn ask(&mut self, question: &Question<'_>) -> Result<(Answer, bool), UpstreamFault> {
-        let request = self.request(question)?;
+        let mut request = self.request(question)?;
         let asked = Instant::now();
         let response = match &mut self.sender {
             Sender::Http1(sender) => {
                 sender.ready().await.map_err(|e| sort(&e))?;
+                self.interim.attach(&mut request, |_, _| ());
                 sender.send_request(request).await
             }
             Sender::Http2(sender) => {
@@ -163,6 +178,7 @@ impl Line {
             }
         };
         let (mut head, body) = response.map_err(|e| sort(&e))?.into_parts();
+        check_head(&head.headers)?;
         let first_byte = asked.elapsed();
         let read = read(body, &head.headers, question.body_max, !question.asks_for_codings()).await?;
         if read.decoded {
@@ -205,6 +221,22 @@ impl Line {
             headers.append(name, value.clone());
         }
         Ok(request)
+    }
+}
+
+/// What a response must be like before anything is taken from it.
+fn check_head(headers: &HeaderMap) -> Result<(), UpstreamFault> {
+    if headers.len() > HEADERS_MAX {
+        let text = format!("the response has too many header fields: at most {HEADERS_MAX} are accepted");
+        return Err(UpstreamFault::Protocol(text));
+    }
+    match TransferCoding::of(headers) {
+        TransferCoding::Absent | TransferCoding::Chunked => Ok(()),
+        TransferCoding::Unsupported(coding) => {
+            let text =
+                format!("the response has the transfer encoding {coding:?}; only chunked is supported");
+            Err(UpstreamFault::Protocol(text))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! HTTP for plugins: only where the manifest allows it, pinned to an address that the policy allows.
 
+use crate::model::message_head::TransferCoding;
 use crate::plugin::offer::address::{AddressPolicy, OwnListeners, Use};
 use crate::plugin::offer::dns::{Dns, DnsFault};
 use crate::plugin::source::manifest::{Grants, Secret};
@@ -375,6 +376,10 @@ where
 
 async fn receive(response: Response<hyper::body::Incoming>) -> Result<Incoming, HttpFault> {
     let (parts, mut body) = response.into_parts();
+    if let TransferCoding::Unsupported(coding) = TransferCoding::of(&parts.headers) {
+        let text = format!("the response has the transfer encoding {coding:?}; only chunked is supported");
+        return Err(HttpFault::Protocol(text));
+    }
     let headers = parts
         .headers
         .iter()

@@ -1,10 +1,10 @@
 //! HTTP/1.1 connections to a backend: one request at a time.
 
 use super::host::Host;
-use crate::proxy::head::HEADERS_MAX;
+use crate::model::message_head::HEADERS_MAX;
 use crate::proxy::request_body::UploadBody;
 use crate::route::SignalKind;
-use crate::upstream::{Stream, UpstreamFault};
+use crate::upstream::{InterimCount, InterimLimit, Stream, UpstreamFault};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use std::cell::Cell;
@@ -16,6 +16,7 @@ const IDLE: u64 = 90;
 /// A connection without a request.
 pub struct IdleHttp1 {
     sender: SendRequest<UploadBody>,
+    interim: InterimCount,
     since: u64,
     /// Whether it lies in the pool, so that its end is news.
     is_idle: Rc<Cell<bool>>,
@@ -64,6 +65,11 @@ impl Http1Lease {
         self.is_reused
     }
 
+    /// Counts the interim responses to the request.
+    pub fn interim(&self) -> InterimCount {
+        self.connection.interim.clone()
+    }
+
     /// What sends the request.
     pub fn sender(&mut self) -> &mut SendRequest<UploadBody> {
         &mut self.connection.sender
@@ -82,8 +88,11 @@ impl Http1Lease {
 
 /// Speaks HTTP/1.1 on a fresh connection and spawns the task that drives it.
 pub(super) async fn open(host: &Rc<Host>, stream: Stream) -> Result<IdleHttp1, UpstreamFault> {
+    let interim = InterimCount::default();
+    let stream = InterimLimit::new(stream, &interim);
     let (mut sender, driver) = hyper::client::conn::http1::Builder::new()
         .max_headers(HEADERS_MAX)
+        .allow_obsolete_multiline_headers_in_responses(true)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| UpstreamFault::Protocol(format!("HTTP/1.1: {error}")))?;
@@ -99,5 +108,5 @@ pub(super) async fn open(host: &Rc<Host>, stream: Stream) -> Result<IdleHttp1, U
         }
     });
     sender.ready().await.map_err(|error| UpstreamFault::Closed(error.to_string()))?;
-    Ok(IdleHttp1 { sender, since: 0, is_idle })
+    Ok(IdleHttp1 { sender, interim, since: 0, is_idle })
 }

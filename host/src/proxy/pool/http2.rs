@@ -25,8 +25,10 @@ const STREAM_WINDOW: u32 = 2 << 20;
 /// that it shares with everybody else.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 const FRAME: u32 = 256 << 10;
-/// Header list that a backend may send (contract §7.12 mirrored).
-const HEADER_LIST: u32 = 1 << 20;
+/// Header list that a backend may send, as the codec counts it; the number of its fields has a limit of its own. The
+/// codec derives from it, and from [`FRAME`], how many CONTINUATION frames it takes: 20, or 320 KiB in frames of the
+/// usual size.
+const HEADER_LIST: u32 = 4 << 20;
 /// Stands for the peer's limit of streams until its settings say one.
 const UNSETTLED: usize = usize::MAX - 1;
 /// Bytes of one stream that may lie unsent.
