@@ -258,3 +258,24 @@ pub(super) fn sort(error: &hyper::Error) -> UpstreamFault {
         None => UpstreamFault::Protocol(format!("the backend's answer is no HTTP: {cause}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_beyond_a_limit_is_an_error_that_says_so() {
+        let check = |lines: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            check_head(&headers).map_err(|fault| fault.to_string())
+        };
+        let coding = "transfer-encoding";
+        assert_eq!(check(&vec![("a", "b"); HEADERS_MAX]), Ok(()));
+        assert!(check(&vec![("a", "b"); HEADERS_MAX + 1]).unwrap_err().contains("too many header fields"));
+        assert_eq!(check(&[(coding, "chunked"), ("content-length", "3")]), Ok(()));
+        assert!(check(&[(coding, "gzip, chunked")]).unwrap_err().contains("\"gzip, chunked\""));
+    }
+}
