@@ -483,7 +483,7 @@ mod tests {
 
     #[tokio::test]
     async fn trailers_beyond_the_limit_stay_trailers() {
-        let trailers = vec![0xbe; 1000];
+        let trailers = [0xbe; 1000];
         let frames = [frame(HEADERS, END_HEADERS | END_STREAM, 1, &trailers)];
         let input = with_preface(&[headers(1, &[0x82, 0x87, 0x84], 100), frames.concat()]);
         let (output, is_exceeded) = read(&input, 1 << 20).await;
