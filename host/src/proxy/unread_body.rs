@@ -15,7 +15,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 /// Bytes that are read and dropped, as Go's server does it.
 const DISCARD_MAX: u64 = 256 << 10;
 /// How long a response waits for them.
-const DISCARD_TIMEOUT: Duration = Duration::from_millis(500);
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The body of a request in flight, if it has one.
 pub struct UnreadBody {
