@@ -26,7 +26,8 @@ struct Odd {
 }
 
 impl Odd {
-    /// Every body has the content coding `coding`, if one is named; `gzip` is true to its name.
+    /// Every body has the content coding `coding`, if one is named; `gzip` is true to its name. With a coding, only
+    /// requests for `identity` are answered.
     async fn start(pages: Vec<(&str, Bytes)>, coding: Option<&'static str>) -> Result<Self> {
         let (umbel, ca) = (Umbel::start().await?, Authority::new("odd")?);
         let list = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "odd.example.com/v1",
@@ -42,7 +43,7 @@ impl Odd {
                 let found = all.get(request.uri().path()).cloned();
                 let identity =
                     request.headers().get(header::ACCEPT_ENCODING).is_some_and(|v| v == "identity");
-                async move { answer(found.filter(|_| identity), coding) }
+                async move { answer(found.filter(|_| identity || coding.is_none()), coding) }
             }),
         )
         .await?;

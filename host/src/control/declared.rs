@@ -141,4 +141,25 @@ mod tests {
         assert_eq!(read.resolver.as_deref(), Some("srv"));
         assert_eq!(read.condition, None);
     }
+
+    #[test]
+    fn a_stored_condition_is_read_with_its_status() {
+        use crate::control::condition::Truth;
+        for (status, truth) in [
+            ("True", Truth::True),
+            ("False", Truth::False),
+            ("Unknown", Truth::Unknown),
+            ("x", Truth::Unknown),
+        ] {
+            let object = Object::from_value(json!({"status": {"conditions": [
+                {"type": "Other", "status": "True", "reason": "O", "message": "o"},
+                {"type": "Available", "status": status, "reason": "R", "message": "m"}]}}))
+            .unwrap();
+            let condition = ApiService::read(&object).condition.unwrap();
+            assert_eq!(
+                (condition.status, condition.reason.as_str(), condition.message.as_str()),
+                (truth, "R", "m")
+            );
+        }
+    }
 }

@@ -379,7 +379,7 @@ mod tests {
         assert!(!entry.take(judged(State::Down, "dead")));
         let mut other = judged(State::Down, "dead");
         other.judgement.as_mut().unwrap().trouble = "other".to_owned();
-        assert!(entry.take(other), "clients are told something else");
+        assert!(entry.take(other), "clients read another text");
         assert!(entry.take(judged(State::Up, "slow")));
     }
 
@@ -495,5 +495,20 @@ mod tests {
         assert_eq!(other.standing(), before);
         other.placement = Placement::Pending;
         assert_ne!(other.standing(), before);
+    }
+
+    #[test]
+    fn a_declaration_that_makes_no_backend_is_known_to_be_unavailable() {
+        let mut entry = entry();
+        entry.take(judged(State::Up, "fine"));
+        entry.fail_placing(&BackendFault::ServerName("a b.svc".into()));
+        let (status, reason, message) = shown(&entry);
+        assert_eq!((status, reason.as_str()), (Truth::False, "InvalidService"));
+        assert!(message.contains("a b.svc"), "{message}");
+        let Target::Unreachable { is_checked, .. } = entry.route().unwrap().target else {
+            panic!("no route")
+        };
+        assert!(is_checked);
+        assert!(!entry.take_openapi_fault(Some("too large")), "it has no backend to speak for");
     }
 }

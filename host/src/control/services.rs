@@ -337,4 +337,73 @@ mod tests {
         );
         assert_eq!(asked_on, []);
     }
+
+    /// Answers one after the other, and the last one for ever.
+    struct Script(Mutex<Vec<Outcome>>);
+
+    impl Resolver for Script {
+        fn resolve<'a>(&'a self, _: &'a Target) -> BoxFuture<'a, Outcome> {
+            let mut left = self.0.lock();
+            let next = if left.len() > 1 { left.remove(0) } else { left[0].clone() };
+            Box::pin(std::future::ready(next))
+        }
+    }
+
+    fn resolved(host: &str, fresh: Duration, stale: Duration) -> Outcome {
+        let endpoint = Endpoint { host: host.to_owned(), port: 443, weight: 1 };
+        Ok(Resolution { endpoints: vec![endpoint], fresh, stale })
+    }
+
+    /// The hosts, or the fault, after the first answer and after being asked again.
+    fn twice(answers: Vec<Outcome>, external_name: Option<&ExternalName>) -> (String, String) {
+        let (news, _heard) = mpsc::channel(4);
+        let mut services = Services::new(news);
+        let service = ("prod".to_owned(), "shop".to_owned());
+        let script = Arc::new(Script(Mutex::new(answers)));
+        let key = services.join("v1.a", &service, 443, script, external_name);
+        let show = |services: &Services| match services.outcome(&key).unwrap() {
+            Ok(resolution) => {
+                resolution.endpoints.iter().map(|e| e.host.as_str()).collect::<Vec<_>>().join(",")
+            }
+            Err(fault) => fault.to_string(),
+        };
+        let first = show(&services);
+        services.begin_round();
+        assert_eq!(services.ask_rest(), ["v1.a"]);
+        (first, show(&services))
+    }
+
+    #[tokio::test]
+    async fn what_a_resolver_does_not_handle_the_built_in_one_resolves() {
+        let named = ExternalName {
+            host: "shop.example.com".to_owned(),
+            annotations: Vec::new(),
+            resolver: None,
+            health_checker: None,
+            failure_policy: None,
+        };
+        let (first, second) = twice(vec![Err(ResolveFault::NotMine)], Some(&named));
+        assert_eq!((first.as_str(), second.as_str()), ("shop.example.com", "shop.example.com"));
+        let (first, _) = twice(vec![Err(ResolveFault::NotMine)], None);
+        assert_eq!(first, "service/shop in \"prod\" is not present");
+    }
+
+    #[tokio::test]
+    async fn an_answer_outlives_a_failure_unless_that_is_definite() {
+        let good = || resolved("a", Duration::ZERO, Duration::ZERO);
+        let late = || Err(ResolveFault::Unavailable("late".to_owned()));
+        assert_eq!(twice(vec![good(), late()], None).1, "a");
+        for definite in [
+            ResolveFault::NotFound("gone".to_owned()),
+            ResolveFault::Invalid("gone".to_owned()),
+            ResolveFault::Withheld { public: "p".to_owned(), detail: "gone".to_owned() },
+        ] {
+            assert_eq!(twice(vec![good(), Err(definite)], None).1, "gone");
+        }
+        let short = resolved("a", Duration::ZERO, Duration::from_nanos(1));
+        assert_eq!(twice(vec![short, late()], None).1, "late", "it may not be used so long");
+        let unused = Endpoint { host: "a".to_owned(), port: 443, weight: 0 };
+        let empty = Ok(Resolution { endpoints: vec![unused], fresh: Duration::ZERO, stale: Duration::ZERO });
+        assert_eq!(twice(vec![empty], None).0, "the resolver named no endpoint");
+    }
 }

@@ -40,7 +40,7 @@ pub(super) enum DownloadFault {
     /// The backend does not answer now, or not well; that may be over at the next try.
     #[error("{0}")]
     Unanswered(String),
-    /// It has answered with what cannot be served, and will do so until somebody changes it.
+    /// It has answered with what cannot be served, and will do so until the backend changes.
     #[error("{0}")]
     Unusable(String),
 }

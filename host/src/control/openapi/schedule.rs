@@ -62,3 +62,33 @@ impl Turn {
         self.due = Instant::now() + pause.mul_f64(0.9 + 0.2 * fastrand::f64());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_with_each_failure_and_end_with_success() {
+        let pace = Pace::default();
+        let mut turn = Turn::now();
+        let mut pause = |went_well| {
+            turn.begin();
+            assert_eq!(turn.due(), None, "it is asked now");
+            let before = Instant::now();
+            turn.end(went_well, &pace);
+            (turn.due().unwrap() - before).as_secs_f64()
+        };
+        let near = |found: f64, wanted: f64| {
+            assert!((wanted * 0.89..wanted * 1.2).contains(&found), "{found} {wanted}")
+        };
+        near(pause(true), 60.0);
+        for wanted in [2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 600.0, 600.0] {
+            near(pause(false), wanted);
+        }
+        for _ in 0..100 {
+            near(pause(false), 600.0);
+        }
+        near(pause(true), 60.0);
+        near(pause(false), 2.0);
+    }
+}

@@ -353,3 +353,39 @@ async fn nonsense_is_refused() {
     bench.until_asked(URL, 2).await;
     bench.until("nothing of it", |d| title(d, KEY).is_none()).await;
 }
+
+#[tokio::test]
+async fn version_2_is_asked_for_again_when_version_3_has_changed() {
+    let bench = Bench::start();
+    let things = |name: &str| json!({"swagger": "2.0", "paths": {format!("/apis/a.com/v1/{name}"): {}}});
+    bench.server.index("t1", &[(KEY, "1")]);
+    bench.server.put(URL, 200, None, &v3("one"));
+    bench.server.put("/openapi/v2", 200, None, &things("old"));
+    bench.route(&[("a.com", 1, true)]);
+    let has = |text: &'static str| {
+        move |d: &OpenApiDocuments| {
+            String::from_utf8_lossy(&d.v2.as_ref().unwrap().json.identity).contains(text)
+        }
+    };
+    bench.until("version 2", has("/apis/a.com/v1/old")).await;
+    let asked = bench.server.times("/openapi/v2");
+    bench.until_asked("/openapi/v3", bench.server.times("/openapi/v3") + 3).await;
+    assert_eq!(bench.server.times("/openapi/v2"), asked, "nothing has changed");
+    bench.server.put("/openapi/v2", 200, None, &things("new"));
+    bench.server.put("/openapi/v3/apis/a.com/v1?hash=2", 200, None, &v3("two"));
+    bench.server.index("t2", &[(KEY, "2")]);
+    bench.until("the new version 2", has("/apis/a.com/v1/new")).await;
+}
+
+#[tokio::test]
+async fn what_umbel_serves_itself_no_backend_describes() {
+    let bench = Bench::start();
+    let own = "apiregistration.k8s.io";
+    let url = "/openapi/v3/apis/apiregistration.k8s.io/v1?hash=9";
+    bench.server.index("t1", &[(KEY, "1"), ("apis/apiregistration.k8s.io/v1", "9")]);
+    bench.server.put(URL, 200, None, &v3("one"));
+    bench.server.put(url, 200, None, &v3("stolen"));
+    bench.route(&[("a.com", 1, true), (own, 1, true)]);
+    bench.until("its document", |d| title(d, KEY).is_some()).await;
+    assert_eq!(bench.server.times(url), 0);
+}

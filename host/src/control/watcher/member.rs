@@ -371,4 +371,39 @@ mod tests {
         assert_eq!(show(listing(&mut member, None, Told::Same).await), "GET /apis/a.com/v1: it is gone");
         assert_eq!(show(listing(&mut member, refused(404), Told::New).await), "0 known", "it serves none");
     }
+
+    #[tokio::test]
+    async fn a_checker_may_ask_for_the_next_time_within_bounds() {
+        for (asked, low, high) in [(Duration::ZERO, 150, 250), (Duration::from_secs(9), 8_000, 10_000)] {
+            let mut member = member(Ok(State::Up), State::Up);
+            let verdict =
+                Verdict { state: State::Up, reason: "R".into(), message: "m".into(), next: Some(asked) };
+            let now = Instant::now();
+            member.judge(verdict, Seen::default(), now);
+            let next = member.next.unwrap() - now;
+            assert!((low..=high).contains(&next.as_millis()), "{asked:?}: {next:?}");
+        }
+        let mut member = member(Ok(State::Up), State::Up);
+        let next = Some(Duration::from_secs(86_400));
+        let verdict = Verdict { state: State::Up, reason: "R".into(), message: "m".into(), next };
+        let now = Instant::now();
+        member.judge(verdict, Seen::default(), now);
+        assert!(member.next.unwrap() - now <= Duration::from_secs(300));
+    }
+
+    #[tokio::test]
+    async fn resources_of_a_legacy_backend_are_read_again_when_they_are_old() {
+        let mut member = member(Ok(State::Up), State::Up);
+        let client = client();
+        let asks = async |member: &Member, evidence| {
+            let look = member.look(&Round::new(&client), evidence).await;
+            !matches!(look.own, Own::Unasked)
+        };
+        assert!(asks(&member, Evidence::None).await, "nothing is known yet");
+        assert!(!asks(&member, Evidence::Listed).await, "the shared document tells");
+        member.listed = Some(Instant::now());
+        assert!(!asks(&member, Evidence::None).await);
+        member.listed = Instant::now().checked_sub(LISTING_PERIOD);
+        assert!(member.listed.is_none() || asks(&member, Evidence::None).await);
+    }
 }

@@ -275,3 +275,129 @@ impl Watcher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::builtin::DiscoveryProbe;
+    use crate::decision::health::State;
+    use crate::route::{Backend, BackendId};
+    use rustls::RootCertStore;
+    use std::time::Duration;
+
+    fn watcher() -> Watcher {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let tls = Arc::new(tls);
+        let backend = Backend {
+            id: BackendId(1),
+            service: "prod/shop:443".to_owned(),
+            endpoints: Vec::new(),
+            authorities: Vec::new(),
+            server_name: "shop.prod.svc".try_into().unwrap(),
+            tls: Arc::clone(&tls),
+            tls_http1: tls,
+        };
+        Watcher {
+            client: Arc::new(ControlClient::new(Arc::new(backend))),
+            members: HashMap::new(),
+            commands: Arc::default(),
+            hint: Arc::default(),
+            reports: mpsc::channel(1).0,
+            document: SharedDocument::default(),
+            schedule: Schedule::new(Instant::now()),
+            was_connected: true,
+            still_failing: 0,
+        }
+    }
+
+    impl Watcher {
+        /// A member that was looked at before, with this state, and wants to be asked again at `next`.
+        fn with(mut self, name: &str, was: State, next: Option<Instant>) -> Self {
+            let group_version = GroupVersion::new(name, "v1");
+            let checker = Arc::new(DiscoveryProbe);
+            let mut member =
+                Member::new(MemberSpec { api_service: name.to_owned(), group_version, checker, was });
+            (member.checked, member.next) = (Some(Instant::now()), next);
+            self.members.insert(name.to_owned(), member);
+            self
+        }
+
+        fn selected(&self, cause: Cause, all: bool) -> Vec<String> {
+            let mut names = self.select(cause, Told::Nothing, all);
+            names.sort();
+            names
+        }
+    }
+
+    #[tokio::test]
+    async fn each_cause_concerns_its_own_members() {
+        let soon = Instant::now() + Duration::from_secs(60);
+        let watcher = watcher()
+            .with("down", State::Down, None)
+            .with("down-later", State::Down, Some(soon))
+            .with("up", State::Up, None)
+            .with("degraded", State::Degraded, None)
+            .with("due", State::Up, Some(Instant::now()));
+        let all = ["degraded", "down", "down-later", "due", "up"];
+        assert_eq!(watcher.selected(Cause::Full, false), all);
+        assert_eq!(watcher.selected(Cause::Wake, false), all);
+        assert_eq!(watcher.selected(Cause::Retry, false), ["down", "due"]);
+        assert_eq!(watcher.selected(Cause::Due, false), ["due"]);
+        assert_eq!(watcher.selected(Cause::Due, true), all, "a new connection puts everything in doubt");
+    }
+
+    #[tokio::test]
+    async fn a_sweep_asks_only_so_many_own_paths() {
+        let mut watcher = watcher();
+        for number in 0..600 {
+            watcher = watcher.with(&format!("m{number}"), State::Down, None);
+        }
+        assert_eq!(watcher.selected(Cause::Full, false).len(), STEADY_AT_ONCE);
+        assert_eq!(watcher.selected(Cause::Retry, false).len(), FEW_AT_ONCE);
+        for member in watcher.members.values_mut() {
+            member.checked = None;
+        }
+        assert_eq!(watcher.selected(Cause::Due, false).len(), NEW_AT_ONCE);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_looked_at_for_longest_is_first() {
+        let mut watcher = watcher();
+        for number in 0..100_u64 {
+            let name = format!("m{number}");
+            watcher = watcher.with(&name, State::Down, None);
+            let checked = watcher.members[&name].checked;
+            if let (Some(checked), Some(member)) = (checked, watcher.members.get_mut(&name)) {
+                member.checked = Some(checked + Duration::from_secs((number * 37) % 100));
+            }
+        }
+        let oldest: HashSet<String> =
+            (0..100_u64).filter(|n| (n * 37) % 100 < FEW_AT_ONCE as u64).map(|n| format!("m{n}")).collect();
+        let selected: HashSet<String> = watcher.selected(Cause::Retry, false).into_iter().collect();
+        assert_eq!(selected, oldest);
+    }
+
+    #[tokio::test]
+    async fn the_next_sweep_comes_when_something_fails_or_is_due() {
+        let now = Instant::now();
+        let mut idle = watcher().with("up", State::Up, None);
+        idle.plan(Cause::Full);
+        assert!(idle.schedule.next() > now + Duration::from_secs(20));
+        let mut failing = watcher().with("down", State::Down, None);
+        failing.plan(Cause::Full);
+        assert!(failing.schedule.next() < now + Duration::from_secs(5));
+        let mut later = watcher().with("down", State::Down, Some(now + Duration::from_secs(10)));
+        later.plan(Cause::Full);
+        let next = later.schedule.next();
+        assert!(next > now + Duration::from_secs(8) && next < now + Duration::from_secs(12));
+        let mut new = watcher().with("new", State::Unknown, None);
+        new.members.get_mut("new").unwrap().checked = None;
+        new.plan(Cause::Full);
+        assert!(new.schedule.next() <= Instant::now());
+    }
+}

@@ -86,7 +86,7 @@ struct Meta {
     name: String,
 }
 
-/// The resources stay text: those of versions that nobody registered may be many, and broken.
+/// The resources stay text: those of unregistered versions may be many, and broken.
 #[derive(Deserialize)]
 struct Version<'a> {
     version: String,
@@ -387,5 +387,19 @@ mod tests {
             let read = format!(r#"{{"kind":"APIResourceList","resources":{nested}}}"#);
             assert!(decode_legacy(read.as_bytes(), &gv("g", "v1")).is_err(), "{depth}");
         }
+    }
+
+    #[test]
+    fn of_two_entries_for_one_version_the_first_counts() {
+        let version = |name: &str| {
+            format!(r#"{{"version":"v1","resources":[{{"resource":"{name}","scope":"Cluster"}}]}}"#)
+        };
+        let body = format!(
+            r#"{{"kind":"APIGroupDiscoveryList","items":[{{"metadata":{{"name":"g"}},"versions":[{},{}]}}]}}"#,
+            version("first"),
+            version("second")
+        );
+        let found = decode_aggregated(body.as_bytes(), &HashSet::from([gv("g", "v1")])).unwrap();
+        assert_eq!(found[&gv("g", "v1")].as_ref().unwrap()[0].resource, "first");
     }
 }

@@ -267,4 +267,30 @@ mod tests {
         flate2::read::GzDecoder::new(&*large.gzip.unwrap()).read_to_end(&mut back).unwrap();
         assert_eq!(back, large.identity);
     }
+
+    #[test]
+    fn legacy_documents_have_the_order_of_versions_that_aggregated_ones_have() {
+        let registration = |version: &str| Registration {
+            name: format!("{version}.g"),
+            group_version: GroupVersion::new("g", version),
+            group_priority: 1,
+            version_priority: 1,
+            known: Known::Resources { last: Some(Arc::default()), fresh: true },
+        };
+        let all = [registration("v2"), registration("v1"), registration("v0")];
+        let sorted: Vec<&Registration> = all.iter().collect();
+        let mut shown = build_group("g", &sorted).unwrap();
+        shown.versions.swap(0, 1);
+        shown.versions.truncate(2);
+        let fragment = prepare_fragment("g", &sorted, Some(&shown)).unwrap();
+        let single: Value = serde_json::from_slice(&fragment.single.0.identity).unwrap();
+        let names: Vec<_> =
+            single["versions"].as_array().unwrap().iter().map(|v| v["version"].clone()).collect();
+        assert_eq!(names, ["v1", "v2", "v0"], "what a transformer leaves out is last");
+        assert_eq!(single["preferredVersion"]["version"], "v1");
+        let plain = prepare_fragment("g", &sorted, None).unwrap();
+        assert!(plain.aggregated.is_none());
+        let single: Value = serde_json::from_slice(&plain.single.0.identity).unwrap();
+        assert_eq!(single["preferredVersion"]["groupVersion"], "g/v2");
+    }
 }

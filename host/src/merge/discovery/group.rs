@@ -203,6 +203,9 @@ mod tests {
         let known = |verbs: &[&str], fresh| Known::Resources { last: resources(verbs), fresh };
         assert_eq!(known(&["get", "list"], false).freshness(), Freshness::Current);
         assert_eq!(known(&["get", "delete"], false).freshness(), Freshness::Stale);
+        assert_eq!(known(&["get", "deletecollection"], false).freshness(), Freshness::Stale);
+        let empty = Known::Resources { last: Some(Arc::default()), fresh: false };
+        assert_eq!(empty.freshness(), Freshness::Stale, "what it serves is not known");
         assert_eq!(known(&["get", "delete"], true).freshness(), Freshness::Current);
         assert_eq!(Known::Resources { last: None, fresh: false }.freshness(), Freshness::Stale);
     }

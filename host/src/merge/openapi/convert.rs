@@ -245,7 +245,7 @@ impl<'a> Converter<'a> {
         })
     }
 
-    /// The components that are no schemas.
+    /// The components other than schemas.
     fn components(&self, out: &mut Output, selection: &Selection<'_>) -> Written {
         let shared = self.parts.section(Section::Parameters).iter();
         let shared = shared.filter(|(name, _)| selection.has(Section::Parameters, name));
@@ -490,7 +490,7 @@ mod tests {
         };
         let item = |n: u32| {
             let own = json!({"in": "body", "name": "b", "schema": {"description": long}});
-            let both = [shared("query"), if n % 2 == 0 { shared("other") } else { own }];
+            let both = [shared("query"), if n.is_multiple_of(2) { shared("other") } else { own }];
             let item = json!({"parameters": both, "post": operation("a/b"), "patch": operation("c/d"), "put": {}, "delete": {}});
             (format!("/apis/x/v1/{n}"), item)
         };

@@ -34,7 +34,7 @@ fn friendly(name: &str) -> String {
     if name.is_empty() { "_".to_owned() } else { name }
 }
 
-/// New names for those that need one. Two that would get the same, or one that is taken, are told apart by `_v2`,
+/// New names for those that need one. Two that would get the same, or one that is taken, are distinguished by `_v2`,
 /// `_v3` and so on, in the order of the old names.
 pub(super) fn new_names<'a>(names: impl Iterator<Item = &'a str> + Clone) -> BTreeMap<&'a str, String> {
     let mut taken: BTreeSet<Cow<'a, str>> = BTreeSet::new();

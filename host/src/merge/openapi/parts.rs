@@ -21,7 +21,7 @@ pub(super) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// Takes a document apart. What is no object has no parts.
+    /// Takes a document apart. Anything but an object has no parts.
     pub(super) fn of(document: Json<'a>) -> Self {
         let mut parts = Self::default();
         for (key, value) in document.members() {

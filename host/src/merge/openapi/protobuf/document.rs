@@ -182,7 +182,7 @@ impl Encoder<'_> {
         let named = |name: String, value: Json<'_>| {
             let oneof = match value.get("$ref").and_then(Json::string) {
                 Some(target) => ResponseOrReference::Reference(Reference { target: target.into_owned() }),
-                None if value.is_object() => ResponseOrReference::Response(self.response(value)),
+                None if value.is_object() => ResponseOrReference::Response(Box::new(self.response(value))),
                 None => return None,
             };
             Some(NamedResponseValue { name, value: Some(ResponseValue { oneof: Some(oneof) }) })

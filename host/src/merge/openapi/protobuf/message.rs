@@ -258,8 +258,8 @@ pub(super) struct ResponseValue {
 
 #[derive(Clone, PartialEq, Oneof)]
 pub(super) enum ResponseOrReference {
-    #[prost(message, tag = "1")]
-    Response(Response),
+    #[prost(message, boxed, tag = "1")]
+    Response(Box<Response>),
     #[prost(message, tag = "2")]
     Reference(Reference),
 }

@@ -21,7 +21,7 @@ pub(super) fn named_schema(known: &dyn Known, name: String, value: Json<'_>) -> 
     NamedSchema { name, value: Some(schema(known, value)) }.encode_to_vec()
 }
 
-/// Anything that is no object allows anything.
+/// Anything but an object allows anything.
 pub(super) fn schema(known: &dyn Known, value: Json<'_>) -> Schema {
     let map = value.members();
     let default = member(&map, "default").map(any);
