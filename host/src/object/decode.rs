@@ -263,9 +263,10 @@ mod tests {
         for (body, wanted) in cases {
             assert_eq!(refused(body, Encoding::Json), wanted);
         }
-        assert_eq!(
-            refused("a: [1\n", Encoding::Yaml),
-            format!("{start}yaml: line 1: did not find expected ',' or ']' (613a205b310a)")
+        let told = refused("a: [1\n", Encoding::Yaml);
+        assert!(
+            told.starts_with(&format!("{start}yaml: line ")) && told.ends_with(" (613a205b310a)"),
+            "{told}"
         );
     }
 

