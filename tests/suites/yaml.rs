@@ -139,7 +139,7 @@ async fn a_reader_of_yaml_1_1_reads_what_was_meant() -> Result<()> {
     // As keys and as values, all at once.
     let keys: Map<String, Value> = TRAPS.iter().map(|text| ((*text).to_owned(), json!(text))).collect();
     let numbers = json!([1.5, 1e21, 1e-7, 1.5e300, 18_446_744_073_709_551_615_u64, -1, true, null, [], {}]);
-    let document = json!({"keys": keys, "list": TRAPS, "numbers": numbers});
+    let document = json!({"keys": keys, "list": TRAPS.as_slice(), "numbers": numbers});
     let written = umbel::model::yaml::write(&document);
     let read = run_reader(&written)?.map_err(anyhow::Error::msg)?;
     assert_eq!(read, document);
