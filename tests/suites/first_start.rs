@@ -69,10 +69,11 @@ async fn the_kubeconfig_is_complete_and_verifies_the_server() -> Result<()> {
     let text = fs::read_to_string(umbel.kubeconfig())?;
     assert!(!text.contains("insecure"), "{text}");
     let config: serde_json::Value = umbel::model::yaml::read(&text)?;
-    assert_eq!(config["current-context"], "default-context");
-    assert_eq!(config["clusters"][0]["name"], "default-cluster");
+    assert_eq!(config["current-context"], "umbel");
+    assert_eq!(config["clusters"][0]["name"], "umbel");
     assert_eq!(config["clusters"][0]["cluster"]["server"], umbel.url());
-    assert_eq!(config["users"][0]["name"], "default");
+    assert_eq!(config["contexts"][0]["name"], "umbel");
+    assert_eq!(config["users"][0]["name"], "umbel-admin");
     let Some(kubectl) = need(Kubectl::newest(&umbel.kubeconfig()))? else { return Ok(()) };
     let whole = kubectl.ok(&["config", "view", "--raw"]).await?;
     assert!(whole.contains("client-key-data"), "{whole}");
@@ -81,12 +82,41 @@ async fn the_kubeconfig_is_complete_and_verifies_the_server() -> Result<()> {
     Ok(())
 }
 
+/// What an earlier version wrote keeps working, under the new names.
+#[tokio::test]
+async fn an_older_kubeconfig_gets_the_new_names() -> Result<()> {
+    let mut umbel = Umbel::start().await?;
+    let text = fs::read_to_string(umbel.kubeconfig())?;
+    let backend = umbel.data_dir().join("backend/kubeconfig");
+    for (path, user) in [(umbel.kubeconfig(), "umbel-admin"), (backend.clone(), "umbel-backend")] {
+        let old = fs::read_to_string(&path)?
+            .replace(&format!("name: {user}"), "name: default")
+            .replace(&format!("user: {user}"), "user: default")
+            .replace("cluster: umbel", "cluster: default-cluster")
+            .replacen("name: umbel", "name: default-cluster", 1)
+            .replacen("name: umbel", "name: default-context", 1)
+            .replace("current-context: umbel", "current-context: default-context");
+        ensure!(!old.contains("umbel"), "{old}");
+        fs::write(&path, old)?;
+    }
+    umbel.terminate(Duration::from_secs(15)).await?;
+    umbel.restart().await?;
+    let read: serde_json::Value = umbel::model::yaml::read(&fs::read_to_string(umbel.kubeconfig())?)?;
+    let first: serde_json::Value = umbel::model::yaml::read(&text)?;
+    assert_eq!(read, first);
+    assert!(fs::read_to_string(backend)?.contains("user: umbel-backend"));
+    let Some(kubectl) = need(Kubectl::oldest(&umbel.kubeconfig()))? else { return Ok(()) };
+    assert_eq!(kubectl.ok(&["config", "current-context"]).await?, "umbel\n");
+    kubectl.ok(&["get", "apiservices"]).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_new_port_is_written_and_what_somebody_added_stays() -> Result<()> {
     let mut umbel = Umbel::start().await?;
     let text = fs::read_to_string(umbel.kubeconfig())?;
     let changed = text
-        .replace("    user: default\n", "    user: default\n    namespace: mine\n")
+        .replace("    user: umbel-admin\n", "    user: umbel-admin\n    namespace: mine\n")
         .replace(&umbel.url(), "https://127.0.0.1:1");
     ensure!(changed.contains("namespace: mine") && changed.contains("127.0.0.1:1\""), "{changed}");
     umbel.kill()?;

@@ -4,6 +4,8 @@ use http::{HeaderName, HeaderValue};
 
 /// The group whose members may do everything.
 pub const MASTERS: &str = "system:masters";
+/// The common name of the certificate that the gateway shows to backends.
+pub const FRONT_PROXY_NAME: &str = "umbel-front-proxy";
 /// The group that every authenticated caller belongs to.
 pub const AUTHENTICATED: &str = "system:authenticated";
 

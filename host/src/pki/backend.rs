@@ -1,7 +1,7 @@
 //! `umbel backend init`: everything that one backend needs, in one folder.
 
 use super::authority::Purpose;
-use super::folder::{BACKENDS, ensure_authorities, lock};
+use super::folder::{BACKEND_USER, BACKENDS, ensure_authorities, lock};
 use super::kit::{absolute, flags};
 use super::kubeconfig::{self, Cluster, Entry, quoted};
 use super::leaf::Place;
@@ -102,6 +102,7 @@ pub fn prepare_backend(request: &BackendRequest<'_>) -> Result<BackendFiles, Pki
             tls_server_name: None,
         });
     let entry = Entry {
+        user: BACKEND_USER,
         ca_pem: served.ca_pem.unwrap_or_else(|| authorities.ca.certificate_pem.clone()),
         tls_server_name: served.tls_server_name,
         certificate_pem: client.certificate_pem,
@@ -276,6 +277,7 @@ mod tests {
     fn the_backend_verifies_umbel_as_the_administrator_does() {
         let home = TempDir::new().unwrap();
         let admin = Entry {
+            user: "umbel-admin",
             ca_pem: "a CA of its own".into(),
             tls_server_name: Some("umbel.example.com".into()),
             certificate_pem: String::new(),

@@ -2,12 +2,12 @@
 
 use super::authority::{Authority, Purpose};
 use super::credentials::{Credentials, Identity, called_host};
-use super::kit::{FRONT_PROXY_NAME, Kit};
+use super::kit::Kit;
 use super::kubeconfig::Entry;
 use super::leaf::{Leaf, Place};
 use super::names::{name_to_verify, serving_names};
 use super::{PkiError, disk, inspect};
-use crate::model::identity::MASTERS;
+use crate::model::identity::{FRONT_PROXY_NAME, MASTERS};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs::{self, File};
@@ -20,6 +20,10 @@ use std::time::SystemTime;
 const CA: (&str, &str) = ("ca", "umbel-ca");
 const CLIENT_CA: (&str, &str) = ("client-ca", "umbel-client-ca");
 const FRONT_PROXY_CA: (&str, &str) = ("front-proxy-ca", "umbel-front-proxy-ca");
+/// The administrator: the common name of the certificate and the user in the kubeconfig.
+const ADMIN: &str = "umbel-admin";
+/// The user in the kubeconfig of a backend.
+pub(super) const BACKEND_USER: &str = "umbel-backend";
 /// The group of backends that call Umbel. It may do nothing yet.
 pub(super) const BACKENDS: &str = "umbel:backends";
 /// One of these marks a data directory as Umbel's.
@@ -69,7 +73,7 @@ pub fn ensure(request: &Request<'_>) -> Result<Credentials, PkiError> {
     };
     let names = serving_names(request.listen, request.host_name.as_deref(), request.advertise_hosts);
     let serving = leaf(&authorities.ca, "serving", "umbel", Purpose::Serve(names))?;
-    let admin = leaf(&authorities.client_ca, "admin", "umbel-admin", Purpose::Call(vec![MASTERS]))?;
+    let admin = leaf(&authorities.client_ca, "admin", ADMIN, Purpose::Call(vec![MASTERS]))?;
     let backend =
         leaf(&authorities.client_ca, "backend-client", "umbel:backend", Purpose::Call(vec![BACKENDS]))?;
     let front_proxy =
@@ -81,7 +85,8 @@ pub fn ensure(request: &Request<'_>) -> Result<Credentials, PkiError> {
             given_identity(files, &host, &authorities.ca.certificate_pem)?
         }
     };
-    let entry = |leaf: Leaf| Entry {
+    let entry = |user: &'static str, leaf: Leaf| Entry {
+        user,
         ca_pem: ca_pem.clone(),
         tls_server_name: tls_server_name.clone(),
         certificate_pem: leaf.certificate_pem,
@@ -90,11 +95,11 @@ pub fn ensure(request: &Request<'_>) -> Result<Credentials, PkiError> {
     Ok(Credentials {
         serving,
         front_proxy: front_proxy.identity,
-        admin: entry(admin),
+        admin: entry(ADMIN, admin),
         kit: Kit {
             client_ca_pem: authorities.client_ca.certificate_pem.clone(),
             front_proxy_ca_pem: authorities.front_proxy_ca.certificate_pem,
-            entry: entry(backend),
+            entry: entry(BACKEND_USER, backend),
         },
         client_ca_pem: authorities.client_ca.certificate_pem,
         ca_pem: authorities.ca.certificate_pem,

@@ -2,10 +2,8 @@
 
 use super::kubeconfig::{self, Entry};
 use super::{PkiError, disk};
+use crate::model::identity::FRONT_PROXY_NAME;
 use std::path::Path;
-
-/// The name in the certificate that Umbel shows to backends; they are told to accept no other.
-pub(super) const FRONT_PROXY_NAME: &str = "umbel-front-proxy";
 
 /// Content of the folder.
 #[derive(Clone, Debug)]
