@@ -1,5 +1,6 @@
 //! A small HTTPS client: one connection a request, so that every test sees what a new caller sees.
 
+use super::authority::Leaf;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request};
@@ -74,6 +75,15 @@ impl Client {
         let chain = chain.collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_file(pki.join(format!("{name}.key")))?;
         let tls = builder(pki)?.with_client_auth_cert(chain, key)?;
+        Ok(Self { address, tls: Arc::new(tls), headers: HeaderMap::new() })
+    }
+
+    /// Shows a certificate from elsewhere. `pki` has the CA that signed the server's.
+    ///
+    /// # Errors
+    /// When the files cannot be used.
+    pub fn with_leaf(address: SocketAddr, pki: &Path, leaf: Leaf) -> Result<Self> {
+        let tls = builder(pki)?.with_client_auth_cert(leaf.chain, leaf.key)?;
         Ok(Self { address, tls: Arc::new(tls), headers: HeaderMap::new() })
     }
 

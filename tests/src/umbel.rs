@@ -121,6 +121,11 @@ impl Umbel {
         self.data_dir().join("admin.kubeconfig")
     }
 
+    /// Everything that it has logged.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

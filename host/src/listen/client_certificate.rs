@@ -58,8 +58,25 @@ fn explain(leaf: &CertificateDer<'_>, error: &rustls::Error) -> String {
              version 3, with extendedKeyUsage=clientAuth (openssl x509 -req -extfile)"
                 .to_owned()
         }
-        _ => error.to_string(),
+        _ => words(error),
     }
+}
+
+/// The error without the times of this check and of this certificate, so that one cause always has one text.
+fn words(error: &rustls::Error) -> String {
+    let rustls::Error::InvalidCertificate(certificate) = error else { return error.to_string() };
+    let text = match certificate {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet: compare the clocks of this machine and of the one that signed it"
+        }
+        CertificateError::UnknownIssuer => "it is not signed by a client CA of this gateway",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "it may not be used by clients: sign it with extendedKeyUsage=clientAuth"
+        }
+        _ => return error.to_string(),
+    };
+    text.to_owned()
 }
 
 fn read_caller(leaf: &CertificateDer<'_>) -> Result<Caller, String> {

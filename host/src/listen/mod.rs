@@ -3,6 +3,7 @@
 mod accept;
 mod client_certificate;
 mod plain_http;
+mod refusal_log;
 mod tls;
 mod tokens;
 

@@ -1,6 +1,7 @@
 //! TLS towards clients (contract §7.12).
 
 use super::client_certificate::{AskOnly, CertificateJudge, PeerCertificate};
+use super::refusal_log::RefusalLog;
 use crate::transport::BulkRead;
 use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
@@ -9,6 +10,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{CipherSuite, RootCertStore, ServerConfig};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -32,6 +34,7 @@ pub enum ListenTlsError {
 pub struct ListenTls {
     config: Arc<ServerConfig>,
     judge: CertificateJudge,
+    refusals: RefusalLog,
 }
 
 /// The cell from which each new connection takes its settings; replaced when a certificate is renewed.
@@ -66,7 +69,16 @@ impl ListenTls {
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(ListenTlsError::Serving)?;
         // Each ticket is a system call; a client that reconnects gets another one then.
         config.send_tls13_tickets = 1;
-        Ok(Self { config: Arc::new(config), judge: CertificateJudge::new(verifier) })
+        Ok(Self {
+            config: Arc::new(config),
+            judge: CertificateJudge::new(verifier),
+            refusals: RefusalLog::default(),
+        })
+    }
+
+    /// Logs that the certificate of a client was rejected, at most once an hour for each cause.
+    pub fn log_refused_certificate(&self, remote: SocketAddr, cause: &str) {
+        self.refusals.warn(remote, cause);
     }
 }
 

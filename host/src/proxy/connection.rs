@@ -164,11 +164,11 @@ impl Drop for InFlight {
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
     let gate = worker.open_gate();
     let mut stream = BulkRead::new(stream);
+    let tls = worker.inputs.tls.load_full();
     let opening = Box::pin(async {
         if refuse_plain_http(&mut stream).await? {
             return Ok(None);
         }
-        let tls = worker.inputs.tls.load_full();
         handshake(stream, &tls).await.map(Some)
     });
     let (stream, certificate) = match tokio::time::timeout(HANDSHAKE_TIMEOUT, opening).await {
@@ -178,7 +178,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
         Err(_) => return tracing::debug!(%remote, "TLS handshake took too long"),
     };
     if let PeerCertificate::Refused(cause) = &certificate {
-        tracing::debug!(%remote, %cause, "client certificate refused");
+        tls.log_refused_certificate(remote, cause);
     }
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let address = HeaderValue::try_from(remote.ip().to_canonical().to_string())

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use umbel::listen::{CertificateJudge, PeerCertificate};
 use umbel::model::group_version::GroupVersion;
 use umbel::route::Target;
+use umbel_tests::Umbel;
 
 const PATH: &str = "/apis/g.example/v1/things";
 
@@ -163,6 +164,32 @@ async fn a_credential_that_does_not_hold_is_refused_everywhere() -> Result<()> {
         }
         let open = plane.client(alpn).await?.send(Request::get("/version").body(empty())?).await?;
         assert_eq!(Answer::read(open).await?.text().split(' ').next(), Some("system:anonymous"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_cause_of_a_rejected_client_certificate_is_logged_once() -> Result<()> {
+    let umbel = Umbel::start().await?;
+    let (strangers, others) = (Authority::new("strangers")?, Authority::new("others")?);
+    let pki = umbel.data_dir().join("pki");
+    for round in 0..3 {
+        for (authority, user) in [(&strangers, "eve"), (&others, "mallory")] {
+            let leaf = authority.client(&format!("{user}-{round}"), &["system:masters"])?;
+            let client = umbel_tests::Client::with_leaf(umbel.address(), &pki, leaf)?;
+            assert_eq!(client.get("/version").await?.status, 401);
+        }
+    }
+    let serving = strangers.server(&["eve.example.com"], false)?;
+    let client = umbel_tests::Client::with_leaf(umbel.address(), &pki, serving)?;
+    assert_eq!(client.get("/version").await?.status, 401);
+    let log = umbel.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("client certificate rejected")).collect();
+    assert_eq!(lines.len(), 2, "one line for each cause: {lines:?}");
+    for (line, cause) in
+        lines.iter().zip(["it is not signed by a client CA of this gateway", "it may not be used by clients"])
+    {
+        assert!(line.contains("WARN") && line.contains(cause) && line.contains("127.0.0.1"), "{line}");
     }
     Ok(())
 }
