@@ -159,11 +159,18 @@ async fn each_failure_has_its_own_reason_and_message() -> Result<()> {
     control.register("lost.example.com", 443).await?;
     let (lost, _) = control.condition("lost.example.com", "False").await?;
     assert_eq!(lost["reason"], "ServiceNotFound");
-    assert_eq!(lost["message"], "service/backend in \"default\" is not present");
+    assert_eq!(lost["message"], "ExternalName \"backend\" in namespace \"default\" is not present");
+    assert_eq!(
+        control.refusal("lost.example.com").as_deref(),
+        Some(
+            "the APIService v1.lost.example.com is not available (ServiceNotFound): \
+             ExternalName \"backend\" in namespace \"default\" is not present"
+        )
+    );
     control.name_backend().await?;
 
     let cases = [
-        ("forbidden.example.com", forbidden.port, ": 403"),
+        ("forbidden.example.com", forbidden.port, ": 403: the backend does not trust the front proxy"),
         ("moved.example.com", moved.port, ": 301"),
         ("unknown.example.com", unknown.port, "certificate signed by unknown authority"),
         (
@@ -186,6 +193,130 @@ async fn each_failure_has_its_own_reason_and_message() -> Result<()> {
         let refusal = control.refusal(group).unwrap_or_default();
         assert!(!refusal.contains("127.0.0.1"), "{refusal}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_that_denies_the_check_says_what_is_wrong_and_what_to_do() -> Result<()> {
+    const UNTRUSTED: &str = "the backend does not trust the front proxy of the gateway";
+    let control = Control::start().await?;
+    control.name_backend().await?;
+    for (group, code, meaning, remedy) in [
+        ("a.example.com", 401, UNTRUSTED, "--requestheader-client-ca-file="),
+        ("b.example.com", 403, UNTRUSTED, "--requestheader-allowed-names=umbel-front-proxy"),
+        (
+            "c.example.com",
+            404,
+            "the backend does not serve /apis/c.example.com/v1",
+            "check spec.group, spec.version and spec.service",
+        ),
+    ] {
+        let backend = Backend::start(&control.ca, &ALPN, always(StatusCode::from_u16(code)?)).await?;
+        control.register(group, backend.port).await?;
+        let (condition, _) = control.condition(group, "False").await?;
+        assert_eq!(condition["reason"], "FailedDiscoveryCheck");
+        let message = condition["message"].as_str().unwrap_or_default();
+        assert!(message.contains(&format!(": {code}: {meaning}: ")) && message.contains(remedy), "{message}");
+        assert_eq!(
+            control.refusal(group),
+            Some(format!(
+                "the APIService v1.{group} is not available (FailedDiscoveryCheck): \
+                 the backend answered its health check with {code}: {meaning}"
+            ))
+        );
+    }
+    Ok(())
+}
+
+/// Knows no service, and says so in words of its own.
+#[derive(Default)]
+struct Unknowing(BuiltInDecisions);
+
+struct NotFound;
+
+impl Resolver for NotFound {
+    fn resolve<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Resolution, ResolveFault>> {
+        let text = format!("no SRV record _https._tcp.{}", target.name);
+        Box::pin(async { Err(ResolveFault::NotFound(text)) })
+    }
+}
+
+impl Decisions for Unknowing {
+    fn resolver(&self, _subject: &BindingSubject) -> Arc<dyn Resolver> {
+        Arc::new(NotFound)
+    }
+
+    fn health_checker(&self, subject: &BindingSubject) -> Arc<dyn HealthChecker> {
+        self.0.health_checker(subject)
+    }
+
+    fn transformers(&self) -> Vec<Arc<dyn DiscoveryTransformer>> {
+        Vec::new()
+    }
+
+    fn generation(&self) -> watch::Receiver<u64> {
+        self.0.generation()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_resolver_does_not_find_is_told_in_its_words() -> Result<()> {
+    let control = Control::start_with(Arc::new(Unknowing::default())).await?;
+    control.name_backend().await?;
+    control.register("srv.example.com", 443).await?;
+    let (condition, _) = control.condition("srv.example.com", "False").await?;
+    let text = "no SRV record _https._tcp.backend";
+    assert_eq!((&condition["reason"], &condition["message"]), (&json!("ServiceNotFound"), &json!(text)));
+    assert_eq!(
+        control.refusal("srv.example.com"),
+        Some(format!("the APIService v1.srv.example.com is not available (ServiceNotFound): {text}"))
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_warns_when_an_apiservice_is_no_longer_available() -> Result<()> {
+    let umbel = Umbel::start().await?;
+    let admin = umbel.admin()?;
+    let ca = Authority::new("backends")?;
+    let place = ReservedPort::new()?;
+    let backend = Backend::start_at(&place, &ca, &ALPN, legacy(VERBS)).await?;
+    let name = json!({"apiVersion": "service.grafana.app/v0alpha1", "kind": "ExternalName",
+        "metadata": {"name": "backend", "namespace": "default"}, "spec": {"host": "127.0.0.1"}});
+    admin
+        .post("/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames", &name)
+        .await?
+        .expect(201)?;
+    let services = "/apis/apiregistration.k8s.io/v1/apiservices";
+    let object = json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+        "metadata": {"name": "v1.g.example.com"},
+        "spec": {"group": "g.example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15,
+            "caBundle": encode(&ca.pem),
+            "service": {"namespace": "default", "name": "backend", "port": place.number()}}});
+    admin.post(services, &object).await?.expect(201)?;
+    let warnings = || {
+        let log = umbel.log();
+        let lines = log.lines().filter(|line| line.contains("WARN") && line.contains("v1.g.example.com"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let becomes = |status: &'static str| {
+        let admin = &admin;
+        wait_for(status, 3 * BOUND, move || async move {
+            let found = admin.get(&format!("{services}/v1.g.example.com")).await?.expect(200)?;
+            let found = &found["status"]["conditions"][0];
+            anyhow::ensure!(found["status"] == status, "{found}");
+            Ok(())
+        })
+    };
+    becomes("True").await?;
+    let before = warnings();
+    assert!(!before.iter().any(|line| line.contains("no longer available")), "{before:?}");
+    drop(backend);
+    becomes("False").await?;
+    let lines = warnings();
+    let lost: Vec<_> = lines.iter().filter(|line| line.contains("no longer available")).collect();
+    assert_eq!(lost.len(), 1, "{lines:?}");
+    assert!(lost[0].contains("FailedDiscoveryCheck") && lost[0].contains("connection refused"), "{lost:?}");
     Ok(())
 }
 
@@ -237,12 +368,31 @@ async fn a_backend_that_speaks_no_tls_is_told() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn local_services_and_claims_on_own_groups_are_told_apart() -> Result<()> {
     let control = Control::start().await?;
-    control.register_with("service.grafana.app", 443, json!({})).await?;
+    control.name_backend().await?;
+    let backend = legacy_backend(&control.ca, VERBS).await?;
+    // `register` names version v1, so this one claims a version that the gateway serves itself.
+    control.register("apiregistration.k8s.io", backend.port).await?;
+    // Another version of an own group is like any other.
+    control.register("service.grafana.app", backend.port).await?;
     control.register_with("local.example.com", 443, json!({"service": null})).await?;
     let (local, _) = control.condition("local.example.com", "True").await?;
     assert_eq!(local["reason"], "Local");
     assert_eq!(local["message"], "Local APIServices are always available");
-    assert!(control.shared.load().route("service.grafana.app", "v0alpha1").is_some());
+    let (claim, _) = control.condition("apiregistration.k8s.io", "False").await?;
+    assert_eq!(claim["reason"], "ServedByUmbel");
+    assert_eq!(
+        claim["message"],
+        "Umbel serves apiregistration.k8s.io/v1 itself, so this APIService has no effect"
+    );
+    assert_eq!(control.condition("service.grafana.app", "True").await?.0["reason"], "Passed");
+    let snapshot = control.shared.load_full();
+    let is_local = |group: &str, version: &str| {
+        snapshot.route(group, version).map(|route| matches!(route.target, umbel::route::Target::Local))
+    };
+    assert_eq!(is_local("apiregistration.k8s.io", "v1"), Some(true));
+    assert_eq!(is_local("service.grafana.app", "v0alpha1"), Some(true));
+    assert_eq!(is_local("service.grafana.app", "v1"), Some(false));
+    assert_eq!(is_local("local.example.com", "v1"), Some(true));
     Ok(())
 }
 
@@ -364,11 +514,7 @@ async fn a_backend_that_never_answers_disturbs_nobody_else() -> Result<()> {
             .await
         }
     };
-    // While nobody knows yet what the silent one will do.
     let available = condition("good.example.com", "True").await?;
-    let verdict = admin.get(&format!("{services}/v1.silent.example.com")).await?.expect(200)?;
-    let waited = verdict["status"]["conditions"][0].clone();
-    assert!(waited.is_null() || waited["status"] == "Unknown", "the good one had to wait for {waited}");
     wait_for("discovery of the good one", BOUND, || async {
         let list = admin.get("/apis").await?.expect(200)?.to_string();
         anyhow::ensure!(list.contains("good.example.com/v1"), "{list}");
@@ -379,6 +525,14 @@ async fn a_backend_that_never_answers_disturbs_nobody_else() -> Result<()> {
 
     let failed = condition("silent.example.com", "False").await?;
     assert_eq!(failed["reason"], "FailedDiscoveryCheck");
+    // The last write of each is that of its condition, so the versions tell which one was known first.
+    let mut versions = Vec::new();
+    for group in ["good.example.com", "silent.example.com"] {
+        let object = admin.get(&format!("{services}/v1.{group}")).await?.expect(200)?;
+        let version = object["metadata"]["resourceVersion"].as_str().context("a version")?;
+        versions.push(version.parse::<u64>()?);
+    }
+    assert!(versions[0] < versions[1], "the good one had to wait for the silent one: {versions:?}");
     let message = failed["message"].as_str().unwrap_or_default();
     let url = format!("https://127.0.0.1:{silent_port}/apis/silent.example.com/v1");
     let cause = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";

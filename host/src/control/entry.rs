@@ -151,8 +151,12 @@ impl Entry {
         let Some(((namespace, name), _)) = &self.declared.service else { return };
         self.condition = Some(match fault {
             ResolveFault::NotFound(message) => {
-                self.trouble = format!("service/{name} in \"{namespace}\" is not present");
-                Condition::fails("ServiceNotFound", message)
+                self.trouble = if message.is_empty() {
+                    format!("its resolver knows no service {name} in namespace \"{namespace}\"")
+                } else {
+                    message.clone()
+                };
+                Condition::fails("ServiceNotFound", self.trouble.clone())
             }
             ResolveFault::Withheld { public, detail } => {
                 self.trouble.clone_from(public);

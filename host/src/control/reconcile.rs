@@ -435,14 +435,7 @@ impl Reconciler {
         if entry.writing.under_way || stored == Some(&wanted) {
             return;
         }
-        tracing::info!(
-            api_service = name,
-            old = stored.map_or("none", |c| c.status.as_str()),
-            new = wanted.status.as_str(),
-            reason = wanted.reason,
-            cause = wanted.message,
-            "changing APIService availability"
-        );
+        log_transition(name, stored, &wanted);
         entry.writing.under_way = true;
         let (source, slots) = (self.source.clone(), Arc::clone(&self.write_slots));
         let (name, uid) = (name.to_owned(), entry.declared.uid.clone());
@@ -495,6 +488,31 @@ impl Reconciler {
             registrations.extend(entry.registration());
         }
         (!routes.is_empty()).then(|| GroupInput { registrations, routes: routes.into() })
+    }
+}
+
+/// An APIService that is no longer available is what an operator looks for in a log.
+fn log_transition(name: &str, old: Option<&Condition>, new: &Condition) {
+    let (was, is) = (old.map_or("none", |c| c.status.as_str()), new.status.as_str());
+    let (reason, cause) = (&new.reason, &new.message);
+    if old.is_some_and(|c| c.status == Truth::True) && new.status != Truth::True {
+        tracing::warn!(
+            api_service = name,
+            old = was,
+            new = is,
+            reason,
+            cause,
+            "APIService is no longer available"
+        );
+    } else {
+        tracing::info!(
+            api_service = name,
+            old = was,
+            new = is,
+            reason,
+            cause,
+            "changing APIService availability"
+        );
     }
 }
 

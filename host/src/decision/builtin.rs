@@ -4,6 +4,7 @@ use super::binding::{BindingSubject, Decisions};
 use super::discovery::DiscoveryTransformer;
 use super::health::{Evidence, HealthChecker, HealthFault, ProbeRequest, Prober, State, Subject, Verdict};
 use super::resolver::{Endpoint, Resolution, ResolveFault, Resolver, Target, url_authority};
+use crate::model::identity::FRONT_PROXY_NAME;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ impl Resolver for ExternalNameResolver {
                 stale: Duration::ZERO,
             }),
             None => Err(ResolveFault::NotFound(format!(
-                "service/{} in \"{}\" is not present",
+                "ExternalName \"{}\" in namespace \"{}\" is not present",
                 target.name, target.namespace
             ))),
         };
@@ -66,7 +67,11 @@ async fn probe_own_path(subject: &Subject, prober: &dyn Prober) -> Result<Verdic
         };
         match prober.send(request).await {
             Ok(answer) if (200..300).contains(&answer.status) => return Ok(passed()),
-            Ok(answer) => failure = Some(format!("bad status from {url}: {}", answer.status)),
+            Ok(answer) => {
+                let hint = status_hint(answer.status, &path).map(|hint| format!(": {hint}"));
+                let hint = hint.unwrap_or_default();
+                failure = Some(format!("bad status from {url}: {}{hint}", answer.status));
+            }
             Err(fault) => failure = Some(format!("Get \"{url}\": {fault}")),
         }
         failure = failure.map(|cause| format!("failing or missing response from {url}: {cause}"));
@@ -78,6 +83,34 @@ async fn probe_own_path(subject: &Subject, prober: &dyn Prober) -> Result<Verdic
         next: None,
     })
 }
+
+/// What a status of a group-version's own path says about the backend, and how to correct it.
+fn status_hint(status: u16, path: &str) -> Option<String> {
+    match status {
+        401 | 403 => Some(format!(
+            "{UNTRUSTED}: start it with --requestheader-client-ca-file=<front-proxy-ca.crt from the directory backend \
+             in the gateway's data directory>, --requestheader-allowed-names={FRONT_PROXY_NAME}, \
+             --requestheader-username-headers=X-Remote-User, --requestheader-group-headers=X-Remote-Group and \
+             --requestheader-extra-headers-prefix=X-Remote-Extra-; flags.txt in the same directory has these flags"
+        )),
+        404 => Some(format!(
+            "the backend does not serve {path}: check spec.group, spec.version and spec.service of the APIService"
+        )),
+        _ => None,
+    }
+}
+
+/// The meaning of a status of a group-version's own path in short, for clients.
+pub fn status_meaning(status: u16, path: &str) -> Option<String> {
+    match status {
+        401 | 403 => Some(UNTRUSTED.to_owned()),
+        404 => Some(format!("the backend does not serve {path}")),
+        _ => None,
+    }
+}
+
+/// The gateway asks as a member of `system:masters`, so only a backend that does not believe that denies the request.
+const UNTRUSTED: &str = "the backend does not trust the front proxy of the gateway";
 
 /// Where a group-version describes itself; the legacy core group lives under `/api`.
 pub fn own_path(group: &str, version: &str) -> String {
@@ -162,14 +195,47 @@ mod tests {
 
     #[test]
     fn a_bad_status_is_named_with_its_url() {
-        let verdict = judge(&subject(&["10.0.0.31"]), vec![Ok(403)]);
+        let verdict = judge(&subject(&["10.0.0.31"]), vec![Ok(502)]);
         assert_eq!(verdict.state, State::Down);
         assert_eq!(verdict.reason, "FailedDiscoveryCheck");
         let url = "https://10.0.0.31:443/apis/example.com/v1";
         assert_eq!(
             verdict.message,
-            format!("failing or missing response from {url}: bad status from {url}: 403")
+            format!("failing or missing response from {url}: bad status from {url}: 502")
         );
+    }
+
+    #[test]
+    fn a_backend_that_denies_the_check_does_not_trust_the_front_proxy() {
+        for status in [401, 403] {
+            let message = judge(&subject(&["10.0.0.31"]), vec![Ok(status)]).message;
+            let url = "https://10.0.0.31:443/apis/example.com/v1";
+            let start = format!(
+                "failing or missing response from {url}: bad status from {url}: {status}: \
+                 the backend does not trust the front proxy of the gateway: "
+            );
+            assert!(message.starts_with(&start), "{message}");
+            for flag in [
+                "--requestheader-client-ca-file=",
+                "--requestheader-allowed-names=umbel-front-proxy",
+                "--requestheader-username-headers=X-Remote-User",
+                "--requestheader-group-headers=X-Remote-Group",
+                "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+                "flags.txt",
+            ] {
+                assert!(message.contains(flag), "{flag}: {message}");
+            }
+            let meaning = status_meaning(status, "/apis/g/v1").unwrap();
+            assert_eq!(meaning, "the backend does not trust the front proxy of the gateway");
+        }
+    }
+
+    #[test]
+    fn a_backend_without_the_group_version_is_told_apart() {
+        let message = judge(&subject(&["10.0.0.31"]), vec![Ok(404)]).message;
+        assert!(message.contains(": 404: the backend does not serve /apis/example.com/v1: "), "{message}");
+        assert_eq!(status_meaning(404, "/api/v1").unwrap(), "the backend does not serve /api/v1");
+        assert_eq!(status_meaning(503, "/api/v1"), None);
     }
 
     #[test]
@@ -202,6 +268,6 @@ mod tests {
     fn a_service_without_external_name_is_not_present() {
         let target = Target { namespace: "ns".into(), name: "api".into(), port: 443, ..Target::default() };
         let fault = ExternalNameResolver.resolve(&target).now_or_never().unwrap().unwrap_err();
-        assert_eq!(fault.to_string(), "service/api in \"ns\" is not present");
+        assert_eq!(fault.to_string(), "ExternalName \"api\" in namespace \"ns\" is not present");
     }
 }

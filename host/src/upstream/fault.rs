@@ -246,7 +246,15 @@ mod tests {
     #[test]
     fn what_else_breaks_a_handshake_is_told_in_words() {
         let table = [
-            (Error::AlertReceived(AlertDescription::BadCertificate), "remote error: tls: bad certificate"),
+            (
+                Error::AlertReceived(AlertDescription::UnknownCA),
+                "remote error: tls: unknown certificate authority (the backend does not accept the client certificate \
+                 of the gateway's front proxy: it must trust front-proxy-ca.crt)",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::ProtocolVersion),
+                "remote error: tls: protocol version not supported",
+            ),
             (Error::AlertReceived(AlertDescription::Unknown(200)), "remote error: tls: alert(200)"),
             (
                 Error::InvalidMessage(InvalidMessage::InvalidContentType),

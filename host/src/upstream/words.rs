@@ -112,8 +112,27 @@ fn incompatible(why: &PeerIncompatible) -> &'static str {
     }
 }
 
-/// What the backend's alert says; a number where nobody has a name for it.
+/// What follows an alert with which a backend rejects the certificate of the gateway.
+const CERTIFICATE_REJECTED: &str = " (the backend does not accept the client certificate of the gateway's front proxy: it \
+     must trust front-proxy-ca.crt)";
+
+/// What the backend's alert says, in the words of Go, and what it means where the gateway's certificate is the cause.
 pub(super) fn alert(alert: AlertDescription) -> String {
+    let rejects_certificate = matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::CertificateRequired
+    );
+    let hint = if rejects_certificate { CERTIFICATE_REJECTED } else { "" };
+    format!("{}{hint}", alert_name(alert))
+}
+
+/// The name that Go gives an alert; a number where it has none.
+fn alert_name(alert: AlertDescription) -> String {
     let words = match alert {
         AlertDescription::CloseNotify => "close notify",
         AlertDescription::UnexpectedMessage => "unexpected message",

@@ -1,6 +1,7 @@
 //! Probes of one round: all subjects of a backend share its connections and its connection faults.
 
 use crate::control::client::{Answer, ControlClient, Question};
+use crate::decision::builtin::status_meaning;
 use crate::decision::health::{ProbeFault, ProbeRequest, ProbeResponse, Prober};
 use crate::route::Backend;
 use crate::upstream::UpstreamFault;
@@ -179,7 +180,7 @@ impl<'a> SubjectProber<'a> {
         match self.round.ask(&question).await {
             Ok(answer) => {
                 let response = respond(&answer, wanted);
-                self.note(&answer);
+                self.note(&answer, is_own);
                 if is_own {
                     self.seen.lock().own = Some(answer);
                 }
@@ -192,10 +193,14 @@ impl<'a> SubjectProber<'a> {
         }
     }
 
-    fn note(&self, answer: &Answer) {
-        let is_good = (200..300).contains(&answer.status);
-        self.seen.lock().trouble =
-            (!is_good).then(|| format!("the backend answered its health check with {}", answer.status));
+    fn note(&self, answer: &Answer, is_own: bool) {
+        let status = answer.status;
+        let is_good = (200..300).contains(&status);
+        self.seen.lock().trouble = (!is_good).then(|| {
+            let meaning = status_meaning(status, self.own_path).filter(|_| is_own);
+            let meaning = meaning.map(|meaning| format!(": {meaning}")).unwrap_or_default();
+            format!("the backend answered its health check with {status}{meaning}")
+        });
     }
 }
 
