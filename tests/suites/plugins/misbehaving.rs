@@ -2,12 +2,13 @@
 
 use super::{Plugins, Recorded, drop_guest, judged, target, write_manifest};
 use anyhow::Result;
+use std::os::unix::fs::DirBuilderExt;
 use std::time::Duration;
 use umbel::decision::binding::Decisions;
 use umbel::decision::discovery::GroupHead;
 use umbel::decision::resolver::ResolveFault;
 use umbel::plugin::{Reason, State, Status};
-use umbel_tests::Guest;
+use umbel_tests::{Guest, Umbel};
 
 async fn start(spec: &str) -> Result<Plugins> {
     // On a busy machine the time limit could strike before the CPU limit that a case is about.
@@ -166,5 +167,36 @@ async fn a_flood_of_log_lines_harms_nobody() -> Result<()> {
     let plugins = start("{settings: {do: log, host: 10.0.0.1}}").await?;
     let found = plugins.resolver("bad").resolve(&target(None)).await?;
     assert_eq!(found.endpoints[0].host, "10.0.0.1");
+
+    // What arrives in the log of a gateway.
+    let home = tempfile::TempDir::new()?;
+    let dir = home.path().join("data/plugins");
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+    write_manifest(
+        &dir,
+        "bad",
+        "{limits: {wall: 30s}, settings: {do: log, host: 127.0.0.1}, grants: {addresses: [127.0.0.0/8]}}",
+    )?;
+    drop_guest(&dir, Guest::Misbehaving, "bad")?;
+    let umbel = Umbel::start_in(home, &[]).await?;
+    let service = serde_json::json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+        "metadata": {"name": "v1.g.example.com", "annotations": {"umbel.dev/resolver": "bad"}},
+        "spec": {"group": "g.example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15,
+            "service": {"namespace": "prod", "name": "shop"}}});
+    let services = "/apis/apiregistration.k8s.io/v1/apiservices";
+    umbel.admin()?.post(services, &service).await?.expect(201)?;
+    let log = umbel_tests::wait_for("the plugin to write into the log", super::PATIENCE, || async {
+        let log = umbel.log();
+        anyhow::ensure!(log.contains("flood"), "{log}");
+        // Its answer is used only after the last line.
+        let found = umbel.admin()?.get(&format!("{services}/v1.g.example.com")).await?.text();
+        anyhow::ensure!(found.contains("127.0.0.1:443"), "{found}");
+        Ok(umbel.log())
+    })
+    .await?;
+    let flood = log.lines().filter(|line| line.contains("flood")).count();
+    assert!((1..1_000).contains(&flood), "{flood} of 1000 lines were written");
+    assert!(!log.contains("\u{1b}[31m"), "an escape sequence reached the log");
+    assert!(!log.lines().any(|line| line.starts_with("forged")), "a forged line reached the log");
     Ok(())
 }
