@@ -23,6 +23,18 @@ async fn it_checks_itself_and_leaves_nothing_behind() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_first_command_compiles_the_program_alone() -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = std::process::Command::new(cargo);
+    command.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
+    let output = command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).output()?;
+    let read: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let members = read["workspace_default_members"].as_array().context("no default members")?;
+    assert!(members.len() == 1 && members[0].to_string().contains("/host#"), "{members:?}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn it_says_what_to_try_and_its_children_die_with_it() -> Result<()> {
     let home = tempfile::TempDir::new()?;
