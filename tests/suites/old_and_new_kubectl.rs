@@ -76,6 +76,105 @@ async fn edit(kubectl: &Kubectl) -> Result<()> {
 }
 
 #[tokio::test]
+async fn deletes_that_wait_for_dependents_are_complete_at_once() -> Result<()> {
+    let umbel = Umbel::start().await?;
+    for kubectl in kubectls(&umbel)? {
+        cascades(&kubectl).await.with_context(|| kubectl.name())?;
+    }
+    Ok(())
+}
+
+/// kubectl itself waits until the object is gone, and a call that takes too long is an error.
+async fn cascades(kubectl: &Kubectl) -> Result<()> {
+    for cascade in ["--cascade=foreground", "--cascade=orphan", "--cascade=background"] {
+        for held in [false, true] {
+            for (kind, name, text) in
+                [("externalname", "shop", EXTERNAL_NAME), ("apiservice", "v1.shop.example.com", API_SERVICE)]
+            {
+                let finalizer = if cascade.ends_with("orphan") { "orphan" } else { "foregroundDeletion" };
+                let finalizers = format!("metadata:\n  finalizers: [{finalizer}]\n");
+                let text = if held { text.replace("metadata:\n", &finalizers) } else { text.to_owned() };
+                kubectl.ok_with_input(&["create", "-f", "-"], &text).await?;
+                let dry = ["delete", kind, name, cascade, "--dry-run=server"];
+                let said = kubectl.ok(&dry).await?;
+                assert!(said.contains("deleted") && said.contains("dry run"), "{said}");
+                kubectl.ok(&["get", kind, name]).await?;
+                let said = kubectl.ok(&["delete", kind, name, cascade]).await?;
+                assert!(said.contains("deleted"), "{said}");
+                let gone = kubectl.run(&["get", kind, name]).await?;
+                assert!(gone.stderr.contains("NotFound"), "{cascade} {kind}: {gone:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_missing_object_is_named_in_every_namespace() -> Result<()> {
+    let umbel = Umbel::start().await?;
+    for kubectl in kubectls(&umbel)? {
+        for namespace in ["default", "prod", "kube-system"] {
+            for verb in [&["get"][..], &["describe"], &["delete"], &["label", "a=b"], &["annotate", "a=b"]] {
+                let arguments =
+                    [&verb[..1], &["externalname", "nope"], &verb[1..], &["-n", namespace]].concat();
+                let missing = kubectl.run(&arguments).await?;
+                let wanted =
+                    "Error from server (NotFound): externalnames.service.grafana.app \"nope\" not found\n";
+                assert_eq!(
+                    (missing.code, missing.stderr.as_str()),
+                    (1, wanted),
+                    "{} {arguments:?}",
+                    kubectl.name()
+                );
+            }
+        }
+        let ignored =
+            kubectl.run(&["get", "externalname", "nope", "-n", "prod", "--ignore-not-found"]).await?;
+        assert_eq!((ignored.code, ignored.stdout.as_str()), (0, ""), "{ignored:?}");
+        let resources = kubectl.ok(&["api-resources", "--no-headers"]).await?;
+        assert!(!resources.contains("namespaces"), "the core group is not listed: {resources}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_wide_table_of_apiservices_tells_endpoint_and_cause() -> Result<()> {
+    let umbel = Umbel::start().await?;
+    let admin = umbel.admin()?;
+    for kubectl in kubectls(&umbel)? {
+        kubectl.ok_with_input(&["apply", "-f", "-"], API_SERVICE).await?;
+        let missing = "ExternalName \"shop\" in namespace \"default\" is not present";
+        let wide = ["get", "apiservices", "v1.shop.example.com", "-o", "wide"];
+        let table = wait_for("the cause", BOUND, || async {
+            let table = kubectl.ok(&wide).await?;
+            anyhow::ensure!(table.contains(missing), "{table}");
+            Ok(table)
+        })
+        .await?;
+        assert!(
+            table.contains("ENDPOINT") && table.contains("MESSAGE") && table.contains("<none>"),
+            "{table}"
+        );
+        let narrow = kubectl.ok(&["get", "apiservices", "v1.shop.example.com"]).await?;
+        assert!(!narrow.contains("ENDPOINT") && !narrow.contains("MESSAGE"), "{narrow}");
+        let refused = admin.get("/apis/shop.example.com/v1/things").await?;
+        assert!(refused.status == 503 && refused.json()?["message"].to_string().contains("is not present"));
+
+        let nowhere = EXTERNAL_NAME.replace("shop.example.com", "127.0.0.1");
+        kubectl.ok_with_input(&["create", "-f", "-"], &nowhere).await?;
+        wait_for("the endpoint", BOUND, || async {
+            let table = kubectl.ok(&wide).await?;
+            anyhow::ensure!(table.contains("127.0.0.1:443") && !table.contains("<none>"), "{table}");
+            Ok(())
+        })
+        .await?;
+        kubectl.ok(&["delete", "apiservice", "v1.shop.example.com"]).await?;
+        kubectl.ok(&["delete", "externalname", "shop"]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_backends_kinds_behave_the_same() -> Result<()> {
     let Some(()) = need(SampleApiServer::available())? else { return Ok(()) };
     let umbel = Umbel::start().await?;
@@ -104,5 +203,8 @@ async fn flunders(kubectl: &Kubectl, name: &str) -> Result<()> {
     let described = kubectl.ok(&["describe", "flunder", name]).await?;
     assert!(described.contains("made=applied"), "{described}");
     kubectl.ok(&["delete", "flunder", name]).await?;
+    let missing = kubectl.run(&["get", "flunder", name, "-n", "prod"]).await?;
+    let wanted = format!("Error from server (NotFound): flunders.wardle.example.com \"{name}\" not found\n");
+    assert_eq!((missing.code, missing.stderr), (1, wanted));
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::body;
 use super::index;
+use super::namespace;
 use super::negotiation::{Offer, negotiate};
 use super::query::Query;
 use super::readiness;
@@ -34,8 +35,8 @@ pub struct Call {
 
 impl Call {
     /// What the client accepts of what can be offered.
-    pub fn presentation(&self, offer: Offer) -> Result<Presentation, Failure> {
-        Presentation::new(negotiate(&self.headers, &self.query, offer)?, &self.query)
+    pub fn presentation(&self, api: &Api, offer: Offer) -> Result<Presentation, Failure> {
+        Presentation::new(negotiate(&self.headers, &self.query, offer)?, &self.query, &api.shared)
     }
 
     /// The request's user agent.
@@ -57,6 +58,10 @@ where
 {
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let Some(target) = &info.target else { return plain(api, info, &parts, &query).await };
+    if let Some(name) = namespace::asked_for(info, target, &parts.method) {
+        let accepted = negotiate(&parts.headers, &query, Offer::Documents)?;
+        return Ok(reply::value(StatusCode::OK, accepted, &namespace::read(name)?));
+    }
     let is_collection = is_collection(info, target);
     let Some(call) = resource_call(api.kinds, target, is_collection, query, parts.headers) else {
         return Err(Failure::no_such_resource());

@@ -7,6 +7,7 @@ mod body;
 mod dispatch;
 mod index;
 mod labels;
+mod namespace;
 mod negotiation;
 mod options;
 mod query;

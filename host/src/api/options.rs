@@ -3,11 +3,13 @@
 use super::query::Query;
 use crate::model::failure::{Failure, FieldError, FieldErrorKind, quoted};
 use crate::object::decode::FieldValidation;
-use crate::registry::{DeleteOptions, Propagation, VersionMatch};
+use crate::registry::{DeleteOptions, VersionMatch};
 use serde_json::Value;
 
 /// Upstream's limit for `fieldManager`, in bytes.
 const MANAGER_MAX: usize = 128;
+/// The policies of a delete.
+const PROPAGATION_POLICIES: [&str; 3] = ["Foreground", "Background", "Orphan"];
 /// The group that option kinds live in.
 const META_GROUP: &str = "meta.k8s.io";
 
@@ -112,23 +114,15 @@ impl DeleteParameters {
             let detail = "orphanDependents and deletionPropagation cannot be both set";
             errors.push(FieldError::invalid("propagationPolicy", quoted(policy), detail));
         }
-        let mut propagation =
-            orphan.map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background });
-        match policy.as_deref() {
-            None => {}
-            Some("Orphan") => propagation = Some(Propagation::Orphan),
-            Some("Background") => propagation = Some(Propagation::Background),
-            Some("Foreground") => propagation = Some(Propagation::Foreground),
-            Some(other) => errors.push(FieldError::not_supported(
-                "propagationPolicy",
-                quoted(other),
-                &["Foreground", "Background", "Orphan", "nil"],
-            )),
+        // Checked and not used: objects here have no dependents that a policy could be about.
+        if let Some(other) = policy.filter(|policy| !PROPAGATION_POLICIES.contains(&policy.as_str())) {
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
+            errors.push(FieldError::not_supported("propagationPolicy", quoted(&other), &supported));
         }
         let dry_run = check_dry_run(&dry_run, &mut errors);
         refuse_unless_empty("DeleteOptions", errors)?;
         Ok(Self {
-            options: DeleteOptions { dry_run, propagation, ..DeleteOptions::default() },
+            options: DeleteOptions { dry_run, ..DeleteOptions::default() },
             is_deprecated_cascade: orphan == Some(false),
         })
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// Reads one object, or its status, which is the whole object too.
 pub async fn get(api: &Arc<Api>, call: &Call) -> Result<Reply, Failure> {
-    let presentation = call.presentation(Offer::Documents)?;
+    let presentation = call.presentation(api, Offer::Documents)?;
     let revision = parse_revision(call.query.text("resourceVersion"))?.unwrap_or_default();
     let object = api.registry.get_not_older(call.kind, &call.key, revision).await?;
     let value = presentation.object(call.kind, object)?;
@@ -23,7 +23,7 @@ pub async fn get(api: &Arc<Api>, call: &Call) -> Result<Reply, Failure> {
 
 /// Lists a collection.
 pub async fn list(api: &Arc<Api>, call: &Call) -> Result<Reply, Failure> {
-    let presentation = call.presentation(Offer::Lists)?;
+    let presentation = call.presentation(api, Offer::Lists)?;
     let parameters = ListParameters::read(&call.query, false)?;
     let options = list_options(call, &parameters)?;
     let list = api.registry.list(call.kind, &options).await?;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// Deletes one object.
 pub async fn delete(api: &Arc<Api>, call: &Call, body: &Bytes) -> Result<Reply, Failure> {
-    let presentation = call.presentation(Offer::Documents)?;
+    let presentation = call.presentation(api, Offer::Documents)?;
     let parameters = parameters(call, body)?;
     match api.registry.delete(call.kind, &call.key, &parameters.options).await? {
         Deleted::Gone(object) => {
@@ -46,7 +46,7 @@ pub async fn delete(api: &Arc<Api>, call: &Call, body: &Bytes) -> Result<Reply, 
 
 /// Deletes what matches in a collection, and answers with the list of it.
 pub async fn delete_collection(api: &Arc<Api>, call: &Call, body: &Bytes) -> Result<Reply, Failure> {
-    let presentation = call.presentation(Offer::Lists)?;
+    let presentation = call.presentation(api, Offer::Lists)?;
     let which = list_options(call, &ListParameters::read(&call.query, false)?)?;
     let parameters = parameters(call, body)?;
     let list = api.registry.delete_collection(call.kind, &which, &parameters.options).await?;

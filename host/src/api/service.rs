@@ -182,3 +182,20 @@ fn too_slow() -> Failure {
 fn shutting_down() -> Failure {
     Failure::unavailable("the server is shutting down").retry_after(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_request_lasts_longer_than_the_limit_and_watches_have_none() {
+        let limit = |path: &str, query: &str| deadline(&RequestInfo::new(&Method::GET, path, query), query);
+        let path = "/apis/g/v1/things";
+        assert_eq!(limit(path, "").unwrap(), Some(REQUEST_MAX));
+        assert_eq!(limit(path, "timeout=2s").unwrap(), Some(Duration::from_secs(2)));
+        assert_eq!(limit(path, "timeout=10m").unwrap(), Some(REQUEST_MAX));
+        assert_eq!(limit(path, "timeout=0s").unwrap(), Some(REQUEST_MAX));
+        assert_eq!(limit(path, "watch=true&timeout=2s").unwrap(), None);
+        assert_eq!(limit(path, "timeout=soon").unwrap_err().code, 400);
+    }
+}

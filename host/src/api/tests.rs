@@ -14,6 +14,10 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
+mod removing;
+mod shown;
+mod writing;
+
 const API_SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 const EXTERNAL_NAMES: &str = "/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames";
 

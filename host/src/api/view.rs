@@ -2,31 +2,36 @@
 
 use super::negotiation::{Accepted, View};
 use super::query::Query;
-use crate::kind::Kind;
+use crate::decision::resolver::url_authority;
+use crate::kind::{CellContext, Kind};
 use crate::model::failure::Failure;
 use crate::model::object::Object;
 use crate::object::partial::{partial_list, partial_object};
 use crate::object::table::{IncludeObject, TableRequest, table};
 use crate::registry::List;
+use crate::route::{Shared, Snapshot, Target};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// How answers of one request are shown.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Presentation {
     /// Form and view agreed on.
     pub accepted: Accepted,
     include: IncludeObject,
+    /// The routes, for cells that show endpoints.
+    shared: Arc<Shared>,
 }
 
 impl Presentation {
     /// Reads what tables carry beside their cells; 400 when that cannot be had.
-    pub fn new(accepted: Accepted, query: &Query) -> Result<Self, Failure> {
+    pub fn new(accepted: Accepted, query: &Query, shared: &Arc<Shared>) -> Result<Self, Failure> {
         let include = match accepted.view {
             View::Table(_) => IncludeObject::parse(query.text("includeObject"))?,
             _ => IncludeObject::default(),
         };
-        Ok(Self { accepted, include })
+        Ok(Self { accepted, include, shared: Arc::clone(shared) })
     }
 
     /// One object.
@@ -41,10 +46,12 @@ impl Presentation {
         })
     }
 
-    /// The object of a watch event; columns stand in the first table only.
+    /// The object of a watch event. The first table has the columns; whether later ones repeat them depends on the kind.
     pub fn event(&self, kind: &'static Kind, object: Object, is_first: bool) -> Result<Value, Failure> {
         match self.accepted.view {
-            View::Table(version) => Ok(self.table_of(kind, &object, version, is_first)),
+            View::Table(version) => {
+                Ok(self.table_of(kind, &object, version, is_first || kind.repeats_columns))
+            }
             View::PartialList(version) => Ok(partial_object(&object, version)),
             View::Whole | View::Partial(_) => self.object(kind, object),
         }
@@ -65,17 +72,34 @@ impl Presentation {
             }
             View::PartialList(version) => partial_list(&list.objects, metadata, version),
             View::Partial(_) => return Err(mismatch("PartialObjectMetadata", "is a list")),
-            View::Table(version) => table(kind, &list.objects, metadata, self.request(version, true)),
+            View::Table(version) => self.table(kind, &list.objects, metadata, (version, true)),
         })
     }
 
     fn table_of(&self, kind: &'static Kind, object: &Object, version: &str, with_columns: bool) -> Value {
         let metadata = json!({"resourceVersion": object.resource_version()});
-        table(kind, [object], metadata, self.request(version, with_columns))
+        self.table(kind, [object], metadata, (version, with_columns))
     }
 
-    fn request<'a>(&self, version: &'a str, with_columns: bool) -> TableRequest<'a> {
-        TableRequest { version, include: self.include, with_columns, now: Timestamp::now() }
+    fn table<'a>(
+        &self,
+        kind: &'static Kind,
+        objects: impl IntoIterator<Item = &'a Object>,
+        metadata: Value,
+        (version, with_columns): (&str, bool),
+    ) -> Value {
+        let snapshot = self.shared.load();
+        let endpoints = |group: &str, version: &str| endpoints(&snapshot, group, version);
+        let context = CellContext { now: Timestamp::now(), endpoints: &endpoints };
+        table(kind, objects, metadata, TableRequest { version, include: self.include, with_columns, context })
+    }
+}
+
+/// The endpoints that requests for a group and version are sent to.
+fn endpoints(snapshot: &Snapshot, group: &str, version: &str) -> Vec<String> {
+    match snapshot.route(group, version).map(|route| &route.target) {
+        Some(Target::Backend { backend, .. }) => backend.endpoints.iter().map(url_authority).collect(),
+        Some(Target::Local | Target::Unreachable { .. }) | None => Vec::new(),
     }
 }
 

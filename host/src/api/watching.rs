@@ -34,7 +34,7 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// Starts a watch.
 pub async fn watch(api: &Arc<Api>, call: Call) -> Result<Reply, Failure> {
-    let presentation = call.presentation(Offer::Stream)?;
+    let presentation = call.presentation(api, Offer::Stream)?;
     let parameters = ListParameters::read(&call.query, true)?;
     let mut selector = selector(call.kind, &parameters)?;
     if selector.fields.is_everything() && !call.key.name.is_empty() {
@@ -61,7 +61,7 @@ pub async fn watch(api: &Arc<Api>, call: Call) -> Result<Reply, Failure> {
     let (sender, body) = stream::channel();
     let events = EventStream {
         kind: call.kind,
-        presentation,
+        presentation: presentation.clone(),
         sender,
         is_first: true,
         position: watch.position(),

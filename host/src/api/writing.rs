@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// `POST` to a collection.
 pub async fn create(api: &Arc<Api>, call: &Call, body: &Bytes) -> Result<Reply, Failure> {
-    let presentation = call.presentation(Offer::Documents)?;
+    let presentation = call.presentation(api, Offer::Documents)?;
     let encoding = encoding(&call.headers)?;
     let parameters = WriteParameters::read(&call.query, "CreateOptions")?;
     let (object, warnings) = decode(call, body, encoding, &parameters)?;
@@ -30,7 +30,7 @@ pub async fn create(api: &Arc<Api>, call: &Call, body: &Bytes) -> Result<Reply, 
 
 /// `PUT` to an object or its status.
 pub async fn update(api: &Arc<Api>, call: &Call, body: &Bytes) -> Result<Reply, Failure> {
-    let presentation = call.presentation(Offer::Documents)?;
+    let presentation = call.presentation(api, Offer::Documents)?;
     let encoding = encoding(&call.headers)?;
     let parameters = WriteParameters::read(&call.query, "UpdateOptions")?;
     let (mut object, warnings) = decode(call, body, encoding, &parameters)?;
@@ -44,7 +44,7 @@ pub async fn update(api: &Arc<Api>, call: &Call, body: &Bytes) -> Result<Reply, 
 /// `PATCH` of an object or its status.
 pub async fn patch(api: &Arc<Api>, call: &Call, body: Bytes) -> Result<Reply, Failure> {
     let format = patch_format(&call.headers)?;
-    let presentation = call.presentation(Offer::Documents)?;
+    let presentation = call.presentation(api, Offer::Documents)?;
     let parameters = WriteParameters::read_patch(&call.query)?;
     let options = write_options(call, &parameters, &body);
     let mut warnings = Vec::new();

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, APIServiceSpec};
 use serde_json::Value;
 
-use super::{ALL_VERBS, Column, Kept, Kind, KindRules, Scope, object_meta};
+use super::{ALL_VERBS, CellContext, Column, Kept, Kind, KindRules, Scope, object_meta};
 use crate::model::failure::{FieldError, quoted};
 use crate::model::failure_policy;
 use crate::model::object::Object;
@@ -38,6 +38,8 @@ pub static KIND: Kind = Kind {
     selectable: &[],
     schema: &SCHEMA,
     columns: COLUMNS,
+    // kube-aggregator ignores the wish to leave them out.
+    repeats_columns: true,
     rules: &Rules,
 };
 
@@ -131,7 +133,26 @@ const COLUMNS: &[Column] = &[
         priority: 0,
     },
     object_meta::AGE_COLUMN,
+    Column {
+        name: "Endpoint",
+        cell_type: "string",
+        format: "",
+        description: "The addresses that requests are sent to.",
+        priority: 1,
+    },
+    Column {
+        name: "Message",
+        cell_type: "string",
+        format: "",
+        description: "Why this service is or is not available.",
+        priority: 1,
+    },
 ];
+
+/// The number of endpoints that a cell names; as in kubectl, further ones are counted.
+const SHOWN_ENDPOINTS: usize = 3;
+/// What kubectl shows for a cell without a value.
+const NO_VALUE: &str = "<none>";
 
 /// An APIService as a typed value; `None` only for objects that were never decoded against the schema.
 pub fn typed(object: &Object) -> Option<APIService> {
@@ -202,7 +223,7 @@ impl KindRules for Rules {
         errors
     }
 
-    fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value> {
+    fn cells(&self, object: &Object, context: &CellContext<'_>) -> Vec<Value> {
         let service = match object.at(&["spec", "service"]) {
             None => "Local".to_owned(),
             Some(_) => format!(
@@ -211,12 +232,32 @@ impl KindRules for Rules {
                 object.text(&["spec", "service", "name"])
             ),
         };
-        let available = match condition::find(object, AVAILABLE) {
+        let condition = condition::find(object, AVAILABLE);
+        let available = match condition {
             None => "Unknown".to_owned(),
             Some(c) if c.status != "True" && !c.reason.is_empty() => format!("{} ({})", c.status, c.reason),
             Some(c) => c.status.to_owned(),
         };
-        vec![object.name().into(), service.into(), available.into(), age_cell(object, now).into()]
+        let message = condition.map(|c| c.message).filter(|message| !message.is_empty());
+        vec![
+            object.name().into(),
+            service.into(),
+            available.into(),
+            age_cell(object, context.now).into(),
+            endpoint_cell(object, context).into(),
+            message.unwrap_or(NO_VALUE).into(),
+        ]
+    }
+}
+
+/// The endpoints in the form of kubectl: `10.0.0.1:443,10.0.0.2:443 + 3 more...`.
+fn endpoint_cell(object: &Object, context: &CellContext<'_>) -> String {
+    let endpoints = (context.endpoints)(object.text(&["spec", "group"]), object.text(&["spec", "version"]));
+    let (shown, further) = endpoints.split_at(endpoints.len().min(SHOWN_ENDPOINTS));
+    match (shown, further.len()) {
+        ([], _) => NO_VALUE.to_owned(),
+        (shown, 0) => shown.join(","),
+        (shown, further) => format!("{} + {further} more...", shown.join(",")),
     }
 }
 
@@ -336,14 +377,34 @@ mod tests {
                 json!({"metadata": {"name": "v1.a", "creationTimestamp": "1970-01-01T00:00:00Z"}});
             json_patch::merge(&mut value, &extra);
             let now = Timestamp::from_second(7).unwrap_or_default();
-            KIND.rules.cells(&complete(&KIND, value), now)
+            KIND.rules.cells(&complete(&KIND, value), &CellContext::at(now))
         };
         let condition = |status: &str, reason: &str| json!({"status": {"conditions": [{"type": "Available", "status": status, "reason": reason}]}});
-        assert_eq!(cells(json!({})), ["v1.a", "Local", "Unknown", "7s"]);
+        assert_eq!(cells(json!({})), ["v1.a", "Local", "Unknown", "7s", "<none>", "<none>"]);
         assert_eq!(cells(condition("True", "Passed"))[2], "True");
         assert_eq!(cells(condition("False", "FailedDiscoveryCheck"))[2], "False (FailedDiscoveryCheck)");
         assert_eq!(cells(condition("Unknown", ""))[2], "Unknown");
         let remote = json!({"spec": {"service": {"namespace": "n", "name": "s"}}});
         assert_eq!(cells(remote)[1], "n/s");
+        let said = json!({"status": {"conditions": [{"type": "Other", "message": "x"},
+            {"type": "Available", "status": "False", "message": "no backend"}]}});
+        assert_eq!(cells(said)[5], "no backend");
+    }
+
+    #[test]
+    fn the_wide_cells_name_a_few_endpoints() {
+        let object = complete(&KIND, json!({"spec": {"group": "a.b", "version": "v1"}}));
+        let cell = |count: usize| {
+            let endpoints = |group: &str, version: &str| {
+                assert_eq!((group, version), ("a.b", "v1"));
+                (1..=count).map(|n| format!("10.0.0.{n}:443")).collect()
+            };
+            KIND.rules.cells(&object, &CellContext { now: Timestamp::UNIX_EPOCH, endpoints: &endpoints })[4]
+                .clone()
+        };
+        assert_eq!(cell(0), "<none>");
+        assert_eq!(cell(1), "10.0.0.1:443");
+        assert_eq!(cell(3), "10.0.0.1:443,10.0.0.2:443,10.0.0.3:443");
+        assert_eq!(cell(5), "10.0.0.1:443,10.0.0.2:443,10.0.0.3:443 + 2 more...");
     }
 }

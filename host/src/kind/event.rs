@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Column, Kept, Kind, KindRules, Scope, Selectable, object_meta};
+use super::{CellContext, Column, Kept, Kind, KindRules, Scope, Selectable, object_meta};
 use crate::model::failure::FieldError;
 use crate::model::object::Object;
 use crate::model::schema::{Field, Record, Schema, ZeroValue};
@@ -30,6 +30,7 @@ pub static KIND: Kind = Kind {
     selectable: SELECTABLE,
     schema: &SCHEMA,
     columns: COLUMNS,
+    repeats_columns: false,
     rules: &Rules,
 };
 
@@ -154,12 +155,12 @@ impl KindRules for Rules {
         "events tell what the gateway saw: it makes them itself and forgets each one an hour after it was last seen"
     }
 
-    fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value> {
+    fn cells(&self, object: &Object, context: &CellContext<'_>) -> Vec<Value> {
         let text = |path: &[&str]| Value::from(object.text(path));
-        let first = ago(object.text(&["eventTime"]), now);
+        let first = ago(object.text(&["eventTime"]), context.now);
         let series = object.at(&["series"]);
         let last = match series {
-            Some(_) => ago(object.text(&["series", "lastObservedTime"]), now),
+            Some(_) => ago(object.text(&["series", "lastObservedTime"]), context.now),
             None => first.clone(),
         };
         let count = object.at(&["series", "count"]).and_then(Value::as_i64).unwrap_or(1);
@@ -227,9 +228,9 @@ mod tests {
             1,
             "p.1"
         ]);
-        assert_eq!(Value::from(KIND.rules.cells(&event, now)), once);
+        assert_eq!(Value::from(KIND.rules.cells(&event, &CellContext::at(now))), once);
         event.set(&["series"], json!({"count": 3, "lastObservedTime": "1970-01-01T00:01:00.000000Z"}));
-        let cells = KIND.rules.cells(&event, now);
+        let cells = KIND.rules.cells(&event, &CellContext::at(now));
         assert_eq!([&cells[0], &cells[7], &cells[8]], [&json!("10s"), &json!("60s"), &json!(3)]);
     }
 }

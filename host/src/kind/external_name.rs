@@ -2,11 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ALL_VERBS, Column, Kept, Kind, KindRules, Scope, object_meta};
+use super::{ALL_VERBS, CellContext, Column, Kept, Kind, KindRules, Scope, object_meta};
 use crate::model::failure::{FieldError, quoted};
 use crate::model::failure_policy;
 use crate::model::object::Object;
@@ -32,6 +31,7 @@ pub static KIND: Kind = Kind {
     selectable: &[],
     schema: &SCHEMA,
     columns: COLUMNS,
+    repeats_columns: false,
     rules: &Rules,
 };
 
@@ -106,8 +106,12 @@ impl KindRules for Rules {
         failure_policy::refusal(object, old).into_iter().chain(refuse_host(object)).collect()
     }
 
-    fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value> {
-        vec![object.name().into(), object.text(&["spec", "host"]).into(), age_cell(object, now).into()]
+    fn cells(&self, object: &Object, context: &CellContext<'_>) -> Vec<Value> {
+        vec![
+            object.name().into(),
+            object.text(&["spec", "host"]).into(),
+            age_cell(object, context.now).into(),
+        ]
     }
 }
 

@@ -10,7 +10,7 @@ pub mod external_name;
 pub mod object_meta;
 pub mod plugin;
 
-pub use crate::object::kind::{Column, Kept, Kind, KindRules, Scope, Selectable};
+pub use crate::object::kind::{CellContext, Column, Kept, Kind, KindRules, Scope, Selectable};
 
 /// Every kind that Umbel serves itself.
 pub static ALL: [&Kind; 4] = [&api_service::KIND, &external_name::KIND, &plugin::KIND, &event::KIND];
@@ -39,7 +39,7 @@ mod tests {
             let record = kind.schema.as_record().unwrap();
             assert!(record.definition.ends_with(kind.kind));
             assert_eq!(record.field("status").is_some(), kind.has_status);
-            let cells = kind.rules.cells(&shape::empty(kind), Timestamp::UNIX_EPOCH);
+            let cells = kind.rules.cells(&shape::empty(kind), &CellContext::at(Timestamp::UNIX_EPOCH));
             assert_eq!(cells.len(), kind.columns.len());
             let served = Kind::find_in(&ALL, kind.group, kind.version, kind.plural);
             assert!(std::ptr::eq(served.unwrap(), kind));

@@ -3,10 +3,9 @@
 //! The gateway makes, changes and removes these objects itself. Clients read them, and ask for something by writing
 //! an annotation; a component never arrives over HTTP.
 
-use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Column, Kept, Kind, KindRules, Scope, object_meta};
+use super::{CellContext, Column, Kept, Kind, KindRules, Scope, object_meta};
 use crate::model::failure::{FieldError, quoted};
 use crate::model::object::Object;
 use crate::model::schema::{Field, ListSharing, Record, Schema, ZeroValue};
@@ -50,6 +49,7 @@ pub static KIND: Kind = Kind {
     selectable: &[],
     schema: &SCHEMA,
     columns: COLUMNS,
+    repeats_columns: false,
     rules: &Rules,
 };
 
@@ -269,7 +269,7 @@ impl KindRules for Rules {
         }
     }
 
-    fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value> {
+    fn cells(&self, object: &Object, context: &CellContext<'_>) -> Vec<Value> {
         let text = |field: &str| Value::from(object.text(&["status", field]));
         let number =
             |field: &str| Value::from(object.at(&["status", field]).and_then(Value::as_i64).unwrap_or(0));
@@ -284,7 +284,7 @@ impl KindRules for Rules {
             number("generation"),
             number("calls"),
             number("faults"),
-            age_cell(object, now).into(),
+            age_cell(object, context.now).into(),
             text("reason"),
             digest.get(..12).unwrap_or(digest).into(),
         ]

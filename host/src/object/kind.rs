@@ -42,6 +42,8 @@ pub struct Kind {
     pub schema: &'static Schema,
     /// The columns of a table.
     pub columns: &'static [Column],
+    /// Whether each event of a watch that sends tables repeats the columns, instead of the first event only.
+    pub repeats_columns: bool,
     /// What only this kind does.
     pub rules: &'static dyn KindRules,
 }
@@ -88,6 +90,32 @@ pub struct Column {
     pub priority: i32,
 }
 
+/// What cells show that is not in the object.
+#[derive(Clone, Copy)]
+pub struct CellContext<'a> {
+    /// The time that ages are computed against.
+    pub now: Timestamp,
+    /// The endpoints, as `host:port`, that requests for a group and version are sent to.
+    pub endpoints: &'a dyn Fn(&str, &str) -> Vec<String>,
+}
+
+impl CellContext<'_> {
+    /// A context without endpoints.
+    pub fn at(now: Timestamp) -> Self {
+        Self { now, endpoints: &no_endpoints }
+    }
+}
+
+fn no_endpoints(_group: &str, _version: &str) -> Vec<String> {
+    Vec::new()
+}
+
+impl std::fmt::Debug for CellContext<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CellContext").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
 /// The rules that only one kind has. Objects given here are complete: decoded against the schema.
 pub trait KindRules: Sync {
     /// Fills what a client left out, after every decoding.
@@ -120,7 +148,7 @@ pub trait KindRules: Sync {
     }
 
     /// The cells of a table row, one for each column of the kind.
-    fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value>;
+    fn cells(&self, object: &Object, context: &CellContext<'_>) -> Vec<Value>;
 }
 
 impl Kind {

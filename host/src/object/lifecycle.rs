@@ -1,11 +1,16 @@
 //! Create, update and status update: what is filled, what is restored, what is refused (contract §1.3, §1.4).
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{metadata, metadata_rules};
 use crate::model::failure::{Failure, FieldError};
 use crate::model::object::Object;
 use crate::object::kind::Kind;
+
+/// With these finalizers the garbage collector of Kubernetes keeps an object until its dependents are deleted
+/// (`--cascade=foreground`) or released (`--cascade=orphan`).
+const GARBAGE_COLLECTION: [&str; 2] = ["foregroundDeletion", "orphan"];
 
 /// What a create needs from outside.
 pub struct Birth<'a> {
@@ -62,6 +67,18 @@ pub fn update_status(kind: &'static Kind, object: &mut Object, stored: &Object) 
     errors.extend(metadata_rules::check_change(object, stored));
     errors.extend(kind.rules.validate_status(object, stored));
     refuse(kind, object, errors)
+}
+
+/// Removes the finalizers of the garbage collector from an object that is being deleted.
+///
+/// Objects of the gateway have no dependents, so the work that these finalizers wait for is already done. Without this
+/// they would never be removed: the gateway does not run a garbage collector.
+pub fn remove_garbage_collection_finalizers(object: &mut Object) {
+    let Some(Value::Array(mut finalizers)) = object.take(&["metadata", "finalizers"]) else { return };
+    finalizers.retain(|finalizer| !GARBAGE_COLLECTION.iter().any(|name| finalizer == name));
+    if !finalizers.is_empty() {
+        object.set(&["metadata", "finalizers"], finalizers);
+    }
 }
 
 fn clear_status(kind: &Kind, object: &mut Object) {

@@ -18,6 +18,8 @@ const LONGEST_NAME: usize = 128;
 const MOST_UPDATERS: usize = 10;
 /// The manager of united entries.
 const ANCIENT: &str = "ancient-changes";
+/// Metadata that only a delete writes. No manager owns these fields, whatever a client sends.
+const SET_BY_DELETE: [&str; 2] = ["deletionTimestamp", "deletionGracePeriodSeconds"];
 /// Fields that the server keeps and nobody owns.
 const UNOWNED: [&str; 8] = [
     "name",
@@ -68,16 +70,18 @@ pub fn record_write(kind: &'static Kind, stored: Option<&Object>, new: &mut Obje
         return;
     }
     let changes = changes(kind, stored, new, writer.subresource);
+    let set_by_delete = metadata_set(&SET_BY_DELETE);
     let api_version = kind.api_version();
     entries.retain(|entry| entry.api_version == api_version);
     for entry in &mut entries {
-        for lost in [&changes.added, &changes.modified, &changes.removed] {
+        for lost in [&changes.added, &changes.modified, &changes.removed, &set_by_delete] {
             entry.fields.subtract(lost);
         }
     }
     let mut own = changes.added;
     own.unite(&changes.modified);
     own.subtract(&unowned());
+    own.subtract(&set_by_delete);
     if !own.is_empty() {
         take_ownership(&mut entries, own, &api_version, writer);
     }
@@ -202,7 +206,13 @@ fn unowned() -> FieldSet {
     for field in ["apiVersion", "kind", "metadata"] {
         set.insert(&[format!("f:{field}")]);
     }
-    for field in UNOWNED {
+    set.unite(&metadata_set(&UNOWNED));
+    set
+}
+
+fn metadata_set(fields: &[&str]) -> FieldSet {
+    let mut set = FieldSet::default();
+    for field in fields {
         set.insert(&["f:metadata".to_owned(), format!("f:{field}")]);
     }
     set

@@ -1,12 +1,11 @@
 //! `Table`: rows of cells as kubectl prints them (contract §1.6).
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::partial::partial_object;
 use crate::model::failure::{Failure, quoted};
 use crate::model::object::Object;
-use crate::object::kind::{Column, Kind};
+use crate::object::kind::{CellContext, Column, Kind};
 
 /// What a row carries beside its cells (`includeObject`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,10 +44,10 @@ pub struct TableRequest<'a> {
     pub version: &'a str,
     /// What rows carry beside their cells.
     pub include: IncludeObject,
-    /// Whether to write the column definitions; a watch does so only in its first table.
+    /// Whether to write the column definitions.
     pub with_columns: bool,
-    /// The time that ages are told against.
-    pub now: Timestamp,
+    /// What cells show that is not in the object.
+    pub context: CellContext<'a>,
 }
 
 /// A table of objects; `list_metadata` is the ListMeta (`resourceVersion`, `continue`, `remainingItemCount`).
@@ -71,7 +70,7 @@ pub fn table<'a>(
 }
 
 fn row(kind: &Kind, object: &Object, request: TableRequest<'_>) -> Value {
-    let mut row = json!({ "cells": kind.rules.cells(object, request.now) });
+    let mut row = json!({ "cells": kind.rules.cells(object, &request.context) });
     row["object"] = match request.include {
         IncludeObject::None => return row,
         IncludeObject::Metadata => partial_object(object, request.version),
@@ -96,13 +95,19 @@ mod tests {
     use crate::kind::external_name::KIND;
     use crate::object::decode::complete;
     use crate::object::partial::partial_list;
+    use jiff::Timestamp;
 
     fn named(name: &str) -> Object {
         complete(&KIND, json!({"metadata": {"name": name}, "spec": {"host": "h"}}))
     }
 
     fn request(include: IncludeObject) -> TableRequest<'static> {
-        TableRequest { version: "v1", include, with_columns: true, now: Timestamp::UNIX_EPOCH }
+        TableRequest {
+            version: "v1",
+            include,
+            with_columns: true,
+            context: CellContext::at(Timestamp::UNIX_EPOCH),
+        }
     }
 
     #[test]

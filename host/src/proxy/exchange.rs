@@ -9,7 +9,7 @@ use super::deadline::limit;
 use super::documents;
 use super::forward::{Counted, Journey, forward};
 use super::head::{check_head, check_host};
-use super::path::{Place, locate};
+use super::path::{Place, is_namespace, locate};
 use super::unread_body::UnreadBody;
 use super::upgrade::{is_http2_upgrade, is_upgrade, refuse_http2, upgrade};
 use crate::model::failure::Failure;
@@ -159,8 +159,12 @@ fn dispatch(client: &Client, request: &Request<ClientBody>) -> Result<Destinatio
     let snapshot = client.worker.inputs.snapshots.load();
     let answer = match locate(&path) {
         Place::Version { group, version, rest } => {
-            let Some(route) = snapshot.route(group, version) else { return Err(no_route(&snapshot)) };
-            return travel(route, limit(rest, query)?);
+            return match snapshot.route(group, version) {
+                Some(route) => travel(route, limit(rest, query)?),
+                // kubectl asks for the namespace before it reports that an object in it was not found.
+                None if snapshot.is_published() && is_namespace(&path) => Ok(Destination::Local),
+                None => Err(no_route(&snapshot)),
+            };
         }
         Place::Own => return Ok(Destination::Local),
         Place::Groups { has_slash } => documents::groups(&snapshot, request, has_slash)?,

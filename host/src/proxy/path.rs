@@ -76,6 +76,12 @@ fn locate_api(below: &str) -> Place<'_> {
     Place::Version { group, version, rest }
 }
 
+/// Whether a decoded path names one namespace: `/api/v1/namespaces/<name>`.
+pub fn is_namespace(path: &str) -> bool {
+    let name = path.strip_prefix("/api/v1/namespaces/").map(|name| name.strip_suffix('/').unwrap_or(name));
+    name.is_some_and(|name| !name.is_empty() && !name.contains('/'))
+}
+
 /// Whether an answer may last as long as it likes (contract §7.4): watches and streaming subresources. `rest`
 /// is what follows the version.
 pub fn is_long_running(rest: &str, query: &str) -> bool {
@@ -157,6 +163,22 @@ mod tests {
             "*",
         ] {
             assert_eq!(locate(path), Place::Unknown, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_one_namespace_itself_is_a_namespace() {
+        assert!(is_namespace("/api/v1/namespaces/prod") && is_namespace("/api/v1/namespaces/prod/"));
+        for path in [
+            "/api/v1/namespaces",
+            "/api/v1/namespaces/",
+            "/api/v1/namespaces//",
+            "/api/v1/namespaces/prod/pods",
+            "/api/v2/namespaces/prod",
+            "/apis/g/v1/namespaces/prod",
+            "/x/api/v1/namespaces/prod",
+        ] {
+            assert!(!is_namespace(path), "{path}");
         }
     }
 

@@ -1,19 +1,16 @@
-//! Deleting objects: preconditions, finalizers, dependents (contract §1.5).
+//! Deleting objects: preconditions and finalizers (contract §1.5).
 
 use super::list::List;
-use super::options::{DeleteOptions, ListOptions, Propagation};
+use super::options::{DeleteOptions, ListOptions};
 use super::write::{has_finalizers, is_terminating};
 use super::{ObjectKey, Registry, stored};
 use crate::kind::Kind;
 use crate::model::failure::Failure;
 use crate::model::object::Object;
 use crate::object::condition::time_text;
+use crate::object::lifecycle::remove_garbage_collection_finalizers;
 use crate::store::StoreError;
 use jiff::Timestamp;
-use serde_json::Value;
-
-const ORPHAN: &str = "orphan";
-const FOREGROUND: &str = "foregroundDeletion";
 
 /// What became of an object that was asked to go.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +38,7 @@ impl Registry {
             let current = stored::decode(&record.key, &record.value, record.revision)?;
             check_preconditions(kind, key, &current, options)?;
             let mut next = current.clone();
-            set_dependent_finalizer(&mut next, options.propagation);
+            remove_garbage_collection_finalizers(&mut next);
             let outcome = if has_finalizers(&next) {
                 mark_as_deleting(&mut next, Timestamp::now());
                 if options.dry_run || next == current {
@@ -67,7 +64,8 @@ impl Registry {
         }
     }
 
-    /// Deletes what matches; objects that go meanwhile by other hands are no error.
+    /// Deletes the objects that match. An object that another client deletes meanwhile is not an error. With a limit, the
+    /// returned list has the continue token for the next call.
     ///
     /// # Errors
     /// As for [`Self::list`] and [`Self::delete`]; what was deleted before stays deleted.
@@ -79,7 +77,7 @@ impl Registry {
     ) -> Result<List, Failure> {
         // Listed at once, not in pages: the deletions would push the revision of the pages out of the history.
         let listed = self.list(kind, which).await?;
-        let mut all = List { revision: listed.revision, ..List::default() };
+        let mut all = List { objects: Vec::new(), ..listed };
         for object in listed.objects {
             let key = ObjectKey::new(object.namespace(), object.name());
             match self.delete(kind, &key, options).await {
@@ -113,24 +111,6 @@ fn check_preconditions(
     };
     // Upstream names the kind here, not the resource (contract §1.5).
     Err(Failure::conflict(kind.group, kind.kind, &key.name, &cause))
-}
-
-/// What was said about dependents decides; without a word an earlier wish stays.
-fn set_dependent_finalizer(object: &mut Object, propagation: Option<Propagation>) {
-    let Some(propagation) = propagation else { return };
-    let mut finalizers = match object.take(&["metadata", "finalizers"]) {
-        Some(Value::Array(finalizers)) => finalizers,
-        _ => Vec::new(),
-    };
-    finalizers.retain(|f| f != ORPHAN && f != FOREGROUND);
-    match propagation {
-        Propagation::Orphan => finalizers.push(ORPHAN.into()),
-        Propagation::Foreground => finalizers.push(FOREGROUND.into()),
-        Propagation::Background => {}
-    }
-    if !finalizers.is_empty() {
-        object.set(&["metadata", "finalizers"], finalizers);
-    }
 }
 
 fn mark_as_deleting(object: &mut Object, now: Timestamp) {

@@ -25,8 +25,7 @@ pub use freshness::parse_revision;
 pub use key::ObjectKey;
 pub use list::List;
 pub use options::{
-    DeleteOptions, ListOptions, Part, Propagation, Selector, VersionMatch, WatchOptions, WatchStart,
-    WriteOptions,
+    DeleteOptions, ListOptions, Part, Selector, VersionMatch, WatchOptions, WatchStart, WriteOptions,
 };
 pub use stored::OBJECT_MAX;
 pub use watch::{ObjectEvent, ObjectWatch};

@@ -54,24 +54,11 @@ impl WriteOptions {
     }
 }
 
-/// What happens to dependents of a deleted object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Propagation {
-    /// They are left alone, without an owner.
-    Orphan,
-    /// They go later.
-    Background,
-    /// They go first.
-    Foreground,
-}
-
 /// How to delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeleteOptions {
     /// Whether to store nothing.
     pub dry_run: bool,
-    /// What happens to dependents, where it was said.
-    pub propagation: Option<Propagation>,
     /// The object must have this uid.
     pub uid: Option<String>,
     /// The object must be at this resource version.

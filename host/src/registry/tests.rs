@@ -1,8 +1,8 @@
 //! The registry's semantics over the store in memory.
 
 use super::{
-    DeleteOptions, Deleted, ListOptions, OBJECT_MAX, ObjectEvent, ObjectKey, ObjectWatch, Part, Propagation,
-    Registry, Selector, WatchOptions, WatchStart, WriteOptions,
+    DeleteOptions, Deleted, ListOptions, OBJECT_MAX, ObjectEvent, ObjectKey, ObjectWatch, Part, Registry,
+    Selector, WatchOptions, WatchStart, WriteOptions,
 };
 use crate::kind::api_service::KIND;
 use crate::kind::external_name;
@@ -13,6 +13,10 @@ use crate::store::{FileStore, HistoryBound, MemoryStore};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+
+mod deleting;
+mod listing;
+mod writing;
 
 fn registry() -> Registry {
     Registry::new(Arc::new(MemoryStore::default()))
@@ -341,80 +345,6 @@ async fn no_object_grows_beyond_the_limit() {
         Ok(next)
     };
     registry.change(&KIND, &key, Part::Main, &options, shrink).await.unwrap();
-}
-
-#[tokio::test]
-async fn preconditions_guard_a_delete() {
-    let registry = registry();
-    let object = create(&registry, local("a.example.com", &[])).await;
-    for (options, told) in [
-        (
-            DeleteOptions { uid: Some("other".into()), ..DeleteOptions::default() },
-            "the UID in the precondition",
-        ),
-        (
-            DeleteOptions { resource_version: Some("999".into()), ..DeleteOptions::default() },
-            "the ResourceVersion in the precondition",
-        ),
-    ] {
-        let refused = registry.delete(&KIND, &key("a.example.com"), &options).await.unwrap_err();
-        assert_eq!(refused.code, 409);
-        assert!(refused.message.contains(told), "{}", refused.message);
-    }
-    let right = DeleteOptions { uid: Some(object.uid().to_owned()), ..DeleteOptions::default() };
-    let gone = registry.delete(&KIND, &key("a.example.com"), &right).await.unwrap();
-    assert!(matches!(gone, Deleted::Gone(_)));
-    assert_eq!(registry.get(&KIND, &key("a.example.com")).await.unwrap_err().code, 404);
-}
-
-#[tokio::test]
-async fn finalizers_keep_an_object_until_the_last_is_taken_off() {
-    let registry = registry();
-    let mut object = local("a.example.com", &[]);
-    object.set(&["metadata", "finalizers"], json!(["example.com/hold"]));
-    create(&registry, object).await;
-    let key = key("a.example.com");
-    let Deleted::Waiting(waiting) = registry.delete(&KIND, &key, &DeleteOptions::default()).await.unwrap()
-    else {
-        panic!("the finalizer is ignored")
-    };
-    assert!(!waiting.text(&["metadata", "deletionTimestamp"]).is_empty());
-    let again = registry.delete(&KIND, &key, &DeleteOptions::default()).await.unwrap();
-    assert_eq!(again, Deleted::Waiting(waiting.clone()), "a repeated delete changes nothing");
-    let taken = registry.create(&KIND, "", local("a.example.com", &[]), &WriteOptions::by("t")).await;
-    assert!(taken.unwrap_err().message.starts_with("object is being deleted: "));
-
-    let propose = |current: &Object| {
-        let mut next = current.clone();
-        next.take(&["metadata", "finalizers"]);
-        Ok(next)
-    };
-    registry.change(&KIND, &key, Part::Main, &WriteOptions::by("t"), propose).await.unwrap();
-    assert_eq!(registry.get(&KIND, &key).await.unwrap_err().code, 404);
-}
-
-#[tokio::test]
-async fn a_background_delete_frees_an_object_that_waits_for_its_dependents() {
-    let registry = registry();
-    create(&registry, local("a.example.com", &[])).await;
-    let by = |propagation| DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() };
-    let waiting = registry.delete(&KIND, &key("a.example.com"), &by(Propagation::Foreground)).await.unwrap();
-    let Deleted::Waiting(waiting) = waiting else { panic!("nothing keeps it") };
-    assert_eq!(waiting.at(&["metadata", "finalizers"]), Some(&json!(["foregroundDeletion"])));
-    let gone = registry.delete(&KIND, &key("a.example.com"), &by(Propagation::Background)).await.unwrap();
-    assert!(matches!(gone, Deleted::Gone(_)));
-}
-
-#[tokio::test]
-async fn dry_runs_store_nothing() {
-    let registry = registry();
-    let dry = WriteOptions { dry_run: true, ..WriteOptions::by("test") };
-    let object = registry.create(&KIND, "", local("a.example.com", &[]), &dry).await.unwrap();
-    assert!(!object.uid().is_empty() && object.resource_version().is_empty());
-    create(&registry, local("a.example.com", &[])).await;
-    let dry = DeleteOptions { dry_run: true, ..DeleteOptions::default() };
-    registry.delete(&KIND, &key("a.example.com"), &dry).await.unwrap();
-    assert_eq!(registry.revision(), 1);
 }
 
 #[tokio::test]

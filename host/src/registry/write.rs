@@ -5,6 +5,7 @@ use super::{ObjectKey, Registry, admission, stored, work_apart};
 use crate::kind::Kind;
 use crate::model::failure::{Failure, FieldError};
 use crate::model::object::Object;
+use crate::object::lifecycle::remove_garbage_collection_finalizers;
 use crate::object::managed_fields::is_same;
 use crate::store::{Record, StoreError};
 use bytes::Bytes;
@@ -170,7 +171,12 @@ fn plan_change(
     let proposed = propose(&current)?;
     check_uid(kind, key, options, &current)?;
     check_revision(kind, key, &current, &proposed)?;
-    let next = admission::admit_change(kind, part, &current, proposed, &options.manager, Timestamp::now())?;
+    let mut next =
+        admission::admit_change(kind, part, &current, proposed, &options.manager, Timestamp::now())?;
+    if is_terminating(&next) {
+        // An earlier version stored them and waited forever.
+        remove_garbage_collection_finalizers(&mut next);
+    }
     if is_same(&current, &next) {
         return Ok(Planned::Nothing(current));
     }

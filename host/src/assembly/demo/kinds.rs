@@ -1,12 +1,11 @@
 //! The kinds of the two sample API servers: trees in an orchard, ships in a harbour.
 
-use crate::kind::{ALL_VERBS, Column, Kept, Kind, KindRules, Scope, object_meta};
+use crate::kind::{ALL_VERBS, CellContext, Column, Kept, Kind, KindRules, Scope, object_meta};
 use crate::model::failure::FieldError;
 use crate::model::object::Object;
 use crate::model::schema::{Field, Record, Schema, ZeroValue};
 use crate::object::age::age_cell;
 use clap::ValueEnum;
-use jiff::Timestamp;
 use serde_json::Value;
 
 /// A sample API server.
@@ -72,6 +71,7 @@ static TREE: Kind = Kind {
         number_column("Height", "Height in centimetres."),
         object_meta::AGE_COLUMN,
     ],
+    repeats_columns: false,
     rules: &Rules { text: "fruit", number: "heightCentimetres" },
 };
 
@@ -97,6 +97,7 @@ static SHIP: Kind = Kind {
         number_column("Crew", "How many people are aboard."),
         object_meta::AGE_COLUMN,
     ],
+    repeats_columns: false,
     rules: &Rules { text: "cargo", number: "crew" },
 };
 
@@ -171,13 +172,13 @@ impl KindRules for Rules {
         errors
     }
 
-    fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value> {
+    fn cells(&self, object: &Object, context: &CellContext<'_>) -> Vec<Value> {
         let number = object.at(&["spec", self.number]).and_then(Value::as_i64).unwrap_or_default();
         vec![
             object.name().into(),
             object.text(&["spec", self.text]).into(),
             number.into(),
-            age_cell(object, now).into(),
+            age_cell(object, context.now).into(),
         ]
     }
 }

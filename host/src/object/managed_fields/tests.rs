@@ -177,6 +177,29 @@ fn entries_that_cannot_be_read_are_taken_from_the_stored_object() {
 }
 
 #[test]
+fn no_manager_owns_what_a_delete_sets() {
+    let deletion = json!({"metadata": {
+        "deletionTimestamp": "2020-01-01T00:00:00Z", "deletionGracePeriodSeconds": 5, "labels": {"a": "1"},
+    }});
+    let created = write(None, service(&deletion), "mine", "", 1);
+    let fields = json!({"f:metadata": {"f:labels": {".": {}, "f:a": {}}}, "f:spec": spec_fields()});
+    assert_eq!(owners(&created), [("mine".into(), String::new(), 1, fields.clone())]);
+
+    // Neither a client that changes the values nor one that writes the entries itself comes to own them.
+    let mut changed = created.clone();
+    changed.set(&["metadata", "deletionTimestamp"], "2021-01-01T00:00:00Z");
+    changed.set(&["metadata", "deletionGracePeriodSeconds"], 7);
+    let changed = write(Some(&created), changed, "other", "", 2);
+    assert_eq!(owners(&changed), [("mine".into(), String::new(), 1, fields.clone())]);
+    let mut claimed = created.clone();
+    let mut entries = claimed.take(&["metadata", "managedFields"]).unwrap();
+    entries[0]["fieldsV1"]["f:metadata"]["f:deletionTimestamp"] = json!({});
+    entries[0]["fieldsV1"]["f:metadata"]["f:deletionGracePeriodSeconds"] = json!({});
+    claimed.set(&["metadata", "managedFields"], entries);
+    assert_eq!(owners(&write(Some(&created), claimed, "other", "", 2))[0].3, fields);
+}
+
+#[test]
 fn the_oldest_of_many_updaters_become_one() {
     let mut object = write(None, service(&json!({})), "m0", "", 0);
     for n in 1..=12 {
