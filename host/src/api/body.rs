@@ -95,6 +95,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_body_of_unknown_length_is_refused_at_the_limit() {
+        use futures_util::stream;
+        let piece = Bytes::from(vec![b'x'; BODY_MAX / 2]);
+        for (pieces, is_accepted) in [(2, true), (3, false)] {
+            let frames =
+                (0..pieces).map(|_| Ok::<_, std::convert::Infallible>(http_body::Frame::data(piece.clone())));
+            let read = read(http_body_util::StreamBody::new(stream::iter(frames))).await;
+            assert_eq!(
+                read.map(|bytes| bytes.len()).map_err(|refused| refused.code),
+                match is_accepted {
+                    true => Ok(2 * (BODY_MAX / 2)),
+                    false => Err(413),
+                }
+            );
+        }
+    }
+
+    #[tokio::test]
     async fn a_body_that_stops_coming_is_refused() {
         use futures_util::{StreamExt, stream};
         let first =
