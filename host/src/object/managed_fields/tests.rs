@@ -200,6 +200,41 @@ fn no_manager_owns_what_a_delete_sets() {
 }
 
 #[test]
+fn entries_of_another_version_of_the_api_are_dropped() {
+    let created = write(None, service(&json!({})), "mine", "", 1);
+    let mut changed = created.clone();
+    let mut entries = changed.take(&["metadata", "managedFields"]).unwrap();
+    entries[0]["apiVersion"] = "apiregistration.k8s.io/v1beta1".into();
+    changed.set(&["metadata", "managedFields"], entries);
+    changed.set(&["spec", "versionPriority"], 16);
+    let changed = write(Some(&created), changed, "other", "", 2);
+    let fields = json!({"f:spec": {"f:versionPriority": {}}});
+    assert_eq!(owners(&changed), [("other".into(), String::new(), 2, fields)]);
+}
+
+#[test]
+fn a_subresource_cannot_rewrite_the_entries() {
+    let created = write(None, service(&json!({})), "mine", "", 1);
+    let mut changed = created.clone();
+    let mut entries = changed.take(&["metadata", "managedFields"]).unwrap();
+    entries[0]["manager"] = "forged".into();
+    changed.set(&["metadata", "managedFields"], entries);
+    assert_eq!(owners(&write(Some(&created), changed, "other", STATUS, 2)), owners(&created));
+}
+
+#[test]
+fn the_times_of_entries_make_no_difference() {
+    let created = write(None, service(&json!({})), "mine", "", 1);
+    let mut later = created.clone();
+    let mut entries = later.take(&["metadata", "managedFields"]).unwrap();
+    entries[0]["time"] = "2020-01-01T00:00:00Z".into();
+    later.set(&["metadata", "managedFields"], entries);
+    assert!(is_same(&created, &later));
+    later.set(&["spec", "versionPriority"], 16);
+    assert!(!is_same(&created, &later));
+}
+
+#[test]
 fn the_oldest_of_many_updaters_become_one() {
     let mut object = write(None, service(&json!({})), "m0", "", 0);
     for n in 1..=12 {
