@@ -48,5 +48,6 @@ pub use source::rights::Trust;
 pub use status::{Hold, Reason, State, Status, StepTime, report};
 pub use telemetry::PluginCollector;
 pub use workbench::{
-    Candidate, Compiled, Costs, Description, Metering, Refusal, SettingsProblem, Tried, Workbench,
+    CallFailure, Candidate, Compiled, Costs, Description, Metering, Refusal, SettingsProblem, Tried,
+    Workbench, check_manifest,
 };

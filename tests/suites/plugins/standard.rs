@@ -28,12 +28,14 @@ fn plain_rust_for_wasip2_runs_where_its_manifest_asks() -> Result<()> {
     assert_eq!(lines, [("info", "one line"), ("warn", "a warning"), ("warn", "no end")]);
 
     let left = ask(&compiled, "{wasi: std, settings: {do: exit}}")?;
-    let failure = left.answer.unwrap_err();
+    let failure = left.answer.unwrap_err().message;
     assert!(failure.contains("trapped") && failure.contains("exit"), "{failure}");
     assert_eq!(left.lines, [("warn", "about to leave".to_owned())]);
 
     let panicked = ask(&compiled, "{wasi: std, settings: {do: panic}}")?;
-    assert!(panicked.answer.unwrap_err().contains("trapped"));
+    let failure = panicked.answer.unwrap_err();
+    assert_eq!(failure.kind, "trap");
+    assert!(failure.message.contains("panicked at") && failure.message.contains("as told"), "{failure}");
     assert!(
         panicked.lines.iter().any(|(level, text)| *level == "warn" && text.contains("as told")),
         "{:?}",

@@ -5,7 +5,7 @@ use super::given::{Given, GivenFlags};
 use super::report::{Form, size};
 use crate::assembly::CommandError;
 use crate::plugin::record::Question;
-use crate::plugin::{Costs, Metering, Refusal, Workbench};
+use crate::plugin::{CallFailure, Costs, Metering, Refusal, Workbench};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -54,7 +54,8 @@ pub(super) fn run(flags: &BenchFlags) -> Result<(), CommandError> {
         let manifest = manifest_of(&given, case).map_err(told)?;
         let candidate = compiled.candidate(Some(&manifest)).map_err(told)?;
         let calls = usize::try_from(flags.calls).unwrap_or(usize::MAX);
-        let costs = candidate.measure(question, &case.world, calls).map_err(|cause| failed(case, &cause))?;
+        let costs =
+            candidate.measure(question, &case.world, calls).map_err(|failure| failed(case, &failure))?;
         measured.push(Measured { name: case.name.clone(), costs, fuel: None });
     }
     if measured.is_empty() {
@@ -72,8 +73,9 @@ fn decisions(cases: &[Case]) -> impl Iterator<Item = (&Case, &Question)> {
     })
 }
 
-fn failed(case: &Case, cause: &str) -> CommandError {
-    CommandError::failed(format!("{}: {}: {cause}", case.file.display(), case.name))
+fn failed(case: &Case, failure: &CallFailure) -> CommandError {
+    let CallFailure { kind, message } = failure;
+    CommandError::failed(format!("{}: {}: {kind}: {message}", case.file.display(), case.name))
 }
 
 /// Computing is counted by an engine of its own, because counting takes time.

@@ -38,7 +38,8 @@ pub(super) fn rows(rows: &[(&str, String)]) -> String {
     lines.map(|(name, value)| format!("  {name:9} {}\n", visible(value))).collect()
 }
 
-fn visible(text: &str) -> String {
+/// A text of a component in which nothing acts on a terminal.
+pub(super) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         // Besides control characters, those that end lines or change the direction of text.

@@ -22,11 +22,27 @@ pub struct SettingsProblem {
     pub message: String,
 }
 
+/// Why a gateway would take no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{message}")]
+pub struct CallFailure {
+    /// The class, as in the gateway's metrics: `trap`, `timeout-cpu`, `answer-invalid` and so on.
+    pub kind: &'static str,
+    /// What happened.
+    pub message: String,
+}
+
+impl From<CallFault> for CallFailure {
+    fn from(fault: CallFault) -> Self {
+        Self { kind: fault.class().word(), message: fault.to_string() }
+    }
+}
+
 /// What came of one question.
 #[derive(Clone, Debug)]
 pub struct Tried<R> {
     /// The answer, or why the gateway would take none.
-    pub answer: Result<R, String>,
+    pub answer: Result<R, CallFailure>,
     /// Host calls that the recorded world has no answer to.
     pub missed: Vec<String>,
     /// Lines that the plugin logged: level and text.
@@ -57,8 +73,8 @@ impl Trial {
         let took = began.elapsed();
         let answer = match judged {
             Ok((answer, Ok(()))) => Ok(answer),
-            Ok((_, Err(rule))) => Err(CallFault::Answer(rule).to_string()),
-            Err(fault) => Err(fault.to_string()),
+            Ok((_, Err(rule))) => Err(CallFault::Answer(rule).into()),
+            Err(fault) => Err(fault.into()),
         };
         Tried::new(answer, took, &script)
     }
@@ -75,13 +91,13 @@ impl Trial {
         let problem = |one: wit::Problem| SettingsProblem { path: one.path, message: one.message };
         let answer = answer
             .map(|answer| answer.err().unwrap_or_default().into_iter().map(problem).collect())
-            .map_err(|fault| fault.to_string());
+            .map_err(CallFailure::from);
         Tried::new(answer, took, &script)
     }
 }
 
 impl<R> Tried<R> {
-    fn new(answer: Result<R, String>, took: Duration, script: &SharedScript) -> Self {
+    fn new(answer: Result<R, CallFailure>, took: Duration, script: &SharedScript) -> Self {
         let script = script.lock();
         Self {
             answer,

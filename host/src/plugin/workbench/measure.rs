@@ -1,7 +1,8 @@
 //! What calls of a plugin cost.
 
-use super::ask::Trial;
+use super::ask::{CallFailure, Trial};
 use super::{Candidate, Workbench};
+use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::guest_call::Instantiate;
 use crate::plugin::component::load::{Code, assemble};
 use crate::plugin::component::runner::Call;
@@ -41,7 +42,7 @@ impl Candidate<'_> {
     ///
     /// # Errors
     /// The first answer that a gateway would not take.
-    pub fn measure(&self, question: &Question, world: &Tape, calls: usize) -> Result<Costs, String> {
+    pub fn measure(&self, question: &Question, world: &Tape, calls: usize) -> Result<Costs, CallFailure> {
         let stays = matches!(question, Question::Resolve { .. } | Question::Check { .. });
         // What a guest holds of WASI ends with the call.
         let warmed = (stays && !self.generation.wasi).then(|| self.warmed());
@@ -56,7 +57,7 @@ impl Candidate<'_> {
             }
             Ok(costs)
         });
-        runtime.block_on(measuring).map_err(|error| error.to_string())?
+        runtime.block_on(measuring).map_err(|error| CallFault::Host(error.to_string()))?
     }
 
     /// The same component under a manifest that lets its instances stay.
@@ -79,7 +80,7 @@ impl Candidate<'_> {
 }
 
 impl Trial {
-    async fn measure(&self, question: &Question, world: &Tape, calls: usize) -> Result<Costs, String> {
+    async fn measure(&self, question: &Question, world: &Tape, calls: usize) -> Result<Costs, CallFailure> {
         let (mut instantiated, mut called, mut memory_peak) = (Vec::new(), Vec::new(), 0);
         for _ in 0..calls {
             instantiated.push(self.instantiate().await?);
@@ -106,7 +107,7 @@ impl Trial {
         question: &Question,
         world: &Tape,
         calls: usize,
-    ) -> Result<Vec<Duration>, String> {
+    ) -> Result<Vec<Duration>, CallFailure> {
         self.ask(question, world).await.answer?;
         let mut took = Vec::new();
         for _ in 0..calls {
@@ -118,10 +119,10 @@ impl Trial {
     }
 
     /// How long a new instance takes.
-    async fn instantiate(&self) -> Result<Duration, String> {
+    async fn instantiate(&self) -> Result<Duration, CallFailure> {
         let began = Instant::now();
         let call = Call::new(&self.generation, Instantiate).run(&self.runner);
-        call.await.map_err(|fault| fault.to_string())?;
+        call.await?;
         Ok(began.elapsed())
     }
 }

@@ -5,7 +5,7 @@
 mod ask;
 mod measure;
 
-pub use ask::{SettingsProblem, Tried};
+pub use ask::{CallFailure, SettingsProblem, Tried};
 pub use measure::Costs;
 
 use crate::plugin::code::compiler::compile;
@@ -158,9 +158,20 @@ impl<'a> Compiled<'a> {
 
     fn manifest(&self, text: Option<&str>) -> Result<Manifest, Refusal> {
         let Some(text) = text else { return Ok(Manifest::absent()) };
-        Manifest::parse(&self.name, text)
-            .map_err(|message| Refusal { reason: Reason::ManifestInvalid, message })
+        parse_manifest(&self.name, text)
     }
+}
+
+/// Says what is wrong with a manifest, whatever the component is like.
+///
+/// # Errors
+/// `ManifestInvalid`.
+pub fn check_manifest(name: &str, text: &str) -> Result<(), Refusal> {
+    parse_manifest(name, text).map(drop)
+}
+
+fn parse_manifest(name: &str, text: &str) -> Result<Manifest, Refusal> {
+    Manifest::parse(name, text).map_err(|message| Refusal { reason: Reason::ManifestInvalid, message })
 }
 
 /// A component with a manifest, ready to be asked.

@@ -21,9 +21,11 @@ pub(super) fn document(name: &str, outcomes: &[Outcome]) -> String {
         }
         let text = complaints(outcome);
         let head = text.trim_start().lines().next().unwrap_or_default();
+        let kind = outcome.fault.as_ref().map(|fault| format!(" type=\"{}\"", escape(&fault.kind)));
         writeln!(
             xml,
-            ">\n    <failure message=\"{}\">{}</failure>\n  </testcase>",
+            ">\n    <failure{} message=\"{}\">{}</failure>\n  </testcase>",
+            kind.unwrap_or_default(),
             escape(head),
             escape(&text)
         )

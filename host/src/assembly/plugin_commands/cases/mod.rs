@@ -10,12 +10,13 @@ pub(super) use case_file::{Ask, Case, read_folder};
 pub(super) use trial::manifest as manifest_of;
 
 use super::given::{Given, GivenFlags};
+use super::report::visible;
 use crate::assembly::CommandError;
 use clap::{Args, ValueEnum, ValueHint};
 use serde_json::json;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use trial::Outcome;
+use trial::{Outcome, UnexpectedFault};
 
 /// Flags of `umbel plugin test`.
 #[derive(Args, Clone, Debug)]
@@ -47,6 +48,14 @@ enum Output {
     /// JUnit XML for build servers
     Junit,
 }
+
+/// What to look for when a call ran out of a budget.
+const HINTS: [(&str, &str); 4] = [
+    ("timeout-cpu", "look for an endless loop; spec.limits.cpu of the manifest allows up to 10s"),
+    ("timeout-wall", "it waited too long; spec.limits.wall of the manifest allows up to 60s"),
+    ("memory", "look for a list that grows; spec.limits.memory of the manifest allows up to 64MiB"),
+    ("host-bytes", "pass less at once, for example only the part of a document that is needed"),
+];
 
 impl CasesFlags {
     /// The folder with the cases of a component.
@@ -144,6 +153,12 @@ fn complaints(outcome: &Outcome) -> String {
     if let Some(refusal) = &outcome.refusal {
         writeln!(text, "        a gateway refuses the plugin with the spec of this case: {refusal}").ok();
     }
+    if let Some(UnexpectedFault { kind, message }) = &outcome.fault {
+        writeln!(text, "        unexpected fault: {}: {}", visible(kind), visible(message)).ok();
+        if let Some((_, hint)) = HINTS.iter().find(|(class, _)| class == kind) {
+            writeln!(text, "        hint: {hint}").ok();
+        }
+    }
     for one in &outcome.differences {
         let path = if one.path.is_empty() { "the answer" } else { &one.path };
         writeln!(
@@ -179,6 +194,7 @@ mod tests {
             passed,
             refusal: None,
             differences,
+            fault: None,
             unanswered: if passed { Vec::new() } else { vec!["dns addresses of a".into()] },
             log: vec!["warn: hm".into()],
             microseconds: 1_500,
@@ -192,6 +208,24 @@ mod tests {
         assert!(text.contains("endpoints[0].port\n          expected  1\n          got       2\n"), "{text}");
         assert!(text.contains("the plugin asked for dns addresses of a; "), "{text}");
         assert!(text.ends_with("log  warn: hm\n1 passed, 1 failed\n"), "{text}");
+    }
+
+    #[test]
+    fn an_unexpected_fault_is_shown_in_every_form() {
+        let differences =
+            vec![Difference { path: "answer".into(), expected: json!("resolution"), got: json!("failure") }];
+        let fault = UnexpectedFault { kind: "trap".into(), message: "trapped: boom\u{1b}[2J <here>".into() };
+        let failed = Outcome { differences, fault: Some(fault), unanswered: Vec::new(), ..outcome(false) };
+        let shown = text(std::slice::from_ref(&failed));
+        assert!(shown.contains("unexpected fault: trap: trapped: boom\\u{1b}[2J <here>\n"), "{shown}");
+        let json = serde_json::to_value(&failed).unwrap();
+        assert_eq!(json["fault"], json!({"kind": "trap", "message": "trapped: boom\u{1b}[2J <here>"}));
+        let xml = junit::document("a", &[failed]);
+        assert!(
+            xml.contains("<failure type=\"trap\" message=\"unexpected fault: trap: trapped: boom"),
+            "{xml}"
+        );
+        assert!(xml.contains("[2J &lt;here&gt;"), "{xml}");
     }
 
     #[test]

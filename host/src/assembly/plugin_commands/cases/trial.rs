@@ -5,7 +5,7 @@ use super::compare::{Difference, differences};
 use super::expectation::parse_text;
 use crate::assembly::plugin_commands::given::Given;
 use crate::model::yaml;
-use crate::plugin::{Candidate, Compiled, Metering, Refusal, Tried, Workbench};
+use crate::plugin::{CallFailure, Candidate, Compiled, Metering, Refusal, Tried, Workbench};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -21,6 +21,9 @@ pub(super) struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refusal: Option<Refusal>,
     pub(super) differences: Vec<Difference>,
+    /// A fault that the case does not expect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fault: Option<UnexpectedFault>,
     /// Host calls that its world does not answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) unanswered: Vec<String>,
@@ -28,6 +31,14 @@ pub(super) struct Outcome {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) log: Vec<String>,
     pub(super) microseconds: u64,
+}
+
+/// A fault where the case expects something else: what the plugin declared, or how its call ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct UnexpectedFault {
+    /// Such as `trap`, `timeout-cpu`, `notFound` or `invalid`.
+    pub(super) kind: String,
+    pub(super) message: String,
 }
 
 /// Loads the component once and runs every case.
@@ -61,6 +72,7 @@ fn run(given: &Given, compiled: &Compiled<'_>, case: &Case) -> Outcome {
         passed: false,
         refusal: None,
         differences: Vec::new(),
+        fault: None,
         unanswered: Vec::new(),
         log: Vec::new(),
         microseconds: 0,
@@ -73,6 +85,11 @@ fn run(given: &Given, compiled: &Compiled<'_>, case: &Case) -> Outcome {
             outcome.log = tried.lines;
             outcome.microseconds = u64::try_from(tried.took.as_micros()).unwrap_or(u64::MAX);
             outcome.passed = outcome.differences.is_empty() && outcome.unanswered.is_empty();
+            outcome.fault = tried.fault.filter(|_| !outcome.passed);
+            // An answer of another kind lacks every other key that the case expects.
+            if outcome.fault.is_some() && outcome.differences.iter().any(|one| one.path == "answer") {
+                outcome.differences.retain(|one| one.path == "answer");
+            }
         }
     }
     outcome
@@ -80,22 +97,46 @@ fn run(given: &Given, compiled: &Compiled<'_>, case: &Case) -> Outcome {
 
 struct Shown {
     got: Value,
+    fault: Option<UnexpectedFault>,
     missed: Vec<String>,
     lines: Vec<String>,
     took: Duration,
 }
 
 fn shown<R>(tried: Tried<R>, form: impl FnOnce(R) -> Value) -> Shown {
-    let mut got = match tried.answer {
-        Ok(answer) => form(answer),
-        Err(message) => json!({"answer": "failure", "message": message}),
+    let (mut got, fault) = match tried.answer {
+        Ok(answer) => {
+            let got = form(answer);
+            let fault = declared_fault(&got);
+            (got, fault)
+        }
+        Err(CallFailure { kind, message }) => {
+            let got = json!({"answer": "failure", "message": message});
+            (got, Some(UnexpectedFault { kind: kind.to_owned(), message }))
+        }
     };
     if let Some(group) = got.get_mut("group") {
-        // A document that is no JSON stays a text, and so differs from every document.
+        // A document that is not JSON stays a text, and so differs from every document.
         parse_text(group).ok();
     }
     let line = |(level, text): (&str, String)| format!("{level}: {text}");
-    Shown { got, missed: tried.missed, lines: tried.lines.into_iter().map(line).collect(), took: tried.took }
+    let lines = tried.lines.into_iter().map(line).collect();
+    Shown { got, fault, missed: tried.missed, lines, took: tried.took }
+}
+
+/// The fault that an answer declares, if it declares one.
+fn declared_fault(got: &Value) -> Option<UnexpectedFault> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    match got["answer"].as_str()? {
+        "fault" => Some(UnexpectedFault { kind: text(&got["fault"]), message: text(&got["message"]) }),
+        "invalid" => {
+            let problems = got["problems"].as_array().into_iter().flatten();
+            let listed: Vec<String> =
+                problems.map(|one| format!("{}: {}", text(&one["path"]), text(&one["message"]))).collect();
+            Some(UnexpectedFault { kind: "invalid".to_owned(), message: listed.join("; ") })
+        }
+        _ => None,
+    }
 }
 
 /// The manifest beside the component, with what the case replaces of its `spec`.
