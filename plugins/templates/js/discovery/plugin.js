@@ -16,6 +16,7 @@ function check({ hide }) {
   return [{ path: "/hide", message: "needs a list of groups, each a text" }];
 }
 
+/** @type {import("umbel:lifecycle/lifecycle@0.1.0").Lifecycle} */
 export const lifecycle = {
   describe: () => ({
     name: "example-plugin",
@@ -29,6 +30,7 @@ export const lifecycle = {
   },
 };
 
+/** @type {import("umbel:discovery/transformer@0.1.0").Transformer} */
 export const transformer = {
   transform(context, text) {
     // The host has had these settings validated before the first call.

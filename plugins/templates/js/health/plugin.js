@@ -15,6 +15,7 @@ function checkSettings({ path }) {
   return [{ path: "/path", message: "must begin with /, for example /readyz" }];
 }
 
+/** @type {import("umbel:lifecycle/lifecycle@0.1.0").Lifecycle} */
 export const lifecycle = {
   describe: () => ({
     name: "example-plugin",
@@ -28,6 +29,7 @@ export const lifecycle = {
   },
 };
 
+/** @type {import("umbel:health/checker@0.1.0").Checker} */
 export const checker = {
   check(context, subject) {
     // The host has had these settings validated before the first call.

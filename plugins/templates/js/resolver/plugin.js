@@ -15,6 +15,7 @@ function check({ zone }) {
   return [{ path: "/zone", message: "needs a DNS zone such as svc.example.com" }];
 }
 
+/** @type {import("umbel:lifecycle/lifecycle@0.1.0").Lifecycle} */
 export const lifecycle = {
   describe: () => ({
     name: "example-plugin",
@@ -28,6 +29,7 @@ export const lifecycle = {
   },
 };
 
+/** @type {import("umbel:resolver/resolver@0.1.0").Resolver} */
 export const resolver = {
   // What is thrown is the fault.
   resolve(context, target) {

@@ -1,6 +1,7 @@
 //! `umbel plugin new`: a plugin that builds and passes its cases, to be changed by its author.
 
 mod template;
+mod type_declarations;
 
 pub(super) use template::wit_files;
 
@@ -90,7 +91,7 @@ pub(super) fn run(flags: &NewFlags) -> Result<(), CommandError> {
     check_name(flags)?;
     let dir = flags.dir.clone().unwrap_or_else(|| PathBuf::from(&flags.name));
     check_empty(&dir)?;
-    let files = template::files(flags.kind, flags.lang, &flags.name);
+    let files = template::files(flags.kind, flags.lang, &flags.name).map_err(CommandError::Failed)?;
     for file in &files {
         let path = dir.join(&file.path);
         write_new(&path, &file.bytes)

@@ -1,5 +1,6 @@
 //! The files of a new plugin: what all kinds share, what the language needs, and the WIT.
 
+use super::type_declarations::declarations;
 use super::{Kind, Language};
 use std::path::PathBuf;
 
@@ -17,7 +18,10 @@ pub(super) struct File {
 }
 
 /// All files of a new plugin of that name.
-pub(super) fn files(kind: Kind, language: Language, name: &str) -> Vec<File> {
+///
+/// # Errors
+/// When the interfaces of this program cannot be read, which its tests rule out.
+pub(super) fn files(kind: Kind, language: Language, name: &str) -> Result<Vec<File>, String> {
     let folders = folders(kind, language);
     let mut files: Vec<File> = Vec::new();
     for (path, bytes) in FILES {
@@ -26,7 +30,11 @@ pub(super) fn files(kind: Kind, language: Language, name: &str) -> Vec<File> {
             files.push(File { path: [to, &renamed(rest, name)].concat().into(), bytes: named(bytes, name) });
         }
     }
-    files
+    if language == Language::JavaScript {
+        let bytes = declarations(kind.folder())?.into_bytes();
+        files.push(File { path: "types/umbel.d.ts".into(), bytes });
+    }
+    Ok(files)
 }
 
 /// Which folders of the repository go where.
@@ -77,9 +85,14 @@ mod tests {
     fn every_kind_and_language_has_a_whole_project() {
         for kind in Kind::value_variants() {
             for language in Language::value_variants() {
-                let files = files(*kind, *language, "shop");
+                let files = files(*kind, *language, "shop").unwrap();
                 let has = |path: &str| files.iter().any(|file| file.path.to_str() == Some(path));
-                for path in ["shop.yaml", "README.md", "wit/worlds.wit"] {
+                let for_editors = match language {
+                    Language::JavaScript => "types/umbel.d.ts",
+                    Language::Python => "typings/wit_world/exports/lifecycle.pyi",
+                    Language::Rust | Language::Go => "README.md",
+                };
+                for path in ["shop.yaml", "README.md", "wit/worlds.wit", for_editors] {
                     assert!(has(path), "{kind:?} in {language:?}: {path}");
                 }
                 let cases = files.iter().filter(|file| file.path.starts_with("cases")).count();
@@ -93,6 +106,24 @@ mod tests {
                 paths.sort();
                 paths.dedup();
                 assert_eq!(paths.len(), files.len(), "two templates write one file");
+            }
+        }
+    }
+
+    #[test]
+    fn python_stubs_cover_every_interface_of_the_world() {
+        let worlds = wit_files().find(|(path, _)| *path == "worlds.wit").unwrap().1;
+        let worlds = String::from_utf8_lossy(worlds);
+        for kind in Kind::value_variants() {
+            let files = files(*kind, Language::Python, "shop").unwrap();
+            let own = worlds.split(&format!("world {} {{", kind.folder())).nth(1).unwrap();
+            let own = own.split('}').next().unwrap();
+            let base = worlds.split("world base {").nth(1).unwrap().split('}').next().unwrap();
+            for line in own.lines().chain(base.lines()) {
+                let Some((word, interface)) = line.trim().split_once(' ') else { continue };
+                let Some(name) = interface.split(['/', '@']).nth(1) else { continue };
+                let path = format!("typings/wit_world/{word}s/{name}.pyi");
+                assert!(files.iter().any(|file| file.path.to_str() == Some(&path)), "{kind:?}: {path}");
             }
         }
     }
