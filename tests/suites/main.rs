@@ -19,6 +19,7 @@ mod old_and_new_kubectl;
 mod openapi;
 mod openapi_backends;
 mod plugin_commands;
+mod plugin_faults;
 mod plugin_objects;
 mod plugin_states;
 mod plugins;

@@ -175,6 +175,11 @@ impl Roster {
         }
     }
 
+    /// The plugin directory, so that whoever installs can see whether it is the one that is watched.
+    pub(in crate::plugin) fn directory(&self) -> PathBuf {
+        std::path::absolute(&self.directory).unwrap_or_else(|_| self.directory.clone())
+    }
+
     /// Whether everything that was in the directory at the start is known: loaded, refused, or being compiled.
     pub(in crate::plugin) fn has_looked(&self) -> bool {
         self.looked.load(Ordering::Relaxed)

@@ -41,6 +41,7 @@ impl Plugins for Host {
 
     fn report(&self) -> Value {
         let mut document = report(&self.status());
+        document["directory"] = json!(self.roster().directory());
         document["nativeCode"] = json!(self.code_counts());
         document
     }

@@ -1,10 +1,11 @@
 //! `umbel plugin check`: what a gateway would say to a component.
 
+use super::first_calls::trapping_call;
 use super::given::{Given, GivenFlags};
 use super::inspect::{Anatomy, dissect};
 use super::report::{Form, rows};
 use crate::assembly::CommandError;
-use crate::plugin::{Description, Metering, Reason, Refusal, Workbench};
+use crate::plugin::{Candidate, Description, Metering, Reason, Refusal, Workbench, check_manifest};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -46,6 +47,9 @@ pub(super) struct Judgement {
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refusal: Option<Explained>,
+    /// What else is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) also: Vec<Explained>,
     /// What the component says about itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) description: Option<Description>,
@@ -82,20 +86,49 @@ impl Explained {
     }
 }
 
+impl Judgement {
+    /// Everything that is wrong, for people.
+    pub(super) fn complaints(&self) -> String {
+        self.refusal.iter().chain(&self.also).map(Explained::text).collect::<Vec<_>>().join("\n")
+    }
+}
+
 /// Loads the component as a gateway does, up to its first real call.
 pub(super) fn judge(given: &Given) -> Judgement {
+    judge_with(given, |_, _| None)
+}
+
+/// The same, with a question to each decision that it exports.
+fn judge_and_ask(given: &Given) -> Judgement {
+    judge_with(given, trapping_call)
+}
+
+fn judge_with(given: &Given, ask: impl Fn(&Candidate<'_>, &[String]) -> Option<Refusal>) -> Judgement {
     let mut interfaces = Vec::new();
+    let mut also = Vec::new();
     let judged = Workbench::open(Metering::Off).and_then(|bench| {
         let compiled = bench.compile(&given.name, &given.component)?;
         interfaces = compiled.interfaces().to_vec();
-        Ok(compiled.candidate(given.manifest_text())?.description())
-    });
-    match judged {
-        Ok(description) => Judgement { accepted: true, refusal: None, description, interfaces },
-        Err(refusal) => {
-            Judgement { accepted: false, refusal: Some(refusal.into()), description: None, interfaces }
+        let candidate = compiled.candidate(given.manifest_text()).inspect_err(|refusal| {
+            // A mistake in the manifest must not hide one of the component. Without a manifest it has no settings.
+            let alone = (refusal.reason == Reason::ManifestInvalid).then(|| compiled.candidate(None).err());
+            also.extend(alone.flatten().filter(|other| other.reason != Reason::SettingsInvalid));
+        })?;
+        match ask(&candidate, &interfaces) {
+            None => Ok(candidate.description()),
+            Some(refusal) => Err(refusal),
         }
-    }
+    });
+    let manifest = given.manifest_text().and_then(|text| check_manifest(&given.name, text).err());
+    let (refusal, description) = match judged {
+        Ok(description) => (None, description),
+        Err(refusal) => {
+            also.extend(manifest.filter(|other| *other != refusal));
+            (Some(refusal.into()), None)
+        }
+    };
+    let also = also.into_iter().map(Explained::from).collect();
+    Judgement { accepted: refusal.is_none(), refusal, also, description, interfaces }
 }
 
 /// Whether an older gateway offers what the component imports.
@@ -116,7 +149,7 @@ fn judge_for(host: &str, anatomy: &Anatomy) -> Option<Refusal> {
 /// `Failed` when a gateway would refuse the component.
 pub(super) fn run(flags: &CheckFlags) -> Result<(), CommandError> {
     let given = flags.given.read()?;
-    let mut judgement = judge(&given);
+    let mut judgement = judge_and_ask(&given);
     let older = flags.host.and_then(|host| judge_for(host, &dissect(&given.component)));
     if let Some(refusal) = older.filter(|_| judgement.accepted) {
         judgement.accepted = false;
@@ -125,7 +158,7 @@ pub(super) fn run(flags: &CheckFlags) -> Result<(), CommandError> {
     let file = given.file.display().to_string();
     let text = match &judgement.refusal {
         None => accepted(&file, &given, &judgement),
-        Some(explained) => format!("{file}: a gateway refuses it\n{}", explained.text()),
+        Some(_) => format!("{file}: a gateway refuses it\n{}", judgement.complaints()),
     };
     flags
         .form
@@ -166,6 +199,22 @@ mod tests {
             assert!(refusal.message.contains(import), "{refusal}");
         }
         assert!(host_version("9.9.9").unwrap_err().contains("known are 0.1.0"));
+    }
+
+    #[test]
+    fn a_mistake_in_the_manifest_does_not_hide_one_in_the_component() {
+        let manifest = "apiVersion: plugins.umbel.dev/v1alpha1\nkind: Plugin\nspec: {grant: {}}\n";
+        let given = Given {
+            file: "a.wasm".into(),
+            name: "a".into(),
+            component: b"\0asm\x01\0\0\0".to_vec(),
+            manifest: Some(("a.yaml".into(), manifest.to_owned())),
+        };
+        let judgement = judge(&given);
+        assert_eq!(judgement.also.len(), 1);
+        let text = judgement.complaints();
+        assert!(text.contains("NotAComponent") && text.contains("ManifestInvalid"), "{text}");
+        assert!(text.contains("unknown field `grant`"), "{text}");
     }
 
     #[test]

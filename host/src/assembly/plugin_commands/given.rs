@@ -1,9 +1,11 @@
 //! The component that a command is about, and the manifest beside it.
 
+use super::shell_word;
+use super::similar_name::closest_path;
 use crate::assembly::CommandError;
 use clap::ValueHint;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Which component a command is about.
 #[derive(clap::Args, Clone, Debug)]
@@ -33,20 +35,45 @@ impl GivenFlags {
     /// # Errors
     /// When one that has to be there cannot be read.
     pub(super) fn read(&self) -> Result<Given, CommandError> {
-        let told =
-            |path: &Path, cause: std::io::Error| CommandError::failed(format!("{}: {cause}", path.display()));
-        let component = fs::read(&self.file).map_err(|cause| told(&self.file, cause))?;
+        if self.file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            return Err(CommandError::Usage(format!(
+                "{} is a manifest; name the component, {}",
+                self.file.display(),
+                shell_word(&self.file.with_extension("wasm"))
+            )));
+        }
+        let component = fs::read(&self.file).map_err(|cause| self.unreadable(&cause))?;
         let beside = self.file.with_extension("yaml");
         let path = self.manifest.clone().or_else(|| beside.exists().then_some(beside));
         let manifest = match path {
             None => None,
             Some(path) => {
-                let text = fs::read_to_string(&path).map_err(|cause| told(&path, cause))?;
+                let text = fs::read_to_string(&path)
+                    .map_err(|cause| CommandError::failed(format!("{}: {cause}", path.display())))?;
                 Some((path, text))
             }
         };
         let name = self.file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Given { file: self.file.clone(), name, component, manifest })
+    }
+
+    /// Says why there is no component, and what to do.
+    fn unreadable(&self, cause: &std::io::Error) -> CommandError {
+        let (file, shown) = (&self.file, self.file.display());
+        if file.is_dir() {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let (folder, component) = (shell_word(file), shell_word(&file.join(format!("{name}.wasm"))));
+            return CommandError::failed(format!(
+                "{shown} is a directory; name a component such as {component}, which \
+                 `umbel plugin build {folder} --output {folder}` writes"
+            ));
+        }
+        let hint = match closest_path(file) {
+            _ if cause.kind() != std::io::ErrorKind::NotFound => String::new(),
+            Some(similar) => format!("; did you mean {}?", similar.display()),
+            None => "; `umbel plugin build DIR --output DIR` writes a component".to_owned(),
+        };
+        CommandError::failed(format!("{shown}: {cause}{hint}"))
     }
 }
 
@@ -65,4 +92,33 @@ impl Given {
 /// SHA-256 as a manifest pins it.
 pub(super) fn pin(component: &[u8]) -> String {
     format!("sha256:{}", crate::plugin::digest(component))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(file: PathBuf) -> String {
+        GivenFlags { file, manifest: None }.read().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_missing_component_comes_with_a_hint() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("zone.wasm"), "x").unwrap();
+        let mistyped = problem(dir.path().join("zoen.wasm"));
+        assert!(mistyped.ends_with("zone.wasm?") && mistyped.contains("did you mean"), "{mistyped}");
+        let missing = problem(dir.path().join("health.wasm"));
+        assert!(missing.contains("umbel plugin build DIR --output DIR"), "{missing}");
+        let manifest = problem(dir.path().join("zone.yaml"));
+        assert!(
+            manifest.contains("is a manifest; name the component") && manifest.ends_with("zone.wasm"),
+            "{manifest}"
+        );
+        let directory = problem(dir.path().to_owned());
+        assert!(
+            directory.contains("is a directory") && directory.contains("umbel plugin build"),
+            "{directory}"
+        );
+    }
 }

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod cases;
 mod check;
+mod first_calls;
 mod gateway;
 mod given;
 mod inspect;
@@ -11,6 +12,7 @@ mod install;
 mod new;
 mod recordings;
 mod report;
+mod similar_name;
 mod watch;
 
 pub use build::{PluginBuildArgs, PluginBuildError, build_plugin, componentize};

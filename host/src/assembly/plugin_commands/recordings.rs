@@ -1,6 +1,7 @@
 //! `umbel plugin record`: calls of a running gateway as cases.
 
 use super::gateway::{Gateway, GatewayFlags};
+use super::similar_name::closest;
 use crate::assembly::CommandError;
 use crate::model::yaml;
 use crate::object::names;
@@ -33,14 +34,25 @@ pub(super) fn run(flags: &RecordFlags) -> Result<(), CommandError> {
     }
     let gateway = Gateway::open(&flags.gateway).map_err(CommandError::Failed)?;
     let path = format!("/plugins/{}/calls", flags.name);
-    let answer = gateway.get(&path).map_err(CommandError::Failed)?.ok_or_else(|| {
-        CommandError::failed(format!(
-            "the gateway has no plugin {:?}; `umbel plugin install` puts it there",
-            flags.name
-        ))
-    })?;
+    let Some(answer) = gateway.get(&path).map_err(CommandError::Failed)? else {
+        return Err(unknown_plugin(&gateway, &flags.name));
+    };
     let calls = answer["items"].as_array().cloned().unwrap_or_default();
     crate::assembly::print(&write_all(&calls, &flags.out)?)
+}
+
+/// Says which plugin was perhaps meant.
+fn unknown_plugin(gateway: &Gateway, name: &str) -> CommandError {
+    // Without the list there is nothing to suggest.
+    let report = gateway.get("/plugins").ok().flatten().unwrap_or_default();
+    let items = report["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let known: Vec<&str> = items.iter().filter_map(|item| item["name"].as_str()).collect();
+    let hint = match (closest(name, known.iter().copied()), known.as_slice()) {
+        (Some(similar), _) => format!("did you mean {similar:?}?"),
+        (None, []) => "`umbel plugin install` puts it there".to_owned(),
+        (None, known) => format!("it has {}; `umbel plugin install` puts others there", known.join(", ")),
+    };
+    CommandError::failed(format!("the gateway at {} has no plugin {name:?}; {hint}", gateway.server()))
 }
 
 /// Writes what can be repeated, and says what came of each call.

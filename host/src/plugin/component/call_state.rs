@@ -108,6 +108,9 @@ pub(in crate::plugin) struct CallState {
     pub started: Instant,
     pub wall: Duration,
     pub lines: u32,
+    /// The last line that the guest logged as an error. When it traps, this says why: languages log the text of a
+    /// panic or an exception before they abort.
+    pub last_error: Option<String>,
     pub lookups: u32,
     pub requests: u32,
 }
@@ -122,7 +125,7 @@ impl CallState {
         let Surroundings { probes, script, witness, tally } = surroundings;
         let meter = Meter::new(budget);
         let (started, wall) = (Instant::now(), budget.wall);
-        let (lines, lookups, requests) = (0, 0, 0);
+        let (lines, last_error, lookups, requests) = (0, None, 0, 0);
         Self {
             profile,
             outside,
@@ -136,6 +139,7 @@ impl CallState {
             started,
             wall,
             lines,
+            last_error,
             lookups,
             requests,
         }
@@ -160,6 +164,15 @@ impl CallState {
         if let Some(tally) = &self.tally {
             tally.count_dropped_line();
         }
+    }
+
+    /// What the guest said last about an error: to the log, or to standard error where it has one.
+    pub(in crate::plugin) fn error_text(&self) -> Option<String> {
+        #[cfg(feature = "wasi-std")]
+        let printed = self.standard.as_ref().and_then(Standard::error_text);
+        #[cfg(not(feature = "wasi-std"))]
+        let printed = None;
+        self.last_error.clone().or(printed)
     }
 
     /// How much of the call's time is left.

@@ -6,15 +6,13 @@ use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::generation::Generation;
 use crate::plugin::component::guest_call::GuestCall;
 use crate::plugin::component::runner::Surroundings;
-use crate::plugin::offer::log_gate::tame;
+use crate::plugin::component::trap_text::trap_text;
 use crate::plugin::telemetry::Spent;
 use std::sync::Arc;
-use wasmtime::{Engine, Store, Trap, WasmBacktrace};
+use wasmtime::{Engine, Store};
 
 /// Handles of one store. The interfaces know no resources, so this is for the guests' own.
 const HANDLES: usize = 1024;
-/// Frames of a backtrace that are shown.
-const FRAMES: usize = 4;
 
 /// A store, and the instance in it once it has answered.
 ///
@@ -133,13 +131,5 @@ fn sort(error: &wasmtime::Error, state: &CallState, budget: &Budget) -> CallFaul
     if cause.contains("too much data is being copied") {
         return CallFault::HostBytes(budget.host_bytes);
     }
-    let mut text = error.downcast_ref::<Trap>().map_or(cause, ToString::to_string);
-    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
-        let frames = backtrace.frames().iter().filter_map(|frame| frame.func_name()).take(FRAMES);
-        let names: Vec<&str> = frames.collect();
-        if !names.is_empty() {
-            text = format!("{text}, in {}", names.join(" < "));
-        }
-    }
-    CallFault::Trap(tame(&text))
+    CallFault::Trap(trap_text(error, state.error_text().as_deref()))
 }

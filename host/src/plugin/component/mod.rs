@@ -14,3 +14,4 @@ pub(super) mod load;
 pub(super) mod runner;
 pub(super) mod shelf;
 pub(super) mod ticker;
+pub(super) mod trap_text;

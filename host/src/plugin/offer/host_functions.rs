@@ -50,6 +50,10 @@ impl log::Host for CallState {
         message: String,
         fields: Vec<(String, String)>,
     ) -> wasmtime::Result<()> {
+        // Kept even when the line is dropped: it may be the text of the panic that ends the call.
+        if level == log::Level::Error || (level == log::Level::Warn && ends_a_program(&message)) {
+            self.last_error = Some(line(&message, &fields));
+        }
         self.lines += 1;
         if self.lines > LINES_PER_CALL {
             self.count_dropped_line();
@@ -62,6 +66,11 @@ impl log::Host for CallState {
         show_line(&self.profile, self.script.as_ref(), level, &line(&message, &fields));
         Ok(())
     }
+}
+
+/// Whether the line is how Go begins to say why it ends the program; what follows is where each goroutine was.
+fn ends_a_program(line: &str) -> bool {
+    line.starts_with("panic: ") || line.starts_with("fatal error: ")
 }
 
 /// Whether the plugin may write a line now. Says how many were dropped before it.

@@ -7,6 +7,7 @@ use crate::plugin::offer::log_gate::tame;
 use crate::plugin::offer::script::SharedScript;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::io::AsyncWrite;
@@ -18,6 +19,8 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 const LINE_KEPT: usize = 2 << 10;
 /// Bytes of one write.
 const WRITE_MAX: usize = 64 << 10;
+/// Lines of standard error that are kept to explain a trap.
+const ERRORS_KEPT: usize = 2;
 
 /// Where both channels of one call lead.
 #[derive(Debug)]
@@ -25,22 +28,49 @@ pub(in crate::plugin) struct Output {
     profile: Arc<Profile>,
     script: Option<SharedScript>,
     lines: AtomicU32,
+    /// The last lines of standard error, where a runtime writes why it aborts.
+    errors: Mutex<VecDeque<String>>,
 }
 
 impl Output {
     pub(in crate::plugin) fn new(profile: Arc<Profile>, script: Option<SharedScript>) -> Self {
-        Self { profile, script, lines: AtomicU32::new(0) }
+        Self { profile, script, lines: AtomicU32::new(0), errors: Mutex::default() }
     }
 
     fn write(&self, level: Level, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
         let text = text.trim_end_matches('\r');
-        if text.is_empty() || self.lines.fetch_add(1, Ordering::Relaxed) >= LINES_PER_CALL {
+        if text.is_empty() {
             return;
         }
-        if admits_line(&self.profile) {
+        if level == Level::Warn {
+            self.keep_error(text);
+        }
+        if self.lines.fetch_add(1, Ordering::Relaxed) >= LINES_PER_CALL {
+            return;
+        }
+        if self.script.is_some() || admits_line(&self.profile) {
             show_line(&self.profile, self.script.as_ref(), level, &tame(text));
         }
+    }
+
+    fn keep_error(&self, text: &str) {
+        // What Rust adds to the text of a panic.
+        if text.starts_with("note: run with `RUST_BACKTRACE") {
+            return;
+        }
+        let mut errors = self.errors.lock();
+        if errors.len() >= ERRORS_KEPT {
+            errors.pop_front();
+        }
+        errors.push_back(tame(text));
+    }
+
+    /// The last lines of standard error as one.
+    pub(in crate::plugin) fn error_text(&self) -> Option<String> {
+        let errors = self.errors.lock();
+        let lines: Vec<&str> = errors.iter().map(String::as_str).collect();
+        (!lines.is_empty()).then(|| lines.join(" "))
     }
 }
 
@@ -158,6 +188,16 @@ mod tests {
         assert_eq!(lines(&script), [("info", "one".into()), ("warn", "bad".into()), ("info", "two".into())]);
         drop((out, again, error));
         assert_eq!(lines(&script).last().unwrap(), &("info", "\\u{1b}[31mlast".to_owned()));
+    }
+
+    #[test]
+    fn the_end_of_standard_error_explains_a_trap() {
+        let (_, output) = script_and_output();
+        assert_eq!(output.error_text(), None);
+        Channel::out(Arc::clone(&output)).write(Bytes::from_static(b"fine\n")).unwrap();
+        let panic = "starting\n\nthread '<unnamed>' panicked at src/lib.rs:7:9:\nboom\nnote: run with `RUST_BACKTRACE=1`\n";
+        Channel::error(Arc::clone(&output)).write(Bytes::from(panic)).unwrap();
+        assert_eq!(output.error_text().unwrap(), "thread '<unnamed>' panicked at src/lib.rs:7:9: boom");
     }
 
     #[test]

@@ -21,7 +21,10 @@ const RESOURCES_MAX: usize = 256;
 
 /// What one call of a guest of this profile has. Never locked: whoever calls has the only way to it, and the lock
 /// lets it be part of what threads share.
-pub(in crate::plugin) struct Standard(Mutex<Parts>);
+pub(in crate::plugin) struct Standard {
+    parts: Mutex<Parts>,
+    output: Arc<Output>,
+}
 
 struct Parts {
     context: WasiCtx,
@@ -39,12 +42,17 @@ impl Standard {
         let output = Arc::new(Output::new(Arc::clone(profile), script.cloned()));
         let context = WasiCtx::builder()
             .stdout(Channel::out(Arc::clone(&output)))
-            .stderr(Channel::error(output))
+            .stderr(Channel::error(Arc::clone(&output)))
             .max_random_size(RANDOM_MAX)
             .build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        Self(Mutex::new(Parts { context, table }))
+        Self { parts: Mutex::new(Parts { context, table }), output }
+    }
+
+    /// What the guest wrote to standard error last.
+    pub(in crate::plugin) fn error_text(&self) -> Option<String> {
+        self.output.error_text()
     }
 }
 
@@ -52,7 +60,7 @@ impl WasiView for CallState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let (profile, script) = (&self.profile, self.script.as_ref());
         let standard = self.standard.get_or_insert_with(|| Standard::open(profile, script));
-        let Parts { context, table } = standard.0.get_mut();
+        let Parts { context, table } = standard.parts.get_mut();
         WasiCtxView { ctx: context, table }
     }
 }

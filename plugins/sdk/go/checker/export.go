@@ -17,6 +17,7 @@ func Export(judge func(Context, Subject) (Verdict, error)) { check = judge }
 // Check answers the host.
 func Check(context Context, subject Subject) wit.Result[Verdict, Fault] {
 	defer caught.Panic()
+	caught.Registered(check != nil, "checker")
 	verdict, err := check(context, subject)
 	if err == nil {
 		return wit.Ok[Verdict, Fault](verdict)

@@ -19,12 +19,14 @@ func Export(about Description, judge func(settings string) []Problem) {
 // Describe answers the host.
 func Describe() Description {
 	defer caught.Panic()
+	caught.Registered(validate != nil, "lifecycle")
 	return description
 }
 
 // Validate answers the host.
 func Validate(settings string) wit.Result[wit.Unit, []Problem] {
 	defer caught.Panic()
+	caught.Registered(validate != nil, "lifecycle")
 	if problems := validate(settings); len(problems) > 0 {
 		return wit.Err[wit.Unit](problems)
 	}

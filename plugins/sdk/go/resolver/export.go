@@ -17,6 +17,7 @@ func Export(answer func(Context, Target) (Resolution, error)) { resolve = answer
 // Resolve answers the host.
 func Resolve(context Context, target Target) wit.Result[Resolution, Fault] {
 	defer caught.Panic()
+	caught.Registered(resolve != nil, "resolver")
 	resolution, err := resolve(context, target)
 	if err == nil {
 		return wit.Ok[Resolution, Fault](resolution)

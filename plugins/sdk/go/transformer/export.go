@@ -20,6 +20,7 @@ func Export(change func(Context, string) (Outcome, error), arrange func(Context,
 // Transform answers the host.
 func Transform(context Context, group string) wit.Result[Outcome, string] {
 	defer caught.Panic()
+	caught.Registered(transform != nil, "transformer")
 	outcome, err := transform(context, group)
 	if err != nil {
 		return wit.Err[Outcome](err.Error())
@@ -30,6 +31,7 @@ func Transform(context Context, group string) wit.Result[Outcome, string] {
 // Order answers the host.
 func Order(context Context, groups []Head) wit.Result[wit.Option[[]string], string] {
 	defer caught.Panic()
+	caught.Registered(order != nil, "transformer")
 	names, err := order(context, groups)
 	switch {
 	case err != nil:

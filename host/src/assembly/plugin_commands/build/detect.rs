@@ -1,6 +1,7 @@
 //! Which language a plugin is written in, by what lies in its directory.
 
 use super::PluginBuildError;
+use crate::assembly::plugin_commands::similar_name::closest_path;
 use std::path::Path;
 
 /// A language that plugins can be built in.
@@ -31,11 +32,24 @@ const MARKS: &[(&str, Language)] = &[
 pub(super) fn language(dir: &Path) -> Result<Language, PluginBuildError> {
     let mut found = MARKS.iter().filter(|(file, _)| dir.join(file).is_file());
     let Some((first, language)) = found.next() else {
-        return Err(PluginBuildError::NoPlugin(dir.to_owned()));
+        return Err(match dir.is_dir() {
+            true => PluginBuildError::NoPlugin(dir.to_owned()),
+            false => PluginBuildError::NoDirectory { dir: dir.to_owned(), hint: directory_hint(dir) },
+        });
     };
     match found.find(|(_, other)| other != language) {
         Some((second, _)) => Err(PluginBuildError::TwoLanguages { dir: dir.to_owned(), first, second }),
         None => Ok(*language),
+    }
+}
+
+fn directory_hint(dir: &Path) -> String {
+    if dir.is_file() {
+        return "it is a file; name the directory with the plugin's source".to_owned();
+    }
+    match closest_path(dir) {
+        Some(similar) => format!("did you mean {}?", similar.display()),
+        None => "`umbel plugin new` writes a plugin".to_owned(),
     }
 }
 
@@ -70,5 +84,16 @@ mod tests {
     fn a_directory_without_a_plugin_is_named() {
         let error = found(&["README.md"]).unwrap_err();
         assert!(error.contains("holds no Cargo.toml, go.mod, package.json or pyproject.toml"), "{error}");
+    }
+
+    #[test]
+    fn a_mistyped_directory_comes_with_a_hint() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("my-zone")).unwrap();
+        fs::write(dir.path().join("a.wasm"), "").unwrap();
+        let problem = |name: &str| language(&dir.path().join(name)).unwrap_err().to_string();
+        assert!(problem("my-zoen").ends_with("my-zone?"), "{}", problem("my-zoen"));
+        assert!(problem("other").contains("umbel plugin new"), "{}", problem("other"));
+        assert!(problem("a.wasm").contains("it is a file"), "{}", problem("a.wasm"));
     }
 }

@@ -12,6 +12,14 @@ pub enum PluginBuildError {
         dir = .0.display()
     )]
     NoPlugin(PathBuf),
+    /// There is no such directory.
+    #[error("{dir}: there is no such directory; {hint}", dir = dir.display())]
+    NoDirectory {
+        /// What was named.
+        dir: PathBuf,
+        /// What was perhaps meant.
+        hint: String,
+    },
     /// There is more than one thing to build.
     #[error("{dir} holds both {first} and {second}: keep each plugin in a directory of its own", dir = dir.display())]
     TwoLanguages {

@@ -2,6 +2,7 @@
 
 use super::error::file_error;
 use super::preview1;
+use super::registrations;
 use super::tool::Tool;
 use super::world::Surface;
 use super::{Built, PluginBuildArgs, PluginBuildError};
@@ -23,6 +24,7 @@ pub(super) fn build(args: &PluginBuildArgs) -> Result<Vec<Built>, PluginBuildErr
     let module = work.path().join("module.wasm");
     compile(&args.dir, &module)?;
     let bytes = fs::read(&module).map_err(|cause| file_error(&module, cause))?;
+    check_registrations(&args.dir, &bytes)?;
     let component = componentize(bytes)
         .map_err(|problem| PluginBuildError::Incomplete { file: args.dir.clone(), problem })?;
     Ok(vec![Built { name: name.to_owned(), component }])
@@ -41,6 +43,21 @@ fn compile(dir: &Path, module: &Path) -> Result<(), PluginBuildError> {
     GO.run(&mut command, dir).map(|_| ())
 }
 
+/// Every interface that the program exports must be registered with its SDK package: one that is not would trap at its
+/// first call.
+fn check_registrations(dir: &Path, module: &[u8]) -> Result<(), PluginBuildError> {
+    let incomplete = |problem| PluginBuildError::Incomplete { file: dir.to_owned(), problem };
+    let surface = Surface::of(module).map_err(incomplete)?;
+    let sources = registrations::read(dir).map_err(|(path, cause)| file_error(&path, cause))?;
+    match registrations::missing(surface.exports(), &sources) {
+        Some(package) => Err(incomplete(format!(
+            "nothing calls {package}.Export, so the plugin has no {package}; call it in an init function, \
+             as main.go of `umbel plugin new` does"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Turns a core module of Go into a component without WASI.
 fn componentize(mut module: Vec<u8>) -> Result<Vec<u8>, String> {
     let surface = Surface::of(&module)?;
@@ -54,7 +71,14 @@ fn componentize(mut module: Vec<u8>) -> Result<Vec<u8>, String> {
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).map_err(explain)?;
     let mut encoder = ComponentEncoder::default();
     let encoder = encoder.validate(true).module(&module).map_err(explain)?;
-    let encoder = encoder.adapter(preview1::NAME, &preview1::adapter(&surface.preview1)).map_err(explain)?;
+    let log = surface.output_log();
+    let mut adapter = preview1::adapter(&surface.preview1, log);
+    if let Some(log) = log {
+        let (resolve, world) = Surface::world_of_log(log)?;
+        embed_component_metadata(&mut adapter, &resolve, world, StringEncoding::UTF8, false)
+            .map_err(explain)?;
+    }
+    let encoder = encoder.adapter(preview1::NAME, &adapter).map_err(explain)?;
     encoder.encode().map_err(explain)
 }
 

@@ -1,8 +1,10 @@
 //! A JavaScript package, put into a QuickJS component by a tool that package.json pins.
 
+use super::entry::JavaScriptEntry;
 use super::error::file_error;
 use super::scripting::{Bench, Wishes, absolute, tools};
 use super::tool::Tool;
+use super::world_types::WorldTypes;
 use super::{Built, PluginBuildArgs, PluginBuildError};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -40,6 +42,7 @@ pub(super) fn build(args: &PluginBuildArgs) -> Result<Vec<Built>, PluginBuildErr
     let folder = tools(args, "javascript", &parts, |folder| install(folder, &text, lock.as_deref()))?;
     let bench = Bench::set_up(&args.dir)?;
     let dir = absolute(&args.dir)?;
+    let entry = entry(&dir, &package, &bench, &manifest)?;
     let componentizer = Tool { name: COMPONENTIZER, ..NPM };
     let mut command = Command::new(folder.join("node_modules/.bin").join(COMPONENTIZER));
     command
@@ -49,11 +52,28 @@ pub(super) fn build(args: &PluginBuildArgs) -> Result<Vec<Built>, PluginBuildErr
         .arg("--module-root")
         .arg(&dir)
         .arg("--js")
-        .arg(dir.join(&package.main))
+        .arg(entry.path())
         .arg("--output")
         .arg(bench.component());
     componentizer.run(&mut command, &args.dir)?;
     bench.take(package.name.rsplit('/').next().unwrap_or_default().to_owned())
+}
+
+fn entry(
+    dir: &Path,
+    package: &Package,
+    bench: &Bench,
+    manifest: &Path,
+) -> Result<JavaScriptEntry, PluginBuildError> {
+    let incomplete = |file: &Path, problem| PluginBuildError::Incomplete { file: file.to_owned(), problem };
+    if !dir.join(&package.main).is_file() {
+        let problem =
+            format!("main names {}, and there is no such file; write the plugin there", package.main);
+        return Err(incomplete(manifest, problem));
+    }
+    let types = WorldTypes::read(bench.wit(), &package.umbel.world)
+        .map_err(|cause| incomplete(bench.wit(), cause))?;
+    JavaScriptEntry::write(dir, &package.main, &types)
 }
 
 fn parse(manifest: &Path, text: &[u8]) -> Result<Package, PluginBuildError> {

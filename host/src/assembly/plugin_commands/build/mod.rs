@@ -5,23 +5,26 @@
 
 mod detect;
 mod encode;
+mod entry;
 mod error;
 mod go;
 mod javascript;
 mod output;
 mod preview1;
 mod python;
+mod registrations;
 mod rust;
 mod scripting;
 mod tool;
 mod world;
+mod world_types;
 
 pub use encode::componentize;
 pub use error::PluginBuildError;
 
 use clap::{Args, ValueHint};
 use detect::Language;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Builds the plugin in a directory and turns it into a component.
 #[derive(Args, Clone, Debug)]
@@ -43,6 +46,11 @@ struct Built {
     /// The plugin's name, without `.wasm`.
     name: String,
     component: Vec<u8>,
+}
+
+/// Whether a directory holds the source of a plugin.
+pub(in crate::assembly) fn is_plugin_source(dir: &Path) -> bool {
+    detect::language(dir).is_ok()
 }
 
 /// Builds the folder with the tools of its language, which print their own messages, and writes what came out.

@@ -5,8 +5,14 @@
 //! stands inside the component's instance, because Go reads the clock while it collects garbage, and that may happen
 //! while the host allocates, when no call may leave the instance.
 //!
-//! There are no arguments, no environment, no files and no entropy. What is written to standard output is dropped. Time
-//! is made up: it moves a microsecond with each look, and at once to the end of every sleep.
+//! There are no arguments, no environment, no files and no entropy. Time is made up: it moves a microsecond with each
+//! look, and at once to the end of every sleep. What is written to standard output and standard error goes to the
+//! gateway's log, line by line.
+//!
+//! Go prints one line in many pieces, so a line is gathered until its end. The adapter has no memory of its own, and
+//! may not grow the program's, which Go believes to be its alone. The linker of Go leaves the addresses from 4096 to
+//! 12288 free (`wasmMinDataAddr` in cmd/link: arguments go there when the host is JavaScript), so lines are gathered
+//! there: [`Surface`](super::world::Surface) makes sure that the program's data begin behind it.
 
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, EntityType, ExportKind, ExportSection, Function, FunctionSection,
@@ -23,6 +29,19 @@ const NOT_OFFERED: i32 = 52;
 const STEP: i64 = 1_000;
 /// The made-up time, in nanoseconds.
 const TIME: u32 = 0;
+/// Where lines of standard output and standard error are gathered, and how long one may become.
+const LINES_AT: i32 = 4_096;
+const LINE_MAX: i32 = 4_096;
+/// The first address behind both lines.
+pub(super) const LINES_END: u64 = 12_288;
+/// Lengths of both lines so far.
+const OUT_LENGTH: u32 = 1;
+const ERROR_LENGTH: u32 = 2;
+/// Levels of `umbel:host/log`: info and warn.
+const OUT_LEVEL: i32 = 2;
+const ERROR_LEVEL: i32 = 3;
+/// `umbel:host/log#write`, where it is imported.
+const LOG_WRITE: u32 = 0;
 
 /// A function of preview 1 as the program imports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,30 +51,38 @@ pub(super) struct Wanted {
     pub(super) results: Vec<ValType>,
 }
 
-/// The module that answers those functions.
-pub(super) fn adapter(wanted: &[Wanted]) -> Vec<u8> {
+/// The module that answers those functions. Lines go to `log`, the full name of that interface, and nowhere without it.
+pub(super) fn adapter(wanted: &[Wanted], log: Option<&str>) -> Vec<u8> {
     let (mut types, mut functions) = (TypeSection::new(), FunctionSection::new());
     let (mut exports, mut code) = (ExportSection::new(), CodeSection::new());
-    for (index, function) in (0..).zip(wanted) {
+    let mut imports = ImportSection::new();
+    let memory =
+        MemoryType { minimum: 0, maximum: None, memory64: false, shared: false, page_size_log2: None };
+    imports.import("env", "memory", EntityType::Memory(memory));
+    if let Some(log) = log {
+        // Level, message, fields.
+        types.ty().function([ValType::I32; 5], []);
+        imports.import(log, "write", EntityType::Function(0));
+    }
+    let imported = u32::from(log.is_some());
+    for (index, function) in (imported..).zip(wanted) {
         types.ty().function(function.parameters.iter().copied(), function.results.iter().copied());
         functions.function(index);
         exports.export(&function.name, ExportKind::Func, index);
-        code.function(&body(function));
+        code.function(&body(function, log.is_some()));
     }
-    let memory =
-        MemoryType { minimum: 0, maximum: None, memory64: false, shared: false, page_size_log2: None };
-    let mut imports = ImportSection::new();
-    imports.import("env", "memory", EntityType::Memory(memory));
     let mut globals = GlobalSection::new();
-    let time = GlobalType { val_type: ValType::I64, mutable: true, shared: false };
-    globals.global(time, &ConstExpr::i64_const(STEP));
+    let global = |val_type| GlobalType { val_type, mutable: true, shared: false };
+    globals.global(global(ValType::I64), &ConstExpr::i64_const(STEP));
+    globals.global(global(ValType::I32), &ConstExpr::i32_const(0));
+    globals.global(global(ValType::I32), &ConstExpr::i32_const(0));
     let mut module = Module::new();
     module.section(&types).section(&imports).section(&functions).section(&globals);
     module.section(&exports).section(&code);
     module.finish()
 }
 
-fn body(function: &Wanted) -> Function {
+fn body(function: &Wanted, has_log: bool) -> Function {
     let mut body = Function::new([]);
     let mut code = body.instructions();
     match function.name.as_str() {
@@ -73,9 +100,15 @@ fn body(function: &Wanted) -> Function {
             code.global_get(TIME).i64_const(STEP).i64_add().global_set(TIME);
             code.local_get(2).global_get(TIME).i64_store(at(0)).i32_const(0);
         }
+        "fd_write" if has_log => return log_output(),
         "fd_write" => return drop_output(),
         "poll_oneoff" => poll(&mut code),
         "proc_exit" => {
+            if has_log {
+                for (level, at, length) in CHANNELS {
+                    show_line(&mut code, level, at, length);
+                }
+            }
             code.unreachable();
         }
         // Go makes do without; what needs real entropy must not get any other.
@@ -112,6 +145,60 @@ fn drop_output() -> Function {
     code.end().end();
     code.local_get(3).local_get(4).i32_store(at(0)).i32_const(0).end();
     body
+}
+
+/// Level, place and length of the line of standard output, then those of standard error.
+const CHANNELS: [(i32, i32, u32); 2] =
+    [(OUT_LEVEL, LINES_AT, OUT_LENGTH), (ERROR_LEVEL, LINES_AT + LINE_MAX, ERROR_LENGTH)];
+
+/// Writes a line to the log and begins the next one. An empty line is left out.
+fn show_line(code: &mut InstructionSink<'_>, level: i32, at: i32, length: u32) {
+    code.global_get(length).if_(BlockType::Empty);
+    code.i32_const(level).i32_const(at).global_get(length).i32_const(0).i32_const(0).call(LOG_WRITE);
+    code.i32_const(0).global_set(length);
+    code.end();
+}
+
+/// `fd_write(fd, pieces, count, written)`: gathers both channels into lines.
+fn log_output() -> Function {
+    // Local 4: the sum of the lengths; 5 and 6: address and length of what is left of a piece; 7: a byte.
+    let mut body = Function::new([(4, ValType::I32)]);
+    let mut code = body.instructions();
+    code.local_get(0).i32_const(-1).i32_add().i32_const(2).i32_ge_u();
+    code.if_(BlockType::Empty).i32_const(BAD_DESCRIPTOR).return_().end();
+    code.block(BlockType::Empty).loop_(BlockType::Empty);
+    code.local_get(2).i32_eqz().br_if(1);
+    code.local_get(1).i32_load(at(0)).local_set(5);
+    code.local_get(1).i32_load(at(4)).local_tee(6).local_get(4).i32_add().local_set(4);
+    code.block(BlockType::Empty).loop_(BlockType::Empty);
+    code.local_get(6).i32_eqz().br_if(1);
+    code.local_get(5).i32_load8_u(at(0)).local_set(7);
+    code.local_get(0).i32_const(1).i32_eq().if_(BlockType::Empty);
+    gather(&mut code, CHANNELS[0]);
+    code.else_();
+    gather(&mut code, CHANNELS[1]);
+    code.end();
+    code.local_get(5).i32_const(1).i32_add().local_set(5);
+    code.local_get(6).i32_const(1).i32_sub().local_set(6).br(0);
+    code.end().end();
+    code.local_get(1).i32_const(8).i32_add().local_set(1);
+    code.local_get(2).i32_const(1).i32_sub().local_set(2).br(0);
+    code.end().end();
+    code.local_get(3).local_get(4).i32_store(at(0)).i32_const(0).end();
+    body
+}
+
+/// Takes the byte in local 7: it ends the line of the channel or becomes part of it.
+fn gather(code: &mut InstructionSink<'_>, (level, place, length): (i32, i32, u32)) {
+    code.local_get(7).i32_const(i32::from(b'\n')).i32_eq().if_(BlockType::Empty);
+    show_line(code, level, place, length);
+    code.else_();
+    code.global_get(length).i32_const(LINE_MAX).i32_eq().if_(BlockType::Empty);
+    show_line(code, level, place, length);
+    code.end();
+    code.global_get(length).i32_const(place).i32_add().local_get(7).i32_store8(at(0));
+    code.global_get(length).i32_const(1).i32_add().global_set(length);
+    code.end();
 }
 
 /// `poll_oneoff(subscriptions, events, count, happened)`: the first is the clock where there is one; its time comes at
@@ -163,7 +250,8 @@ mod tests {
             wanted("sched_yield", &[]),
             exit,
         ];
-        let module = adapter(&all);
-        wasmparser::validate(&module).unwrap();
+        for log in [None, Some("umbel:host/log@0.1.1")] {
+            wasmparser::validate(&adapter(&all, log)).unwrap();
+        }
     }
 }

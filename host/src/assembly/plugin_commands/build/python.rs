@@ -1,8 +1,10 @@
 //! A Python package, put into a component with its interpreter by a tool that requirements.txt pins.
 
+use super::entry;
 use super::error::file_error;
 use super::scripting::{Bench, Wishes, absolute, tools};
 use super::tool::Tool;
+use super::world_types::WorldTypes;
 use super::{Built, PluginBuildArgs, PluginBuildError};
 use serde::Deserialize;
 use std::fs;
@@ -14,8 +16,16 @@ const PYTHON: Tool = Tool {
     cure: "install Python 3.11 or newer from https://www.python.org (Debian: apt-get install python3-venv)",
 };
 const COMPONENTIZER: &str = "componentize-py";
-const TOML_TO_JSON: &str =
-    "import json, sys, tomllib; json.dump(tomllib.load(open(sys.argv[1], 'rb')), sys.stdout)";
+const TOML_TO_JSON: &str = "
+import json, sys
+if sys.version_info < (3, 11):
+    sys.exit(f'this is Python {sys.version.split()[0]}; plugins need Python 3.11 or newer')
+import tomllib
+try:
+    json.dump(tomllib.load(open(sys.argv[1], 'rb')), sys.stdout)
+except tomllib.TOMLDecodeError as error:
+    sys.exit(f'{sys.argv[1]}: {error}')
+";
 
 /// What a build needs of pyproject.toml.
 #[derive(Deserialize)]
@@ -45,6 +55,13 @@ pub(super) fn build(args: &PluginBuildArgs) -> Result<Vec<Built>, PluginBuildErr
         tools(args, "python", &[&version, requirements.as_bytes()], |folder| install(folder, &requirements))?;
     let bench = Bench::set_up(&args.dir)?;
     let dir = absolute(&args.dir)?;
+    if !dir.join("app.py").is_file() {
+        let problem = "there is no such file; write the plugin there".to_owned();
+        return Err(PluginBuildError::Incomplete { file: args.dir.join("app.py"), problem });
+    }
+    let types = WorldTypes::read(bench.wit(), &manifest.tool.umbel.world)
+        .map_err(|problem| PluginBuildError::Incomplete { file: bench.wit().to_owned(), problem })?;
+    entry::write_python(&bench.modules(), &types)?;
     let mut command = Command::new(folder.join("bin").join(COMPONENTIZER));
     command
         .current_dir(folder.join("bin"))
@@ -55,9 +72,11 @@ pub(super) fn build(args: &PluginBuildArgs) -> Result<Vec<Built>, PluginBuildErr
         .arg(bench.wit())
         .args(["--world", &manifest.tool.umbel.world, "componentize", "--stub-wasi", "--python-path"])
         .arg(&dir)
+        .arg("--python-path")
+        .arg(bench.modules())
         .arg("--output")
         .arg(bench.component())
-        .arg("app");
+        .arg(entry::PYTHON_MODULE);
     Tool { name: COMPONENTIZER, ..PYTHON }.run(&mut command, &args.dir)?;
     bench.take(manifest.project.name)
 }

@@ -60,6 +60,11 @@ impl Bench {
         self.work.path().join("component.wasm")
     }
 
+    /// Where modules go that the plugin is built with.
+    pub(super) fn modules(&self) -> PathBuf {
+        self.work.path().join("modules")
+    }
+
     /// Reads what the tool made.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::preview1::{self, Wanted};
 use std::collections::BTreeSet;
 use wasm_encoder::ValType;
-use wasmparser::{ExternalKind, FuncType, Parser, Payload, TypeRef};
+use wasmparser::{DataKind, ExternalKind, FuncType, Operator, Parser, Payload, TypeRef};
 use wit_parser::{Resolve, WorldId};
 
 /// Every published interface package.
@@ -17,6 +17,7 @@ const PACKAGES: &[(&str, &str)] = &[
 ];
 /// Every interface that a program uses begins so.
 const OURS: &str = "umbel:";
+const LOG: &str = "umbel:host/log@";
 
 /// What a core module asks for and offers.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub(super) struct Surface {
     exports: BTreeSet<String>,
     /// Functions of WASI preview 1 that it imports.
     pub(super) preview1: Vec<Wanted>,
+    /// The lowest address that the program's data begin at.
+    data_begin: Option<u64>,
 }
 
 impl Surface {
@@ -75,10 +78,22 @@ impl Surface {
                         }
                     }
                 }
+                Payload::DataSection(section) => {
+                    for segment in section {
+                        let begin = data_begin(&segment?.kind);
+                        self.data_begin = self.data_begin.into_iter().chain(begin).min();
+                    }
+                }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// The log interface that the program imports, if its output can be gathered for that.
+    pub(super) fn output_log(&self) -> Option<&str> {
+        let is_free = self.data_begin.is_some_and(|begin| begin >= preview1::LINES_END);
+        self.imports.iter().map(String::as_str).find(|name| is_free && name.starts_with(LOG))
     }
 
     /// The world of exactly these interfaces.
@@ -86,7 +101,11 @@ impl Surface {
     /// # Errors
     /// When there is no such interface.
     pub(super) fn world(&self) -> Result<(Resolve, WorldId), String> {
-        let mut text = "package umbel:built;\nworld plugin {\n".to_owned();
+        self.world_in("built")
+    }
+
+    fn world_in(&self, package: &str) -> Result<(Resolve, WorldId), String> {
+        let mut text = format!("package umbel:{package};\nworld plugin {{\n");
         for (word, interfaces) in [("import", &self.imports), ("export", &self.exports)] {
             for interface in interfaces {
                 text.push_str(&format!("  {word} {interface};\n"));
@@ -103,9 +122,31 @@ impl Surface {
         Ok((resolve, world))
     }
 
+    /// A world that only has the log, for the adapter that writes to it.
+    ///
+    /// # Errors
+    /// When there is no such interface.
+    pub(super) fn world_of_log(log: &str) -> Result<(Resolve, WorldId), String> {
+        Self { imports: BTreeSet::from([log.to_owned()]), ..Self::default() }.world_in("adapter")
+    }
+
+    /// The interfaces that it exports.
+    pub(super) fn exports(&self) -> &BTreeSet<String> {
+        &self.exports
+    }
+
     /// Whether it decides anything.
     pub(super) fn is_plugin(&self) -> bool {
         !self.exports.is_empty()
+    }
+}
+
+/// Where a segment begins; 0 when only the running program knows.
+fn data_begin(kind: &DataKind<'_>) -> Option<u64> {
+    let DataKind::Active { offset_expr, .. } = kind else { return None };
+    match offset_expr.get_operators_reader().read() {
+        Ok(Operator::I32Const { value }) => Some(u64::from(value.cast_unsigned())),
+        _ => Some(0),
     }
 }
 
@@ -132,9 +173,20 @@ mod tests {
         let imports = ["umbel:host/log@0.1.0", "umbel:host/state@0.1.1"];
         let exports = ["umbel:lifecycle/lifecycle@0.1.0", "umbel:health/checker@0.1.0"];
         let set = |names: [&str; 2]| names.into_iter().map(str::to_owned).collect();
-        let surface = Surface { imports: set(imports), exports: set(exports), preview1: Vec::new() };
+        let surface =
+            Surface { imports: set(imports), exports: set(exports), preview1: Vec::new(), data_begin: None };
         let (resolve, world) = surface.world().unwrap();
         assert_eq!((resolve.worlds[world].imports.len(), resolve.worlds[world].exports.len()), (2, 2));
+    }
+
+    #[test]
+    fn output_is_gathered_only_where_the_program_has_no_data() {
+        let imports = BTreeSet::from(["umbel:host/log@0.1.1".to_owned()]);
+        let at = |data_begin| Surface { imports: imports.clone(), data_begin, ..Surface::default() };
+        assert_eq!(at(Some(12_288)).output_log(), Some("umbel:host/log@0.1.1"));
+        assert_eq!(at(Some(4_096)).output_log(), None);
+        assert_eq!(at(None).output_log(), None);
+        assert_eq!(Surface { data_begin: Some(65_536), ..Surface::default() }.output_log(), None);
     }
 
     #[test]

@@ -59,6 +59,11 @@ impl Gateway {
         Ok(Self { access, url, tls: Arc::new(tls) })
     }
 
+    /// The URL of the gateway.
+    pub(super) fn server(&self) -> &str {
+        self.access.server.trim_end_matches('/')
+    }
+
     /// GET of a path, the answer as JSON; `None` when the gateway does not know the path.
     ///
     /// # Errors
@@ -68,7 +73,7 @@ impl Gateway {
             .enable_all()
             .build()
             .map_err(|error| error.to_string())?;
-        let told = |cause: String| format!("{}{path}: {cause}", self.access.server.trim_end_matches('/'));
+        let told = |cause: String| format!("{}{path}: {cause}", self.server());
         let answer = runtime.block_on(async { tokio::time::timeout(LIMIT, self.ask(path)).await });
         let (status, body) =
             answer.map_err(|_| told(format!("no answer within {} s", LIMIT.as_secs())))?.map_err(told)?;

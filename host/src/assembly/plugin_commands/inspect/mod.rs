@@ -90,7 +90,7 @@ fn text(given: &Given, anatomy: &Anatomy, judgement: &Judgement) -> String {
     ]);
     let verdict = match &judgement.refusal {
         None => format!("a gateway takes it, with manifest {}\n", given.manifest_words()),
-        Some(explained) => format!("a gateway refuses it\n{}", explained.text()),
+        Some(_) => format!("a gateway refuses it\n{}", judgement.complaints()),
     };
     format!("{}\n{head}{verdict}", given.file.display())
 }

@@ -18,6 +18,10 @@ const depth = 6
 // the log in a dozen pieces.
 func Panic() {
 	cause := recover()
+	// The last line that the plugin printed may have no end.
+	for _, channel := range []*os.File{os.Stdout, os.Stderr} {
+		channel.WriteString("\n")
+	}
 	if cause == nil {
 		return
 	}
@@ -26,13 +30,30 @@ func Panic() {
 	os.Exit(2)
 }
 
+// Registered panics unless a plugin has registered its functions with a package.
+func Registered(isRegistered bool, name string) {
+	if !isRegistered {
+		panic(name + ".Export was never called; call it in an init function")
+	}
+}
+
+// Whether a function is the plugin's own: not of the runtime, and not generated.
+func isOwn(function string) bool {
+	for _, prefix := range []string{"runtime.", "umbel.dev/plugin/worlds/", "umbel:"} {
+		if strings.HasPrefix(function, prefix) {
+			return false
+		}
+	}
+	return function != ""
+}
+
 func callers() string {
 	var pcs [32]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
 	var places []string
 	for len(places) < depth {
 		frame, more := frames.Next()
-		if frame.Function != "" && !strings.HasPrefix(frame.Function, "runtime.") {
+		if isOwn(frame.Function) {
 			places = append(places, fmt.Sprintf("%s:%d", frame.Function, frame.Line))
 		}
 		if !more {

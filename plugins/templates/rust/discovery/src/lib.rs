@@ -1,12 +1,18 @@
 //! Hides the groups that the settings name from discovery.
 
+#[macro_use]
+mod log_output;
+mod logged;
+
 wit_bindgen::generate!({ path: "wit", world: "umbel:plugin/discovery", generate_all });
 
 use exports::umbel::discovery::transformer::{Context, Guest as Transformer, Head, Outcome};
 use exports::umbel::lifecycle::lifecycle::{Description, Guest as Lifecycle, Problem};
 
 struct Plugin;
-export!(Plugin);
+/// With panics that reach the gateway's log.
+type Exported = logged::Logged<Plugin>;
+export!(Exported);
 
 impl Lifecycle for Plugin {
     fn describe() -> Description {

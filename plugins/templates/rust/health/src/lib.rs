@@ -1,5 +1,9 @@
 //! A backend is available when one of its endpoints answers a path with a status below 400.
 
+#[macro_use]
+mod log_output;
+mod logged;
+
 wit_bindgen::generate!({ path: "wit", world: "umbel:plugin/health", generate_all });
 
 use exports::umbel::health::checker::{Context, Fault, Finding, Guest as Checker, State, Subject, Verdict};
@@ -7,7 +11,9 @@ use exports::umbel::lifecycle::lifecycle::{Description, Guest as Lifecycle, Prob
 use umbel::host::probe;
 
 struct Plugin;
-export!(Plugin);
+/// With panics that reach the gateway's log.
+type Exported = logged::Logged<Plugin>;
+export!(Exported);
 
 impl Lifecycle for Plugin {
     fn describe() -> Description {

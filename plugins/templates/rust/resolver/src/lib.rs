@@ -1,5 +1,9 @@
 //! Finds the endpoints of a service by the addresses of `<name>.<namespace>.<zone>`.
 
+#[macro_use]
+mod log_output;
+mod logged;
+
 wit_bindgen::generate!({ path: "wit", world: "umbel:plugin/resolver", generate_all });
 
 use exports::umbel::lifecycle::lifecycle::{Description, Guest as Lifecycle, Problem};
@@ -7,7 +11,9 @@ use exports::umbel::resolver::resolver::{Context, Endpoint, Fault, Guest as Reso
 use umbel::host::dns;
 
 struct Plugin;
-export!(Plugin);
+/// With panics that reach the gateway's log.
+type Exported = logged::Logged<Plugin>;
+export!(Exported);
 
 impl Lifecycle for Plugin {
     fn describe() -> Description {
