@@ -237,6 +237,8 @@ def start():
         sys.stdout, sys.stderr = LogLines(log.Level.INFO), LogLines(log.Level.WARN)
         sys.meta_path.insert(0, LateImports())
         builtins.open = no_files
+        # The interpreter would print the exception once more.
+        sys.excepthook = lambda *error: None
 
 
 def end_lines():
