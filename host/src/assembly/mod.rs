@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 it was tried and failed, 2 the command line or the settings cannot be used.
 
+mod allocator;
 mod arguments;
 mod backend_init;
 mod cli;

@@ -1,7 +1,7 @@
 //! `umbel serve`: from the settings to a serving process and back.
 
-use super::CommandError;
 use super::gateway::Gateway;
+use super::{CommandError, allocator};
 use crate::config::ServeConfig;
 use crate::observe::logs;
 use std::io;
@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 pub(super) fn run(config: &ServeConfig) -> Result<(), CommandError> {
     let filter = std::env::var(logs::FILTER_VARIABLE).ok();
     logs::start(config.log_format, config.verbosity, filter.as_deref()).map_err(CommandError::failed)?;
+    allocator::return_memory_early();
     let no_signals = |error: io::Error| CommandError::failed(format!("cannot catch signals: {error}"));
     let catching = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
