@@ -8,4 +8,5 @@ pub mod message_head;
 pub mod object;
 pub mod request_info;
 pub mod schema;
+pub mod spelling;
 pub mod yaml;

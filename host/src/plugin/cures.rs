@@ -58,9 +58,9 @@ explain! {
         => "make the component smaller; where the machine was busy, ask for `plugins.umbel.dev/reload`";
     TypeMismatch: "an interface of a known name has other types than here"
         => "build against the `wit/` folder as it is; leave its files unchanged";
-    DescribeFailed: "a first call, `describe` or `validate`, trapped or ran out of its budget"
+    DescribeFailed: "a first call, `describe` or `validate`, trapped or ran out of its budget, or the settings schema that it states cannot be used"
         => "mend what the message names; `umbel plugin test` shows it without a gateway";
-    SettingsInvalid: "the plugin refuses `spec.settings` of the manifest"
+    SettingsInvalid: "`spec.settings` of the manifest do not fit the settings schema that the plugin states, or the plugin refuses them"
         => "mend the settings that the message names by JSON pointer";
     RehearsalTrap: "it traps, wants too much memory or answers nonsense at a recorded call that the generation before it answered"
         => "make cases of the recorded calls, `umbel plugin record`, and mend what `umbel plugin test` shows; `rehearsal: off` in the manifest skips this";

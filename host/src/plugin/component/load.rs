@@ -13,6 +13,7 @@ use crate::plugin::component::guest_call::{
 use crate::plugin::component::interfaces::{self, Found};
 use crate::plugin::component::runner::{Call, Runner};
 use crate::plugin::offer::log_gate::{tame, tame_to};
+use crate::plugin::settings_schema::check_settings;
 use crate::plugin::source::files::{Source, Unfit};
 use crate::plugin::source::manifest::{Manifest, Wasi};
 use crate::plugin::status::Reason;
@@ -30,6 +31,9 @@ const CONCURRENCY_HEALTH: usize = 16;
 
 /// Bytes of the version that a plugin states, which stands in a table.
 const VERSION_MAX: usize = 64;
+
+/// Mistakes in settings that a message lists.
+const PROBLEMS_SHOWN: usize = 16;
 
 /// How long a first call that found no place waits before the next try.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -194,18 +198,35 @@ async fn interview(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Result
     try_exports::<Resolve>(runner, generation).await?;
     try_exports::<Check>(runner, generation).await?;
     try_exports::<Transform>(runner, generation).await?;
+    check_schema(&description, &generation.settings())?;
     let validate = || Validate { settings: generation.settings() };
     let judged = ask(runner, generation, validate).await.map_err(failed)?;
     if let Err(problems) = judged {
-        let listed: Vec<String> = problems
-            .iter()
-            .take(16)
-            .map(|problem| format!("spec.settings{}: {}", tame(&problem.path), tame(&problem.message)))
-            .collect();
-        let text = if listed.is_empty() { "refused without a reason".to_owned() } else { listed.join("; ") };
-        return Err(LoadFault::new(Reason::SettingsInvalid, text));
+        return Err(invalid_settings(problems.iter().map(|one| (one.path.as_str(), one.message.as_str()))));
     }
     Ok(description)
+}
+
+/// Whether settings fit the schema that the plugin states. What it calls them itself is asked afterwards, so that
+/// `validate` need not repeat what the schema says.
+fn check_schema(description: &Described, settings: &str) -> Result<(), LoadFault> {
+    let Some(schema) = &description.settings_schema else { return Ok(()) };
+    let unusable = |text: String| LoadFault::new(Reason::DescribeFailed, text);
+    let settings = serde_json::from_str(settings).map_err(|error| unusable(error.to_string()))?;
+    let problems = check_settings(schema, &settings).map_err(|fault| unusable(fault.to_string()))?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(invalid_settings(problems.iter().map(|one| (one.path.as_str(), one.message.as_str()))))
+}
+
+/// Names each mistake by its place in the manifest.
+fn invalid_settings<'a>(problems: impl Iterator<Item = (&'a str, &'a str)>) -> LoadFault {
+    let listed = problems.take(PROBLEMS_SHOWN);
+    let listed: Vec<String> =
+        listed.map(|(path, message)| format!("spec.settings{}: {}", tame(path), tame(message))).collect();
+    let text = if listed.is_empty() { "refused without a reason".to_owned() } else { listed.join("; ") };
+    LoadFault::new(Reason::SettingsInvalid, text)
 }
 
 async fn try_exports<C: GuestCall>(
