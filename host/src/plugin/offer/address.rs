@@ -120,6 +120,11 @@ const METADATA: &[IpAddr] = &[
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),
 ];
 
+/// What an address is that no grant opens, in whatever form it is written.
+pub(in crate::plugin) fn never_opened(address: IpAddr) -> Option<&'static str> {
+    behind(address).into_iter().find_map(never)
+}
+
 fn never(address: IpAddr) -> Option<&'static str> {
     if METADATA.contains(&address) {
         return Some("a cloud metadata address");

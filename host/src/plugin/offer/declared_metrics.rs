@@ -48,35 +48,36 @@ impl MetricKind {
     }
 }
 
-/// Judges all metrics of a manifest.
-///
-/// # Errors
-/// The first rule that is broken.
-pub(in crate::plugin) fn check_metrics(metrics: &[DeclaredMetric]) -> Result<(), String> {
+/// Every mistake in the metrics of a manifest.
+pub(in crate::plugin) fn check_metrics(metrics: &[DeclaredMetric]) -> Vec<String> {
+    let mut mistakes = Vec::new();
     if metrics.len() > METRICS_MAX {
-        return Err(format!("spec.metrics has {} entries; {METRICS_MAX} are the limit", metrics.len()));
+        mistakes.push(format!("spec.metrics has {} entries; {METRICS_MAX} are the limit", metrics.len()));
     }
     let mut seen = BTreeSet::new();
-    for DeclaredMetric { name, help, .. } in metrics {
-        let refuse = |why: &str| Err(format!("spec.metrics: {name:?} {why}"));
+    for metric in metrics.iter().take(METRICS_MAX) {
+        let name = &metric.name;
+        let why = metric.mistake().or_else(|| (!seen.insert(name)).then(|| "stands twice".to_owned()));
+        mistakes.extend(why.map(|why| format!("spec.metrics: {name:?} {why}")));
+    }
+    mistakes
+}
+
+impl DeclaredMetric {
+    fn mistake(&self) -> Option<String> {
+        let Self { name, help, .. } = self;
         let formed = name.starts_with(|c: char| c.is_ascii_lowercase())
             && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         if !formed || name.len() > NAME_MAX {
-            return refuse(
-                "is no name: lower-case letters, digits and _, beginning with a letter, at most 64",
-            );
+            let rule = "is no name: lower-case letters, digits and _, beginning with a letter, at most 64";
+            return Some(rule.to_owned());
         }
         if let Some(end) = RESERVED.iter().find(|end| name.ends_with(**end)) {
-            return refuse(&format!("must not end with {end}, which histograms use"));
+            return Some(format!("must not end with {end}, which histograms use"));
         }
-        if help.len() > HELP_MAX || help.chars().any(char::is_control) {
-            return refuse("has a help that is no single line of at most 256 bytes");
-        }
-        if !seen.insert(name) {
-            return refuse("stands twice");
-        }
+        let is_long = help.len() > HELP_MAX || help.chars().any(char::is_control);
+        is_long.then(|| "has a help that is no single line of at most 256 bytes".to_owned())
     }
-    Ok(())
 }
 
 /// The declaration of a metric.
@@ -108,7 +109,8 @@ mod tests {
     use crate::model::yaml;
 
     fn check(text: &str) -> Result<(), String> {
-        check_metrics(&yaml::read::<Vec<DeclaredMetric>>(text).unwrap())
+        let mistakes = check_metrics(&yaml::read::<Vec<DeclaredMetric>>(text).unwrap());
+        mistakes.into_iter().next().map_or(Ok(()), Err)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! HTTP for plugins: only where the manifest allows it, pinned to an address that the policy allows.
 
 use crate::model::message_head::TransferCoding;
-use crate::plugin::offer::address::{AddressPolicy, OwnListeners, Use};
+use crate::plugin::offer::address::{AddressPolicy, OwnListeners, Use, never_opened};
 use crate::plugin::offer::dns::{Dns, DnsFault};
 use crate::plugin::source::manifest::{Grants, Secret};
 use bytes::{Bytes, BytesMut};
@@ -189,6 +189,46 @@ fn check_size(outgoing: &Outgoing) -> Result<(), HttpFault> {
         }
     }
     Ok(())
+}
+
+/// Whether some request can be covered by a grant.
+///
+/// # Errors
+/// Why none can be, and what to write instead.
+pub(in crate::plugin) fn check_grant(grant: &str) -> Result<(), String> {
+    let Some((scheme, rest)) = grant.split_once("://") else {
+        let place = grant.trim_start_matches('/');
+        if place.is_empty() {
+            return Err("is empty; write a URL such as https://consul.internal:8501/v1/".to_owned());
+        }
+        let place = if place.contains('/') { place.to_owned() } else { format!("{place}/") };
+        return Err(format!("has no scheme; write \"http://{place}\" or \"https://{place}\""));
+    };
+    if grant.contains('*') {
+        return Err(
+            "is compared as it is, and there is no * in it; write each scheme, host and path".to_owned()
+        );
+    }
+    if !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) {
+        return Err(format!("has the scheme {scheme:?}; only http and https can be asked for"));
+    }
+    let url = Url::parse(grant).map_err(|error| format!("is no URL: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(
+            "holds a user; requests are covered without one, and spec.secrets carries what is secret"
+                .to_owned(),
+        );
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("holds a query or a fragment; scheme, host, port and path are compared".to_owned());
+    }
+    if climbs(rest.split_once('/').map_or("", |(_, path)| path)) {
+        return Err("has a path that leads up; write the path that it leads to".to_owned());
+    }
+    match literal(&url).map(|address| never_opened(address)) {
+        Some(Some(refusal)) => Err(format!("leads to {refusal}, which is never opened; remove it")),
+        _ => Ok(()),
+    }
 }
 
 /// The URL, when a grant covers it.
@@ -442,6 +482,14 @@ mod tests {
             ("https://c.internal:8501/", "http://c.internal:8501/", false),
             ("https://c.internal/", "https://c.internal:443/a", true),
             ("https://c.internal/", "https://c.internal.evil.test/", false),
+            // A secret goes wherever a granted request goes.
+            ("https://c.internal:8501/", "https://c.internal:8502/", false),
+            ("https://c.internal:8501/", "https://c.internal/", false),
+            ("https://c.internal/", "https://c.internal:8501/", false),
+            ("http://10.0.0.1/", "http://10.0.0.1:8080/", false),
+            ("http://10.0.0.1:80/", "http://10.0.0.1/", true),
+            ("https://c.internal/", "https://d.internal/", false),
+            ("https://c.internal/v1", "https://c.internal/", false),
         ] {
             assert_eq!(granted(url, &[grant.to_owned()]).is_ok(), wanted, "{grant} {url}");
         }

@@ -80,8 +80,8 @@ fn understand(name: &str, text: &str) -> Option<Manifest> {
     }
     let parse = |spec: &Map<String, Value>| {
         let file = json!({"apiVersion": "plugins.umbel.dev/v1alpha1", "kind": "Plugin", "spec": spec});
-        // JSON is YAML.
-        Manifest::parse(name, &file.to_string()).ok()
+        // JSON is YAML. A binding that matches nothing does no harm to those beside it, so only the form counts.
+        Manifest::parse_form(&file.to_string())
     };
     let mut spec = Map::new();
     for part in PARTS {
@@ -97,6 +97,7 @@ fn understand(name: &str, text: &str) -> Option<Manifest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::binding::BindingSubject;
     use crate::model::failure_policy::FailurePolicy;
     use crate::plugin::source::rights::Trust;
 
@@ -110,6 +111,13 @@ mod tests {
         assert!(Manifest::parse("p", &text).is_err());
         let rules = Rules::of(&understand("p", &text).unwrap());
         assert!(rules.policy == Some(FailurePolicy::Fail) && rules.hides(), "{rules:?}");
+        let text =
+            format!("{HEAD}spec: {{failurePolicy: Fail, bindings: {{services: [shop, prod/shop]}}}}\n");
+        assert!(Manifest::parse("p", &text).is_err());
+        let subject =
+            BindingSubject { service: ("prod".to_owned(), "shop".to_owned()), ..BindingSubject::default() };
+        let rules = Rules::of(&understand("p", &text).unwrap());
+        assert!(rules.precision(&subject).is_some() && rules.holds_unloaded(&subject), "{rules:?}");
         assert!(understand("p", "kind: ConfigMap\n").is_none());
         assert!(understand("p", "a: [").is_none());
     }

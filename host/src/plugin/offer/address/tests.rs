@@ -161,6 +161,32 @@ fn own_listeners_are_opened_by_their_own_address_only() {
         assert_eq!(judge(&wide, 6444), Ok(()), "another port of {listener}");
         assert_eq!(judge(&narrow, 6443), Ok(()), "{listener}");
     }
+    // In every form: the machine that translates an address is this one or the next.
+    let own =
+        OwnListeners(vec!["127.0.0.1:6443".parse().unwrap(), "[::ffff:198.51.100.7]:6443".parse().unwrap()]);
+    let everything = grants(&["0.0.0.0/0", "::/0"]);
+    for form in [
+        "::ffff:127.0.0.1",
+        "::127.0.0.1",
+        "64:ff9b::7f00:1",
+        "64:ff9b:1::7f00:1",
+        "2002:7f00:1::1",
+        "198.51.100.7",
+        "::ffff:198.51.100.7",
+        "64:ff9b::198.51.100.7",
+    ] {
+        let address: IpAddr = form.parse().unwrap();
+        let policy = AddressPolicy { granted: &everything, own: &own };
+        for wanted in [Use::Backend, Use::Http] {
+            let refused = policy.judge(address, Some(6443), wanted);
+            assert!(
+                matches!(refused, Err(Refusal::NotGranted("a listener of this gateway", _))),
+                "{form}: {refused:?}"
+            );
+            assert_eq!(policy.judge(address, Some(443), wanted), Ok(()), "another port of {form}");
+        }
+        assert_eq!(opened(address, 6443, policy), [false, true, false], "{form}: names have no port");
+    }
     let elsewhere = OwnListeners(vec!["0.0.0.0:6443".parse().unwrap()]);
     let policy = AddressPolicy { granted: &[], own: &elsewhere };
     assert_eq!(policy.judge("192.0.2.1".parse().unwrap(), Some(6443), Use::Backend), Ok(()));

@@ -25,22 +25,20 @@ pub(in crate::plugin) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn check(&self) -> Result<(), String> {
-        let too_long = |what: &str, value: Option<Duration>, max: u64| match value {
-            Some(value) if value.is_zero() || value > Duration::from_secs(max) => {
-                Err(format!("spec.limits.{what} must be more than 0 and at most {max}s"))
-            }
-            _ => Ok(()),
+    pub(super) fn mistakes(&self) -> Vec<String> {
+        let too_long = |what: &str, value: Option<Duration>, max: u64| {
+            let is_wrong = value.is_some_and(|value| value.is_zero() || value > Duration::from_secs(max));
+            is_wrong.then(|| format!("spec.limits.{what} must be more than 0 and at most {max}s"))
         };
-        too_long("wall", self.wall, 60)?;
-        too_long("cpu", self.cpu, 10)?;
-        if self.memory.is_some_and(|memory| !(1 << 16..=MAX_MEMORY).contains(&memory)) {
-            return Err("spec.limits.memory must be from 64KiB to 64MiB".to_owned());
-        }
-        if self.concurrency.is_some_and(|calls| !(1..=32).contains(&calls)) {
-            return Err("spec.limits.concurrency must be from 1 to 32".to_owned());
-        }
-        Ok(())
+        let wrong_memory = self.memory.is_some_and(|memory| !(1 << 16..=MAX_MEMORY).contains(&memory));
+        let wrong_calls = self.concurrency.is_some_and(|calls| !(1..=32).contains(&calls));
+        let mistakes = [
+            too_long("wall", self.wall, 60),
+            too_long("cpu", self.cpu, 10),
+            wrong_memory.then(|| "spec.limits.memory must be from 64KiB to 64MiB".to_owned()),
+            wrong_calls.then(|| "spec.limits.concurrency must be from 1 to 32".to_owned()),
+        ];
+        mistakes.into_iter().flatten().collect()
     }
 }
 
@@ -62,15 +60,15 @@ impl Probation {
         Terms { calls: self.calls.unwrap_or(usual.calls), duration: self.duration.unwrap_or(usual.duration) }
     }
 
-    pub(super) fn check(&self) -> Result<(), String> {
-        if self.calls.is_some_and(|calls| !(1..=10_000).contains(&calls)) {
-            return Err("spec.probation.calls must be from 1 to 10000".to_owned());
-        }
+    pub(super) fn mistakes(&self) -> Vec<String> {
         let fits = |duration| (Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&duration);
-        if self.duration.is_some_and(|duration| !fits(duration)) {
-            return Err("spec.probation.duration must be from 1s to 3600s".to_owned());
-        }
-        Ok(())
+        let wrong_calls = self.calls.is_some_and(|calls| !(1..=10_000).contains(&calls));
+        let wrong_duration = self.duration.is_some_and(|duration| !fits(duration));
+        let mistakes = [
+            wrong_calls.then(|| "spec.probation.calls must be from 1 to 10000".to_owned()),
+            wrong_duration.then(|| "spec.probation.duration must be from 1s to 3600s".to_owned()),
+        ];
+        mistakes.into_iter().flatten().collect()
     }
 }
 
@@ -91,25 +89,24 @@ impl Default for Reuse {
     }
 }
 
-pub(super) fn check_reuse(spec: &Spec) -> Result<(), String> {
-    let Some(reuse) = &spec.reuse else { return Ok(()) };
-    if spec.discovery.enabled {
-        return Err(
-            "spec.reuse is for resolvers and health checkers: what a transformer answers may depend on the \
-                    group alone; remove spec.reuse or spec.discovery.enabled"
-                .to_owned(),
-        );
-    }
-    if spec.wasi == Wasi::Std {
-        let text = "spec.reuse and wasi: std do not go together: what an instance holds of WASI ends with the call; \
-                    remove one of them";
-        return Err(text.to_owned());
-    }
-    if !(1..=10_000).contains(&reuse.max_calls) {
-        return Err("spec.reuse.maxCalls must be from 1 to 10000".to_owned());
-    }
-    if reuse.max_idle.is_zero() || reuse.max_idle > Duration::from_secs(300) {
-        return Err("spec.reuse.maxIdle must be more than 0 and at most 300s".to_owned());
-    }
-    Ok(())
+pub(super) fn check_reuse(spec: &Spec) -> Vec<String> {
+    let Some(reuse) = &spec.reuse else { return Vec::new() };
+    let mistakes = [
+        (
+            spec.discovery.enabled,
+            "spec.reuse is for resolvers and health checkers: what a transformer answers may depend on the group \
+             alone; remove spec.reuse or spec.discovery.enabled",
+        ),
+        (
+            spec.wasi == Wasi::Std,
+            "spec.reuse and wasi: std do not go together: what an instance holds of WASI ends with the call; remove \
+             one of them",
+        ),
+        (!(1..=10_000).contains(&reuse.max_calls), "spec.reuse.maxCalls must be from 1 to 10000"),
+        (
+            reuse.max_idle.is_zero() || reuse.max_idle > Duration::from_secs(300),
+            "spec.reuse.maxIdle must be more than 0 and at most 300s",
+        ),
+    ];
+    mistakes.into_iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, text)| text.to_owned()).collect()
 }

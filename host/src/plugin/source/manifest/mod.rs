@@ -1,20 +1,24 @@
 //! `<name>.yaml` beside a component: settings, grants, limits and bindings.
 
 mod bindings;
+mod form;
 mod grants;
 mod limits;
 mod quantity;
+mod reach;
 
 pub(in crate::plugin) use bindings::{Bindings, Discovery, Purpose};
-pub(in crate::plugin) use grants::{Grants, Secret, StateGrant};
+pub(in crate::plugin) use grants::{Grants, Secret};
 pub(in crate::plugin) use limits::{Limits, Probation, Reuse};
 
 use crate::model::failure_policy::FailurePolicy;
 use crate::model::yaml;
 use crate::plugin::offer::declared_metrics::{DeclaredMetric, check_metrics};
 use limits::check_reuse;
+use reach::{check_bindings, check_grants, check_groups, check_secrets};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const API_VERSION: &str = "plugins.umbel.dev/v1alpha1";
 
@@ -25,6 +29,8 @@ pub(in crate::plugin) struct Manifest {
     pub digest: Option<String>,
     /// The settings as JSON text, `{}` where there are none.
     pub settings: String,
+    /// The text of the file, where there is one.
+    pub text: Option<Arc<str>>,
     /// `spec` for people: secrets by name only.
     pub shown: serde_json::Value,
     /// What is in the file otherwise.
@@ -112,28 +118,74 @@ impl Manifest {
     /// Reads the text of `<name>.yaml`.
     ///
     /// # Errors
-    /// What is wrong, with line and column where YAML knows them.
+    /// Everything that is wrong; a single mistake with line and column where YAML knows them.
     pub(in crate::plugin) fn parse(name: &str, text: &str) -> Result<Self, String> {
-        // Some editors of Windows begin every file with this.
-        let text = text.trim_start_matches('\u{feff}');
-        let File { api_version, kind, metadata, spec } =
-            yaml::read(text).map_err(|error| error.to_string())?;
+        let text = without_mark(text);
+        let (file, mut mistakes) = match yaml::read::<File>(text) {
+            Ok(file) => (Some(file), Vec::new()),
+            Err(first) => {
+                let document = yaml::read(text).map_err(|_| first.to_string())?;
+                let (mistakes, rest) = form::inspect(document);
+                // A single one is told with its line.
+                let mistakes = if mistakes.len() > 1 { mistakes } else { vec![first.to_string()] };
+                (rest, mistakes)
+            }
+        };
+        mistakes.extend(file.iter().flat_map(|file| file.mistakes(name)));
+        match (file, mistakes.len()) {
+            (Some(file), 0) => Ok(Self::of(file, text)),
+            (_, 0 | 1) => Err(mistakes.pop().unwrap_or_default()),
+            (_, count) => {
+                let listed =
+                    mistakes.iter().zip(1..).map(|(mistake, number)| format!("({number}) {mistake}"));
+                Err(format!("{count} mistakes: {}", listed.collect::<Vec<_>>().join(" ")))
+            }
+        }
+    }
+
+    /// The same for what has the form of a manifest, whatever it says: what a wrong grant stands beside holds all the
+    /// same.
+    pub(in crate::plugin) fn parse_form(text: &str) -> Option<Self> {
+        let text = without_mark(text);
+        Some(Self::of(yaml::read(text).ok()?, text))
+    }
+
+    fn of(File { spec, .. }: File, text: &str) -> Self {
+        let digest = spec.digest.as_deref().and_then(|digest| parse_digest(digest).ok());
+        let settings = serde_json::Value::Object(spec.settings.clone().unwrap_or_default()).to_string();
+        Self { digest, settings, text: Some(text.into()), shown: show(text), spec }
+    }
+}
+
+/// Some editors of Windows begin every file with this.
+fn without_mark(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
+}
+
+impl File {
+    /// Everything that is wrong with what it says.
+    fn mistakes(&self, name: &str) -> Vec<String> {
+        let Self { api_version, kind, metadata, spec } = self;
+        let mut mistakes = Vec::new();
         if api_version != API_VERSION || kind != "Plugin" {
-            return Err(format!(
+            mistakes.push(format!(
                 "apiVersion and kind are {api_version:?} and {kind:?}; write apiVersion: {API_VERSION} and kind: Plugin"
             ));
         }
-        if let Some(stated) = metadata.name.filter(|stated| stated != name) {
-            return Err(format!("metadata.name is {stated:?}, but the file names the plugin {name:?}"));
+        if let Some(stated) = metadata.name.as_ref().filter(|stated| *stated != name) {
+            mistakes.push(format!("metadata.name is {stated:?}, but the file names the plugin {name:?}"));
         }
-        spec.limits.check()?;
-        spec.probation.check()?;
-        check_reuse(&spec)?;
-        check_metrics(&spec.metrics)?;
-        spec.grants.state.as_ref().map_or(Ok(()), StateGrant::check)?;
-        let digest = spec.digest.as_deref().map(parse_digest).transpose()?;
-        let settings = serde_json::Value::Object(spec.settings.clone().unwrap_or_default()).to_string();
-        Ok(Self { digest, settings, shown: show(text), spec })
+        mistakes.extend(spec.digest.as_deref().and_then(|digest| parse_digest(digest).err()));
+        mistakes.extend(spec.limits.mistakes());
+        mistakes.extend(spec.probation.mistakes());
+        mistakes.extend(check_reuse(spec));
+        mistakes.extend(check_metrics(&spec.metrics));
+        mistakes.extend(spec.grants.state.as_ref().and_then(|state| state.check().err()));
+        mistakes.extend(check_grants(&spec.grants));
+        mistakes.extend(check_secrets(&spec.secrets));
+        mistakes.extend(check_bindings(&spec.bindings));
+        mistakes.extend(check_groups(&spec.discovery));
+        mistakes
     }
 }
 
@@ -204,7 +256,7 @@ spec:
         assert_eq!(manifest.settings, r#"{"datacenter":"dc1"}"#);
         assert_eq!(manifest.spec.limits.cpu, Some(Duration::from_millis(50)));
         assert_eq!(manifest.spec.limits.memory, Some(32 << 20));
-        assert_eq!(manifest.spec.grants.state.as_ref().map(StateGrant::bytes), Some(64 << 10));
+        assert_eq!(manifest.spec.grants.state.as_ref().map(grants::StateGrant::bytes), Some(64 << 10));
         assert_eq!(manifest.spec.metrics[0].name, "lookups_total");
         assert_eq!(manifest.spec.wasi, Wasi::None);
         let asking = FULL.replace("  wasi: none\n", "  wasi: std\n").replace("  reuse: {maxCalls: 50}\n", "");
@@ -262,10 +314,53 @@ spec:
             (format!("{head}spec: {{digest: abc}}"), "as sha256sum prints them"),
             (format!("{head}spec: {{settings: []}}"), "settings"),
             ("{".to_owned(), "line"),
+            (
+                format!("{head}spec: {{grants: {{http: ['127.0.0.1:9777']}}}}"),
+                "write \"http://127.0.0.1:9777/\"",
+            ),
+            (format!("{head}spec: {{grants: {{dns: ['consul:53']}}}}"), "write \"consul\""),
+            (format!("{head}spec: {{bindings: {{services: [flunders]}}}}"), "write \"default/flunders\""),
+            (format!("{head}spec: {{discovery: {{groups: [a.test/v1]}}}}"), "write the group alone"),
+            (format!("{head}spec: {{secrets: {{t: {{file: /t, header: Host}}}}}}"), "belongs to the gateway"),
         ];
         for (text, wanted) in cases {
             let error = Manifest::parse("consul", &text).unwrap_err();
             assert!(error.contains(wanted), "{text}\n{error}");
+        }
+    }
+
+    #[test]
+    fn all_mistakes_of_a_manifest_are_told_at_once() {
+        let text = "
+apiVersion: plugins.umbel.dev/v1
+kind: Plugin
+metadata: {name: other}
+spec:
+  setings: {}
+  digest: abc
+  grants: {http: ['127.0.0.1:9777'], addresses: [nowhere]}
+  limits: {wall: 90s, concurrency: 0}
+  probation: {calls: 0}
+  bindings: {services: [flunders]}
+  metrics: [{name: A, type: gauge}, {name: b_sum, type: gauge}]
+";
+        let error = Manifest::parse("consul", text).unwrap_err();
+        assert!(error.starts_with("12 mistakes: (1) "), "{error}");
+        for part in [
+            "spec.setings: unknown field",
+            "spec.grants.addresses[0]: invalid IP",
+            "write apiVersion: plugins.umbel.dev/v1alpha1",
+            "metadata.name is \"other\"",
+            "spec.digest is \"abc\"",
+            "spec.limits.wall",
+            "spec.limits.concurrency",
+            "spec.probation.calls",
+            "\"A\" is no name",
+            "must not end with _sum",
+            "write \"http://127.0.0.1:9777/\"",
+            "write \"default/flunders\"",
+        ] {
+            assert!(error.contains(part), "{part} in {error}");
         }
     }
 }
