@@ -274,3 +274,66 @@ impl ResourceLimiter for Meter {
         engine::MEMORIES as usize
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::component::budget::Facet;
+    use crate::plugin::source::manifest::Limits;
+
+    fn state(limits: Limits) -> (CallState, Budget) {
+        let profile = Arc::new(Profile::new("p", 1, Manifest::absent()));
+        let budget = Facet::Resolver.budget(&limits);
+        let outside = Arc::new(Outside::new(&[], Vec::new()));
+        (CallState::new(profile, outside, Surroundings::default(), &budget), budget)
+    }
+
+    #[test]
+    fn memory_counts_over_the_whole_life_of_an_instance() {
+        let (mut state, budget) = state(Limits { memory: Some(1 << 20), ..Limits::default() });
+        assert!(state.meter.memory_growing(0, 512 << 10, None).unwrap());
+        (state.lines, state.lookups, state.requests, state.meter.cpu_exceeded) = (9, 9, 9, true);
+        for _ in 0..3 {
+            state.renew(Surroundings::default(), &budget);
+            assert_eq!(state.meter.memory_used(), 512 << 10, "the instance still has it");
+        }
+        assert_eq!((state.lines, state.lookups, state.requests), (0, 0, 0), "the rest begins anew");
+        assert!(!state.meter.is_exceeded() && !state.meter.is_nearly_full());
+        assert!(state.meter.memory_growing(512 << 10, 1_000 << 10, None).unwrap());
+        assert!(state.meter.is_nearly_full());
+        state.renew(Surroundings::default(), &budget);
+        assert!(state.meter.memory_growing(1_000 << 10, (1 << 20) + 1, None).is_err());
+        assert!(state.meter.memory_exceeded && state.meter.is_exceeded());
+    }
+
+    #[test]
+    fn several_memories_share_the_limit_and_tables_have_theirs() {
+        let (mut state, _) = state(Limits { memory: Some(1 << 20), ..Limits::default() });
+        let meter = &mut state.meter;
+        assert!(
+            meter.memory_growing(0, 1 << 19, None).unwrap()
+                && meter.memory_growing(0, 1 << 19, None).unwrap()
+        );
+        assert!(meter.memory_growing(0, 1, None).is_err(), "the limit itself is reached");
+        let (mut state, _) = self::state(Limits::default());
+        assert!(
+            state.meter.memory_growing(0, 1 << 17, Some(1 << 16)).is_err(),
+            "what the memory says itself"
+        );
+        assert!(state.meter.table_growing(0, 20_000, None).unwrap());
+        assert!(!state.meter.table_growing(0, 20_001, None).unwrap());
+        assert!(!state.meter.table_growing(0, 11, Some(10)).unwrap());
+    }
+
+    #[test]
+    fn a_host_function_gets_the_least_of_all_limits() {
+        let (mut state, _) = state(Limits { wall: Some(Duration::from_secs(60)), ..Limits::default() });
+        state.wall = Duration::from_secs(60);
+        let limit = |state: &CallState, own: u64, asked| state.time_limit(Duration::from_secs(own), asked);
+        assert_eq!(limit(&state, 5, None), Duration::from_secs(5));
+        assert_eq!(limit(&state, 5, Some(100)), Duration::from_millis(100));
+        assert_eq!(limit(&state, 5, Some(9_000)), Duration::from_secs(5));
+        state.wall = Duration::ZERO;
+        assert_eq!(limit(&state, 5, Some(100)), Duration::ZERO, "what is left");
+    }
+}
