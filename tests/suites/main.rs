@@ -21,6 +21,7 @@ mod openapi_backends;
 mod plugin_commands;
 mod plugin_faults;
 mod plugin_objects;
+mod plugin_restart;
 mod plugin_states;
 mod plugins;
 mod proxying;

@@ -149,6 +149,7 @@ pub(super) fn start_plugins(
         trust: if insecure { Trust::Everybody } else { Trust::OwnersOnly },
         compiler: Compiler::Child(CompileChild::of_this_program()),
         code_dir: Some(config.data_dir.join("plugin-cache")),
+        state_dir: Some(config.data_dir.join("plugin-state")),
     };
     let builtins =
         Builtins { resolver: Arc::new(ExternalNameResolver), health_checker: Arc::new(DiscoveryProbe) };

@@ -50,6 +50,10 @@ impl Plugins for BuiltinsOnly {
         self.changes.subscribe()
     }
 
+    fn present(&self) -> Option<Vec<String>> {
+        None
+    }
+
     fn act(&self, _plugin: &str, _deed: Deed) -> Result<String, String> {
         Err("this gateway was built without plugins".to_owned())
     }

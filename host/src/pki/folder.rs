@@ -29,7 +29,8 @@ pub(super) const BACKENDS: &str = "umbel:backends";
 /// One of these marks a data directory as Umbel's.
 const MARKS: [&str; 3] = ["pki", "store", "admin.kubeconfig"];
 /// What an unmarked directory may hold: a new volume's folder, and what is laid there for the first start.
-const NO_STRANGERS: [&str; 6] = ["lost+found", "plugins", "plugin-cache", "manifests", "backend", LOCK_FILE];
+const NO_STRANGERS: [&str; 7] =
+    ["lost+found", "plugins", "plugin-cache", "plugin-state", "manifests", "backend", LOCK_FILE];
 /// Held while anything in `pki` may be made or renewed.
 const LOCK_FILE: &str = "pki.lock";
 

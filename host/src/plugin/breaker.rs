@@ -15,6 +15,10 @@ const CALLS_MIN: usize = 20;
 const WINDOW: Duration = Duration::from_secs(60);
 /// Calls that are remembered for that rule; the newest count.
 const CALLS_KEPT: usize = 256;
+/// Answers in a row, and time without a fault, after which a generation counts as healthy again. Both, so that one that
+/// fails now and then is not told of as failing and recovered with every call.
+const GOOD_MIN: u32 = 3;
+const GOOD_TIME: Duration = Duration::from_secs(10);
 /// The opening within this time that ends in quarantine.
 const OPENINGS_MAX: usize = 3;
 const OPENINGS_WINDOW: Duration = Duration::from_secs(600);
@@ -26,6 +30,9 @@ pub(in crate::plugin) struct Breaker(Mutex<Count>);
 #[derive(Debug, Default)]
 struct Count {
     in_row: u32,
+    /// When the last call failed, until the plugin counts as recovered, and how many were answered since.
+    last_fault: Option<Instant>,
+    good_in_row: u32,
     /// When calls ended, and whether with a fault.
     calls: VecDeque<(Instant, bool)>,
     /// How often the pause was lengthened since the plugin last answered.
@@ -47,6 +54,11 @@ impl Count {
         while self.calls.front().is_some_and(|(at, _)| now.duration_since(*at) > WINDOW) {
             self.calls.pop_front();
         }
+    }
+
+    fn is_failing(&self, now: Instant) -> bool {
+        let is_recent = |fault: Instant| now.saturating_duration_since(fault) < GOOD_TIME;
+        self.last_fault.is_some_and(|fault| self.good_in_row < GOOD_MIN || is_recent(fault))
     }
 
     fn fails_mostly(&self) -> bool {
@@ -106,6 +118,11 @@ impl Breaker {
         Some(until.saturating_duration_since(now))
     }
 
+    /// Whether a call has failed and not enough of them were answered since.
+    pub(in crate::plugin) fn is_failing(&self, now: Instant) -> bool {
+        self.0.lock().is_failing(now)
+    }
+
     /// Whether it was suspended so often that nobody asks it any more.
     pub(in crate::plugin) fn is_quarantined(&self) -> bool {
         self.0.lock().quarantined
@@ -130,7 +147,9 @@ impl Breaker {
         // What failed before the trial says nothing about a plugin that has recovered.
         if count.until.take().is_some() {
             count.calls.clear();
+            count.last_fault = None;
         }
+        count.good_in_row = count.good_in_row.saturating_add(1);
         count.note_call(now, false);
         (count.in_row, count.suspensions, count.on_trial) = (0, 0, false);
     }
@@ -139,6 +158,7 @@ impl Breaker {
     pub(in crate::plugin) fn note_fault(&self, now: Instant) -> bool {
         let mut count = self.0.lock();
         count.note_call(now, true);
+        (count.last_fault, count.good_in_row) = (Some(now), 0);
         count.in_row = count.in_row.saturating_add(1);
         count.in_row >= FAULTS_MAX || count.fails_mostly()
     }
@@ -285,6 +305,36 @@ mod tests {
         breaker.note_answer_at(now);
         assert!(breaker.admit(now).is_some() && breaker.suspended_for(now).is_none());
         assert_eq!(breaker.suspend(now, 0.0), Some(Verdict::Suspended(Duration::from_millis(750))));
+    }
+
+    #[test]
+    fn a_fault_counts_until_enough_calls_were_answered() {
+        let (breaker, mut now) = (Breaker::default(), Instant::now());
+        breaker.note_answer_at(now);
+        assert!(!breaker.is_failing(now));
+        breaker.note_fault(now);
+        assert!(breaker.is_failing(now), "the first one");
+        for _ in 1..GOOD_MIN {
+            breaker.note_answer_at(now);
+        }
+        now += GOOD_TIME;
+        assert!(breaker.is_failing(now), "too few answers, however long ago the fault is");
+        breaker.note_answer_at(now);
+        assert!(!breaker.is_failing(now));
+        breaker.note_fault(now);
+        for _ in 0..GOOD_MIN * 2 {
+            breaker.note_answer_at(now);
+        }
+        let almost = now + GOOD_TIME - Duration::from_millis(1);
+        assert!(breaker.is_failing(almost), "too soon, however many answers there are");
+        breaker.note_fault(almost);
+        assert!(breaker.is_failing(now + GOOD_TIME), "another fault begins anew");
+        breaker.reset();
+        assert!(!breaker.is_failing(now), "an operator says so");
+        breaker.note_fault(now);
+        breaker.suspend(now, 1.0);
+        breaker.note_answer_at(now + FIRST);
+        assert!(!breaker.is_failing(now + FIRST), "the answer that ends a suspension says so");
     }
 
     #[test]

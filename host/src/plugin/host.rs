@@ -26,6 +26,7 @@ use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::runner::Runner;
 use crate::plugin::component::ticker::Ticker;
 use crate::plugin::offer::host_functions::add_to_linker;
+use crate::plugin::saved::SavedPlugins;
 use crate::plugin::source::caretaker::Caretaker;
 use crate::plugin::source::intake::Machine;
 use crate::plugin::source::pattern::Pattern;
@@ -66,6 +67,9 @@ pub struct PluginConfig {
     pub compiler: Compiler,
     /// Where native code is kept; made when it does not exist. Without it every start compiles everything.
     pub code_dir: Option<PathBuf>,
+    /// Where the last good files of each plugin are kept, and which files were rejected; made when it does not exist.
+    /// Without it a restart forgets both.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// The decisions that need no plugin. They stand behind every plugin.
@@ -142,7 +146,10 @@ impl Host {
             .enable_all()
             .build()
             .map_err(StartError::Threads)?;
-        let roster = Arc::new(Roster::new(config.dir.clone()));
+        let opened =
+            config.state_dir.clone().map(SavedPlugins::open).transpose().map_err(StartError::Threads)?;
+        let (saved, found) = opened.unzip();
+        let roster = Arc::new(Roster::new(config.dir.clone(), saved));
         let waker = Waker::default();
         let machine = build_machine(&config, runtime.handle().clone(), &waker);
         if let Err(cause) = &machine {
@@ -151,8 +158,13 @@ impl Host {
         let runner = machine.as_ref().ok().map(|machine| Arc::clone(&machine.works.runner));
         let foundry = machine.as_ref().ok().map(|machine| Arc::clone(&machine.works.foundry));
         let (ready, first_look) = sync_channel(1);
-        let caretaker =
-            Caretaker { directory: config.dir, roster: Arc::clone(&roster), trust: config.trust, machine };
+        let caretaker = Caretaker {
+            directory: config.dir,
+            roster: Arc::clone(&roster),
+            trust: config.trust,
+            machine,
+            saved: found.unwrap_or_default(),
+        };
         caretaker.start(waker.clone(), ready).map_err(StartError::Threads)?;
         if first_look.recv_timeout(START_LIMIT).is_err() {
             tracing::warn!("the first look at the plugin directory takes long; plugins will follow");
@@ -256,6 +268,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.waker.stop();
+        self.crew.roster.flush();
         if let Some(runner) = &self.crew.runner {
             runner.ticker.stop();
         }

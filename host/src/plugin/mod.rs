@@ -28,6 +28,7 @@ mod rehearsal;
 mod removed;
 mod roster;
 mod rules;
+mod saved;
 mod settings_schema;
 mod slot;
 mod source;

@@ -44,6 +44,7 @@ impl Status {
             since: jiff::Timestamp::now(),
             message: format!("{} is gone; the name is shown for an hour", self.path),
             reason: None,
+            failing: None,
             hold: None,
             steps: Vec::new(),
             generation: 0,

@@ -5,9 +5,12 @@ use super::rules::Rules;
 use super::slot::{Effect, Slot};
 use super::status::Status;
 use crate::decision::binding::BindingSubject;
+use crate::model::spelling::did_you_mean;
 use crate::plugin::adapter::stand_in::{Cause, StandIns, Step, Trouble};
 use crate::plugin::component::budget::Facet;
 use crate::plugin::component::generation::Generation;
+use crate::plugin::saved::SavedPlugins;
+use crate::plugin::source::files::Source;
 use crate::plugin::source::standing::StandingRules;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -28,6 +31,7 @@ type Slots = BTreeMap<String, Arc<Slot>>;
 #[derive(Debug)]
 pub(in crate::plugin) struct Roster {
     directory: PathBuf,
+    saved: Option<Arc<SavedPlugins>>,
     slots: ArcSwap<Slots>,
     changes: watch::Sender<u64>,
     /// Moves with `changes`, and when there is something else to show.
@@ -45,9 +49,10 @@ pub(in crate::plugin) struct Roster {
 }
 
 impl Roster {
-    pub(in crate::plugin) fn new(directory: PathBuf) -> Self {
+    pub(in crate::plugin) fn new(directory: PathBuf, saved: Option<Arc<SavedPlugins>>) -> Self {
         Self {
             directory,
+            saved,
             slots: ArcSwap::default(),
             changes: watch::Sender::new(0),
             news: watch::Sender::new(0),
@@ -69,11 +74,12 @@ impl Roster {
     }
 
     /// The slot of that name, made when there is none.
-    pub(in crate::plugin) fn open_slot(&self, name: &str, path: PathBuf) -> Arc<Slot> {
+    pub(in crate::plugin) fn open_slot(&self, source: Source) -> Arc<Slot> {
+        let name = &source.name.clone();
         if let Some(slot) = self.slot(name) {
             return slot;
         }
-        let slot = Arc::new(Slot::new(name, path));
+        let slot = Arc::new(Slot::new(source, self.saved.clone()));
         slot.set_disabled(self.is_disabled(name));
         let mut slots = Slots::clone(&self.slots.load());
         slots.insert(name.to_owned(), Arc::clone(&slot));
@@ -93,6 +99,16 @@ impl Roster {
             slot.withdraw();
             self.removed.lock().note(last, Instant::now());
         }
+    }
+
+    /// Forgets what was saved of a plugin whose files went while no process was there.
+    pub(in crate::plugin) fn forget_saved(&self, name: &str) {
+        self.saved.iter().for_each(|saved| saved.forget(name));
+    }
+
+    /// Waits for what is being saved, for a limited time.
+    pub(in crate::plugin) fn flush(&self) {
+        self.saved.iter().for_each(|saved| saved.flush());
     }
 
     /// What was removed lately and is not back.
@@ -238,8 +254,10 @@ impl Roster {
     pub(in crate::plugin) fn absence(&self, name: &str) -> String {
         let slots = self.slots.load();
         let present = listed(slots.keys().map(String::as_str));
+        let near = did_you_mean(name, slots.keys().map(String::as_str));
+        let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
         let directory = self.directory.display();
-        format!("no plugin is named {name:?}: put {name}.wasm into {directory} (present: {present})")
+        format!("no plugin is named {name:?}: put {name}.wasm into {directory} (present: {present}){near}")
     }
 
     /// The plugin that decides for an object: the one its annotation names, else the one whose manifest says

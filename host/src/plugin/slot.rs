@@ -14,16 +14,21 @@ use crate::plugin::component::fault::{CallFault, FaultClass, FaultCounts, LoadFa
 use crate::plugin::component::generation::Generation;
 use crate::plugin::record::ring::CallRing;
 use crate::plugin::rehearsal::Rehearsal;
+use crate::plugin::saved::{Files, PairId, Rejection, SavedPlugins, ToSave};
+use crate::plugin::source::files::Source;
 use crate::plugin::source::manifest::Manifest;
 use crate::plugin::telemetry::Tally;
 use arc_swap::ArcSwapOption;
 use jiff::{Timestamp, Unit};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+/// Numbers what becomes of files, over all plugins: no two outcomes have the same one, however quickly they follow, and
+/// not even when a plugin was removed in between.
+static OUTCOMES: AtomicU64 = AtomicU64::new(0);
 
 /// What a fault did to the plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +45,15 @@ pub(in crate::plugin) enum Effect {
 #[derive(Debug)]
 pub(in crate::plugin) struct Slot {
     pub name: String,
-    path: PathBuf,
+    source: Source,
     line: Succession<Generation>,
     newest: Mutex<Option<LoadFault>>,
+    /// The newest files, where only calls have shown that they cannot serve.
+    rejected: Mutex<Option<Rejection>>,
+    /// Where it is kept what a restart has to know.
+    saved: Option<Arc<SavedPlugins>>,
+    /// The number of what became last of its files: taken, refused or given up.
+    outcome: AtomicU64,
     generations: AtomicU64,
     calls: AtomicU64,
     /// Faults by kind of decision and class.
@@ -65,12 +76,15 @@ pub(in crate::plugin) struct Slot {
 }
 
 impl Slot {
-    pub(in crate::plugin) fn new(name: &str, path: PathBuf) -> Self {
+    pub(in crate::plugin) fn new(source: Source, saved: Option<Arc<SavedPlugins>>) -> Self {
         Self {
-            name: name.to_owned(),
-            path,
+            name: source.name.clone(),
+            source,
+            saved,
+            rejected: Mutex::new(None),
             line: Succession::default(),
             newest: Mutex::new(None),
+            outcome: AtomicU64::new(0),
             generations: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             faults: FaultCounts::default(),
@@ -98,8 +112,21 @@ impl Slot {
 
     /// Takes a generation into service; calls in flight keep the one before.
     pub(in crate::plugin) fn publish(&self, generation: Arc<Generation>) {
+        *self.rejected.lock() = None;
+        self.serve(generation);
+        self.save();
+    }
+
+    /// Takes a generation into service whose files are those of an earlier process. What is known of the newest ones
+    /// stays.
+    pub(in crate::plugin) fn restore(&self, generation: Arc<Generation>) {
+        self.serve(generation);
+    }
+
+    fn serve(&self, generation: Arc<Generation>) {
         self.generations.store(generation.profile.generation, Ordering::Relaxed);
         *self.newest.lock() = None;
+        self.count_outcome();
         self.progress.end();
         self.tally.count_reload(None);
         generation.tally.store(Arc::clone(&self.tally));
@@ -128,16 +155,38 @@ impl Slot {
         *self.rehearsal.lock() = Some(rehearsal);
     }
 
-    /// Notes why the newest file cannot serve.
-    pub(in crate::plugin) fn refuse(&self, fault: LoadFault) {
+    /// Notes why the newest files cannot serve; `pair` is which these are, as far as that is known.
+    pub(in crate::plugin) fn refuse(&self, fault: LoadFault, pair: Option<PairId>) {
         self.tally.count_reload(Some(fault.reason));
+        *self.rejected.lock() = pair.and_then(|pair| Rejection::of(pair, &fault));
         *self.newest.lock() = Some(fault);
+        self.count_outcome();
+        self.save();
+    }
+
+    /// Keeps for the next process what it cannot find out by loading the files.
+    fn save(&self) {
+        let Some(saved) = &self.saved else { return };
+        let files = |generation: Arc<Generation>| Files {
+            id: generation.pair(),
+            manifest: generation.profile.manifest.text.clone(),
+        };
+        let [serves, stands_by] = self.line.alive().map(|generation| generation.map(files));
+        let (source, rejected) = (self.source.clone(), self.rejected.lock().clone());
+        saved.save(&self.name, ToSave { source, serves, stands_by, rejected });
+    }
+
+    fn count_outcome(&self) {
+        self.outcome.store(OUTCOMES.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Ends the service: the file is gone. Calls in flight keep what they began with, and the answers stay for
     /// those who hold the slot.
     pub(in crate::plugin) fn withdraw(&self) {
         self.line.clear();
+        if let Some(saved) = &self.saved {
+            saved.forget(&self.name);
+        }
     }
 
     /// What may be asked for a decision, the newest first; what is suspended may not. The generation before is
@@ -198,7 +247,7 @@ impl Slot {
         let (left, number) = (current.profile.generation, before.profile.generation);
         let text = format!("an operator went back from generation {left} to {number}");
         tracing::info!(plugin = self.name, cause = text, "rolled back");
-        self.refuse(LoadFault::new(Reason::RolledBack, text.clone()));
+        self.refuse(LoadFault::new(Reason::RolledBack, text.clone()), Some(current.pair()));
         Ok(text)
     }
 
@@ -233,6 +282,7 @@ impl Slot {
             Ruling::Settled(record) => {
                 let number = generation.profile.generation;
                 tracing::info!(plugin = self.name, generation = number, "the plugin has passed: it {record}");
+                self.save();
                 false
             }
             Ruling::Failed(record) => self.roll_back(generation, &format!("on probation it {record}")),
@@ -323,7 +373,7 @@ impl Slot {
              not tried again until it changes or an operator sets the annotation plugins.umbel.dev/reload"
         );
         tracing::error!(plugin = self.name, cause = text, "rolled back");
-        self.refuse(LoadFault::new(Reason::RolledBack, text));
+        self.refuse(LoadFault::new(Reason::RolledBack, text), Some(failing.pair()));
         true
     }
 
@@ -344,6 +394,13 @@ impl Slot {
         let pause = self.suspended_for()?;
         let message = format!("{}; {}", self.suspension_text(), end_text(Timestamp::now(), pause));
         Some(Hold { reason: Reason::Suspended, message })
+    }
+
+    /// The last fault of what serves, while it counts as failing.
+    fn failing(&self) -> Option<String> {
+        let is_failing = self.line.current()?.breaker.is_failing(Instant::now());
+        let last = || self.last_fault.lock().clone().unwrap_or_default();
+        is_failing.then(last)
     }
 
     /// The state, and what explains it: a step under way, the fate of the newest files, then how what is loaded
@@ -394,12 +451,14 @@ impl Slot {
         };
         Status {
             name: self.name.clone(),
-            path: self.path.display().to_string(),
+            path: self.source.wasm.display().to_string(),
             state,
             since: self.progress.since(state),
+            outcome: self.outcome.load(Ordering::Relaxed),
             steps: self.progress.took(),
             reason,
             message,
+            failing: self.failing().filter(|_| hold.is_none()),
             hold,
             generation: current.as_ref().map_or(0, |current| current.profile.generation),
             digest: current.as_ref().map(|current| current.digest.clone()),

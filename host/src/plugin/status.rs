@@ -4,7 +4,7 @@ use super::bound::Binding;
 use super::rehearsal::Rehearsal;
 use crate::plugin::adapter::stand_in::StandInCount;
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -36,8 +36,10 @@ pub enum State {
     Quarantined,
     /// An operator has switched it off.
     Disabled,
-    /// There is no file of that name, or no longer.
+    /// Its file is gone.
     Removed,
+    /// A binding or a manifest names it, and there is no file of that name.
+    Missing,
 }
 
 impl State {
@@ -79,7 +81,7 @@ pub struct Hold {
 }
 
 /// Why a component is not taken into service. A closed set, so that each has a documented cure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reason {
     /// The file name is no DNS label.
     InvalidName,
@@ -159,6 +161,9 @@ pub struct Status {
     /// Since when.
     #[serde(serialize_with = "as_text")]
     pub since: Timestamp,
+    /// The number of what became last of its files; differs from all others of this process.
+    #[serde(skip)]
+    pub outcome: u64,
     /// What the steps of the newest files took that are over.
     pub steps: Vec<StepTime>,
     /// Why the newest file does not serve.
@@ -170,6 +175,9 @@ pub struct Status {
     /// Why the generation that is loaded is not asked, where that is so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    /// The last fault of what serves, until enough calls were answered since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing: Option<String>,
     /// The generation that serves. Counts what was taken into service under this name; 0 before the first.
     pub generation: u64,
     /// SHA-256 of the component that serves.
@@ -217,11 +225,13 @@ impl Status {
         Self {
             name: name.to_owned(),
             path: path.display().to_string(),
-            state: State::Removed,
+            state: State::Missing,
             since,
+            outcome: 0,
             steps: Vec::new(),
             reason: Some(Reason::Missing),
             message,
+            failing: None,
             hold: None,
             generation: 0,
             digest: None,

@@ -20,6 +20,11 @@ impl Plugins for Host {
         self.roster().news()
     }
 
+    fn present(&self) -> Option<Vec<String>> {
+        let roster = self.roster();
+        roster.has_looked().then(|| roster.all().keys().cloned().collect())
+    }
+
     fn act(&self, plugin: &str, deed: Deed) -> Result<String, String> {
         let roster = self.roster();
         let slot = roster.slot(plugin).ok_or_else(|| roster.absence(plugin))?;
@@ -61,7 +66,7 @@ fn view(status: Status, disabled: bool) -> PluginView {
         State::Checking | State::Compiling | State::Linking | State::Validating | State::Rehearsing => {
             Newest::UnderWay
         }
-        State::Rejected | State::Removed => Newest::Refused,
+        State::Rejected | State::Removed | State::Missing => Newest::Refused,
         _ if status.generation == 0 => Newest::Refused,
         State::Disabled if status.reason.is_some() && status.hold.is_none() => Newest::Refused,
         _ => Newest::Loaded,
@@ -74,8 +79,10 @@ fn view(status: Status, disabled: bool) -> PluginView {
         manifest: status.manifest,
         state: status.state.to_string(),
         since: status.since,
+        outcome: status.outcome,
         steps,
         serves: status.generation > 0 && hold.is_none() && !disabled,
+        failing: status.failing,
         hold,
         newest,
         disabled,

@@ -20,6 +20,7 @@ pub(super) fn start(dir: &Path, code: &Path) -> Result<Arc<Host>> {
         trust: Trust::default(),
         compiler: Compiler::Child(child),
         code_dir: Some(code.join("code")),
+        state_dir: None,
     };
     let builtins =
         Builtins { resolver: Arc::new(ExternalNameResolver), health_checker: Arc::new(DiscoveryProbe) };

@@ -14,6 +14,7 @@ mod policies;
 mod probation;
 mod refused;
 mod rehearsal;
+mod restarted;
 mod shipped;
 mod standard;
 mod swapping;
@@ -60,18 +61,30 @@ impl Plugins {
         dns_servers: Vec<std::net::SocketAddr>,
         compiler: Compiler,
         code_dir: Option<&Path>,
+        state_dir: None,
         fill: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         fill(dir.path())?;
-        let config = PluginConfig {
-            dir: dir.path().to_owned(),
+        Self::start_at(dir, |config| PluginConfig {
             dns_servers,
-            listeners: Vec::new(),
-            trust: Trust::default(),
             compiler,
             code_dir: code_dir.map(Path::to_owned),
-        };
+            ..config
+        })
+    }
+
+    /// Starts a host on a directory, configured otherwise than usual.
+    fn start_at(dir: TempDir, configured: impl FnOnce(PluginConfig) -> PluginConfig) -> Result<Self> {
+        let config = configured(PluginConfig {
+            dir: dir.path().to_owned(),
+            dns_servers: Vec::new(),
+            listeners: Vec::new(),
+            trust: Trust::default(),
+            compiler: Compiler::InProcess,
+            code_dir: None,
+            state_dir: None,
+        });
         let builtins =
             Builtins { resolver: Arc::new(ExternalNameResolver), health_checker: Arc::new(DiscoveryProbe) };
         Ok(Self { host: Host::start(config, builtins)?, dir })

@@ -210,7 +210,7 @@ async fn restrict_fails_closed_without_a_component() -> Result<()> {
     let refused = the_only(&plugins)?.transform(GROUP).await.unwrap_err();
     assert!(refused.contains("no plugin is named \"p\""), "{refused}");
     let status = plugins.wait_status("p", "missing", |status| status.reason.is_some()).await?;
-    assert_eq!((status.state, status.reason), (PluginState::Removed, Some(Reason::Missing)));
+    assert_eq!((status.state, status.reason), (PluginState::Missing, Some(Reason::Missing)));
     assert_eq!(status.bindings[0].policy, "Fail");
 
     drop_guest(plugins.dir.path(), Guest::Misbehaving, "p")?;

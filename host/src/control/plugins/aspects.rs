@@ -28,6 +28,9 @@ const SETTINGS_REASONS: [&str; 2] = ["ManifestInvalid", "SettingsInvalid"];
 /// The reason of a generation that was given up for the one before it.
 pub(super) const ROLLED_BACK: &str = "RolledBack";
 
+/// The reason of a generation that answers and has failed lately.
+pub(super) const CALLS_FAIL: &str = "CallsFail";
+
 /// What is told where nothing answers; `Loaded` says why.
 const NOTHING_SERVES: &str = "no generation of it answers, so what stands behind it decides";
 
@@ -94,6 +97,9 @@ fn healthy(view: &PluginView) -> Aspect {
     match &view.hold {
         Some((reason, message)) => Aspect::new(HEALTHY, "False", reason, message.as_str()),
         None if view.reason == ROLLED_BACK => Aspect::new(HEALTHY, "False", ROLLED_BACK, trouble(view)),
+        None if view.serves && view.failing.is_some() => {
+            Aspect::new(HEALTHY, "False", CALLS_FAIL, view.failing.as_deref().unwrap_or_default())
+        }
         None if view.serves && view.state == "Probation" => {
             Aspect::new(HEALTHY, "Unknown", "Probation", "it has not been asked often enough to tell")
         }
@@ -143,9 +149,14 @@ mod tests {
             hold: Some(("Suspended".into(), "it trapped".into())),
             ..view()
         };
-        let disabled = PluginView { state: "Disabled".into(), serves: false, disabled: true, ..view() };
+        let failing = PluginView { failing: Some("it trapped".into()), ..view() };
+        let on_probation = PluginView { state: "Probation".into(), ..failing.clone() };
+        let disabled =
+            PluginView { state: "Disabled".into(), serves: false, disabled: true, ..failing.clone() };
         for (view, wanted) in [
             (view(), "True/Loaded True/Valid True/Serving True/Healthy"),
+            (failing, "True/Loaded True/Valid True/Serving False/CallsFail"),
+            (on_probation, "True/Loaded True/Valid True/Serving False/CallsFail"),
             (under_way, "Unknown/Compiling Unknown/Compiling True/OlderGeneration True/Healthy"),
             (first, "Unknown/Compiling Unknown/Compiling False/Compiling Unknown/Compiling"),
             (refused("TooLarge"), "False/TooLarge Unknown/TooLarge True/OlderGeneration True/Healthy"),

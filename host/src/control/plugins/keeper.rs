@@ -32,6 +32,8 @@ struct Keeper {
     events: Recorder,
     /// What was last written down.
     shown: Option<Vec<PluginView>>,
+    /// The number of the outcome that was told last, by plugin.
+    outcomes: BTreeMap<String, u64>,
     counted: Instant,
     /// The last failure, so that it is told once.
     told: String,
@@ -41,7 +43,8 @@ struct Keeper {
 pub(super) async fn run(plugins: Arc<dyn Plugins>, registry: Registry, events: Recorder) {
     let mut changes = plugins.changes();
     let (shown, counted, told) = (None, Instant::now(), String::new());
-    let mut keeper = Keeper { plugins, registry, events, shown, counted, told };
+    let outcomes = BTreeMap::new();
+    let mut keeper = Keeper { plugins, registry, events, shown, outcomes, counted, told };
     loop {
         if let Err(failure) = keeper.follow(&mut changes).await {
             keeper.tell(&failure.message);
@@ -106,12 +109,14 @@ impl Keeper {
             let is_stored = before.as_ref().is_some_and(|before| {
                 *before == wanted || (!may_count && is_same_but_for_counters(before, &wanted))
             });
-            if !is_stored {
+            // The same object may show what became of other files within the same second.
+            if !is_stored || self.outcomes.get(&view.name).is_some_and(|told| *told != view.outcome) {
                 writes.push(self.write(view, before, outcomes));
             }
         }
         // Together, so that they share one commit.
         join_all(writes).await.into_iter().collect::<Result<(), Failure>>()?;
+        self.outcomes = views.iter().map(|view| (view.name.clone(), view.outcome)).collect();
         for name in stored.into_keys() {
             self.registry.drop_kept(&KIND, &ObjectKey::new("", name)).await?;
         }
@@ -133,7 +138,8 @@ impl Keeper {
         let key = ObjectKey::new("", view.name.as_str());
         let make = |current: Option<&Object>| picture(view, current, outcomes, Timestamp::now());
         let written = self.registry.keep(&KIND, &key, MANAGER, make).await?;
-        let tales = news::of_refusals(outcomes).chain(news::of_change(before.as_ref(), view));
+        let told = self.outcomes.get(&view.name).copied();
+        let tales = news::of_refusals(outcomes).chain(news::of_change(before.as_ref(), told, view));
         for tale in tales {
             self.record(tale, &key, written.uid());
         }
@@ -191,7 +197,9 @@ impl Keeper {
 /// What a view tells beside what counts up while nothing happens.
 fn without_counters(view: &PluginView) -> PluginView {
     let hold = view.hold.as_ref().map(|(reason, _)| (reason.clone(), String::new()));
+    let failing = view.failing.as_ref().map(|_| String::new());
     PluginView {
+        failing,
         calls: 0,
         faults: 0,
         last_fault: String::new(),

@@ -1,7 +1,7 @@
 //! What of a plugin's changes is told as an event. Pure.
 
 use super::asked::Outcome;
-use super::aspects::ROLLED_BACK;
+use super::aspects::{CALLS_FAIL, ROLLED_BACK};
 use crate::control::events::{NOTE_MAX, Tale, Weight, shorten};
 use crate::decision::plugins::{Newest, PluginView};
 use crate::kind::plugin::HEALTHY;
@@ -14,13 +14,15 @@ const HELD: [&str; 2] = ["Suspended", "Quarantined"];
 /// The plugin as its object shows it from before.
 struct Before<'a> {
     object: Option<&'a Object>,
+    /// The number of the outcome that was told last, where this process told one.
+    outcome: Option<u64>,
     view: &'a PluginView,
 }
 
 /// What there is to tell of a plugin that was so and is now otherwise; nothing while its files are on their way.
-pub(super) fn of_change(before: Option<&Object>, view: &PluginView) -> Vec<Tale> {
-    let before = Before { object: before, view };
-    before.of_state().into_iter().chain(before.of_hold()).collect()
+pub(super) fn of_change(before: Option<&Object>, outcome: Option<u64>, view: &PluginView) -> Vec<Tale> {
+    let before = Before { object: before, outcome, view };
+    before.of_state().into_iter().chain(before.of_hold()).chain(before.of_health()).collect()
 }
 
 impl Before<'_> {
@@ -32,6 +34,20 @@ impl Before<'_> {
     fn was_held(&self) -> Option<&str> {
         let healthy = condition::find(self.object?, HEALTHY)?;
         HELD.contains(&healthy.reason).then_some(healthy.reason)
+    }
+
+    fn was_failing(&self) -> bool {
+        let healthy = self.object.and_then(|object| condition::find(object, HEALTHY));
+        healthy.is_some_and(|healthy| healthy.reason == CALLS_FAIL)
+    }
+
+    /// Whether nothing became of its files since. Times have seconds only, and much can happen within one: they tell
+    /// merely where another process told the last outcome.
+    fn is_same_outcome(&self) -> bool {
+        self.outcome.map_or_else(
+            || self.was("since") == time_text(self.view.since),
+            |outcome| outcome == self.view.outcome,
+        )
     }
 
     fn is_same_generation(&self) -> bool {
@@ -48,7 +64,7 @@ impl Before<'_> {
         let view = self.view;
         let is_same = self.was("state") == view.state
             && self.was("reason") == view.reason
-            && self.was("since") == time_text(view.since)
+            && self.is_same_outcome()
             && self.is_same_generation();
         if is_same {
             return None;
@@ -60,13 +76,10 @@ impl Before<'_> {
             "Rejected" => Some(warning("Load", &view.reason, trouble(view, ""))),
             state if HELD.contains(&state) => Some(warning("Hold", state, trouble(view, ""))),
             "Disabled" => self.of_disabled(),
-            "Removed" if view.bindings.is_empty() && view.reason.is_empty() => {
-                Some(normal("Remove", "Removed", trouble(view, "")))
-            }
-            "Removed" => {
-                let reason = if view.reason.is_empty() { "Removed" } else { &view.reason };
+            "Removed" if view.bindings.is_empty() => Some(normal("Remove", "Removed", trouble(view, ""))),
+            state @ ("Removed" | "Missing") => {
                 let bound = format!("; bindings that lead to it: {}", view.bindings.len());
-                Some(warning("Remove", reason, trouble(view, &bound)))
+                Some(warning("Remove", state, trouble(view, &bound)))
             }
             _ => None,
         }
@@ -92,6 +105,19 @@ impl Before<'_> {
             Some((reason, message)) => Some(warning("Hold", reason, message.clone())),
             None if view.state == "Rejected" && self.has_recovered() => Some(recovered(view)),
             None => None,
+        }
+    }
+
+    /// The first fault of what serves, and the end of its faults. A hold tells of itself.
+    fn of_health(&self) -> Option<Tale> {
+        let view = self.view;
+        match &view.failing {
+            _ if view.hold.is_some() || !view.serves => None,
+            Some(fault) if !self.was_failing() || !self.is_same_component() => {
+                Some(warning("Call", CALLS_FAIL, format!("a call failed: {fault}")))
+            }
+            None if self.was_failing() && self.is_same_component() => Some(recovered(view)),
+            _ => None,
         }
     }
 
@@ -183,7 +209,7 @@ mod tests {
     /// Reason and weight of the events between two views.
     fn told(before: &PluginView, after: &PluginView) -> String {
         let before = picture(before, None, &[], Timestamp::UNIX_EPOCH);
-        let tales = of_change(Some(&before), after);
+        let tales = of_change(Some(&before), None, after);
         let short = tales.iter().map(|tale| format!("{} {}", tale.weight.as_str(), tale.reason));
         short.collect::<Vec<_>>().join(", ")
     }
@@ -204,7 +230,7 @@ mod tests {
             (view("Active", ""), view("Disabled", ""), "Normal Disabled"),
             (view("Disabled", ""), view("Active", ""), "Normal Enabled"),
             (view("Active", ""), view("Removed", ""), "Normal Removed"),
-            (view("Active", ""), view("Removed", "Missing"), "Warning Missing"),
+            (view("Active", ""), view("Missing", "Missing"), "Warning Missing"),
             (view("Active", ""), checking, ""),
             (view("Active", ""), view("Active", ""), ""),
         ] {
@@ -240,7 +266,8 @@ mod tests {
             assert_eq!(told(before, after), wanted, "{before:?} to {after:?}");
         }
         let before = picture(&refused, None, &[], Timestamp::UNIX_EPOCH);
-        assert_eq!(of_change(Some(&before), &refused_and_held("Suspended"))[0].note, "it trapped");
+        let tales = of_change(Some(&before), None, &refused_and_held("Suspended"));
+        assert_eq!(tales[0].note, "it trapped");
     }
 
     #[test]
@@ -269,7 +296,7 @@ mod tests {
             newest: Newest::Refused,
             ..serving("Rejected", "TooLarge")
         };
-        let note = &of_change(None, &refused)[0].note;
+        let note = &of_change(None, None, &refused)[0].note;
         assert!(note.len() <= NOTE_MAX, "{}", note.len());
         assert!(note.ends_with("é…; to mend it: do; generation 2 goes on serving"), "{note}");
     }
@@ -291,13 +318,52 @@ mod tests {
     }
 
     #[test]
+    fn two_rejections_within_a_second_are_told_twice() {
+        let first = PluginView { outcome: 7, ..view("Rejected", "TooLarge") };
+        let stored = picture(&first, None, &[], Timestamp::UNIX_EPOCH);
+        assert_eq!(of_change(Some(&stored), Some(7), &first), []);
+        let second = PluginView { outcome: 8, ..first.clone() };
+        assert_eq!(
+            picture(&second, Some(&stored), &[], Timestamp::UNIX_EPOCH),
+            stored,
+            "the object is the same"
+        );
+        assert_eq!(of_change(Some(&stored), Some(7), &second).len(), 1);
+        let moved = PluginView { since: Timestamp::from_second(9).unwrap(), ..first };
+        assert_eq!(of_change(Some(&stored), Some(7), &moved), [], "nothing became of other files");
+    }
+
+    #[test]
+    fn the_first_fault_and_the_recovery_are_told_once() {
+        let good = serving("Active", "");
+        let failing = PluginView { failing: Some("it trapped".to_owned()), ..good.clone() };
+        let other = PluginView { digest: "another".to_owned(), ..failing.clone() };
+        let held = PluginView { failing: None, ..suspended() };
+        for (before, after, wanted) in [
+            (&good, &failing, "Warning CallsFail"),
+            (&failing, &failing, ""),
+            (&failing, &other, "Warning CallsFail"),
+            (&failing, &good, "Normal Recovered"),
+            (&failing, &held, "Warning Suspended"),
+            (&held, &good, "Normal Recovered"),
+            (
+                &failing,
+                &PluginView { failing: None, serves: false, ..view("Disabled", "") },
+                "Normal Disabled",
+            ),
+        ] {
+            assert_eq!(told(before, after), wanted, "{before:?} to {after:?}");
+        }
+    }
+
+    #[test]
     fn a_rejection_tells_the_mend_and_what_serves_and_a_missing_file_who_needs_it() {
         let rejected = PluginView { mend: "do".into(), serves: true, ..view("Rejected", "TooLarge") };
-        let tale = &of_change(None, &rejected)[0];
+        let tale = &of_change(None, None, &rejected)[0];
         assert_eq!(tale.note, "m; to mend it: do; generation 2 goes on serving");
         let binding = ["APIService/v1.a".to_owned(), "health".to_owned(), "Builtin".to_owned()];
-        let missing = PluginView { bindings: vec![binding], ..view("Removed", "Missing") };
-        let tale = &of_change(None, &missing)[0];
+        let missing = PluginView { bindings: vec![binding], ..view("Missing", "Missing") };
+        let tale = &of_change(None, None, &missing)[0];
         assert_eq!((tale.weight, tale.reason.as_str()), (Weight::Warning, "Missing"));
         assert!(tale.note.ends_with("lead to it: 1"), "{}", tale.note);
     }

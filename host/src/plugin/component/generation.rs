@@ -5,6 +5,7 @@ use crate::plugin::component::bindings::{discovery, health, lifecycle, resolver}
 use crate::plugin::component::budget::{Budget, Facet};
 use crate::plugin::component::call_state::{CallState, Profile};
 use crate::plugin::component::shelf::Shelf;
+use crate::plugin::saved::PairId;
 use crate::plugin::source::manifest::Reuse;
 use crate::plugin::telemetry::Tally;
 use arc_swap::ArcSwap;
@@ -74,6 +75,11 @@ impl Generation {
             Facet::Health => self.facets.health.is_some(),
             Facet::Discovery => self.facets.discovery.is_some(),
         }
+    }
+
+    /// The files that it was made of.
+    pub(in crate::plugin) fn pair(&self) -> PairId {
+        PairId::of(&self.digest, &self.profile.manifest)
     }
 
     /// The limits of a call.

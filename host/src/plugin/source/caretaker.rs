@@ -2,6 +2,7 @@
 //! them, and swaps.
 
 use crate::plugin::roster::Roster;
+use crate::plugin::saved::Saved;
 use crate::plugin::source::disk::Directory;
 use crate::plugin::source::events::Events;
 use crate::plugin::source::intake::{Intake, Machine};
@@ -10,7 +11,7 @@ use crate::plugin::source::lookout::{Lookout, PATIENCE};
 use crate::plugin::source::rights::Trust;
 use crate::plugin::source::settling::{Change, Tracker};
 use crate::plugin::source::waker::Waker;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -35,6 +36,8 @@ pub(in crate::plugin) struct Caretaker {
     pub trust: Trust,
     /// What loads and calls components, or why there is nothing that can.
     pub machine: Result<Machine, String>,
+    /// What an earlier process has left.
+    pub saved: BTreeMap<String, Saved>,
 }
 
 impl Caretaker {
@@ -59,6 +62,8 @@ struct Rounds {
     tracker: Tracker,
     intake: Intake,
     lookout: Lookout,
+    /// The plugins that the last look has seen.
+    names: BTreeSet<String>,
     /// Whether it was found out what holds without plugins.
     knows_manifests: bool,
     /// Hears when the start is over.
@@ -73,16 +78,17 @@ struct Rounds {
 
 impl Rounds {
     fn new(caretaker: Caretaker, waker: Waker, ready: SyncSender<()>) -> Self {
-        let Caretaker { directory, roster, trust, machine } = caretaker;
+        let Caretaker { directory, roster, trust, machine, saved } = caretaker;
         let now = Instant::now();
         Self {
-            intake: Intake::new(directory.clone(), trust, Arc::clone(&roster), machine),
+            intake: Intake::new(directory.clone(), trust, Arc::clone(&roster), machine, saved),
             lookout: Lookout::new(Directory { path: directory.clone(), trust }, waker.clone()),
             directory,
             roster,
             waker,
             events: Events::default(),
             tracker: Tracker::default(),
+            names: BTreeSet::new(),
             knows_manifests: false,
             ready: Some(ready),
             began: now,
@@ -163,6 +169,7 @@ impl Rounds {
         if !gone.is_empty() {
             self.intake.remove(&gone);
         }
+        self.names = view.look.keys().cloned().collect();
         let has_changed = self.intake.see(&view.look) || holds_otherwise;
         if has_changed || !gone.is_empty() {
             self.roster.announce();
@@ -193,6 +200,7 @@ impl Rounds {
         let has_looked = self.knows_manifests && self.tracker.has_looked() && !self.tracker.is_unsettled();
         if has_looked && !self.roster.has_looked() && self.intake.knows_all() {
             // What is being compiled may take long, and is shown as such meanwhile.
+            self.intake.forget_absent(&self.names);
             self.roster.note_look();
             self.roster.announce();
         }

@@ -3,11 +3,14 @@
 //! Nothing here waits. The steps of each plugin run elsewhere and report; the newest files win, whatever of older
 //! ones comes in late.
 
+mod restore;
+
 use crate::plugin::code::workshop::{Done, Workshop};
 use crate::plugin::component::fault::LoadFault;
 use crate::plugin::component::generation::Generation;
 use crate::plugin::component::load::{Code, Gated};
 use crate::plugin::roster::Roster;
+use crate::plugin::saved::{PairId, Saved};
 use crate::plugin::slot::Slot;
 use crate::plugin::source::files::Source;
 use crate::plugin::source::look::{Look, Pair};
@@ -16,6 +19,7 @@ use crate::plugin::source::readers::Readers;
 use crate::plugin::source::rights::Trust;
 use crate::plugin::source::steps::{Checked, Nominee, Origin, Raised, Works, check, raise, readers};
 use crate::plugin::status::{Reason, State};
+use restore::{Found, Restored, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -68,6 +72,8 @@ struct Run {
     manifest: Manifest,
     began: Instant,
     stage: Stage,
+    /// Where the files of an earlier process lie, and what lies in the directory instead.
+    restored: Option<Box<Restored>>,
 }
 
 enum Stage {
@@ -101,6 +107,8 @@ pub(in crate::plugin) struct Intake {
     roster: Arc<Roster>,
     machine: Result<Machine, String>,
     readers: Readers,
+    /// What an earlier process has left, until it is used or other files lie there.
+    saved: BTreeMap<String, Saved>,
     /// What the plugins that serve were loaded from.
     inputs: BTreeMap<String, Input>,
     checks: BTreeMap<String, Check>,
@@ -126,8 +134,10 @@ impl Intake {
         trust: Trust,
         roster: Arc<Roster>,
         machine: Result<Machine, String>,
+        saved: BTreeMap<String, Saved>,
     ) -> Self {
         Self {
+            saved,
             directory,
             trust,
             roster,
@@ -159,6 +169,9 @@ impl Intake {
     /// Loads these whether or not they have changed.
     pub(super) fn forget(&mut self, names: &BTreeSet<String>) {
         self.inputs.retain(|name, _| !names.contains(name));
+        for name in names {
+            self.saved.get_mut(name).map(|saved| saved.rejected.take());
+        }
     }
 
     /// Plugins whose files have to be taken again.
@@ -232,12 +245,8 @@ impl Intake {
         };
         let ready: Vec<String> = self.runs.iter().filter(is_ready).map(|(name, _)| name.clone()).collect();
         for name in &ready {
-            let Some(Run { input, began, stage: Stage::Raised(raised), .. }) = self.runs.remove(name) else {
-                continue;
-            };
-            if let Some(slot) = self.roster.slot(name) {
-                self.conclude(&slot, input, began, raised);
-            }
+            let (Some(run), Some(slot)) = (self.runs.remove(name), self.roster.slot(name)) else { continue };
+            self.conclude(&slot, run);
         }
         !ready.is_empty()
     }
@@ -254,7 +263,7 @@ impl Intake {
         let mut untaken = Vec::new();
         for (name, since) in fresh.iter().filter(|(name, _)| !is_known(name)) {
             untaken.extend(self.roster.slot(name).is_none().then(|| (*name).clone()));
-            self.roster.open_slot(name, self.source(name).wasm).progress.wait_for_rest(**since);
+            self.roster.open_slot(self.source(name)).progress.wait_for_rest(**since);
         }
         let has_changed = !rest.is_empty() || !fresh.is_empty();
         self.restless = restless.keys().cloned().collect();
@@ -287,6 +296,14 @@ impl Intake {
                             self.is_ripe = true;
                         }
                     }
+                    None if self.runs.get(name).is_some_and(|run| run.restored.is_some()) => {
+                        let text = "its component is damaged or gone";
+                        if let Some(run) = self.runs.get_mut(name) {
+                            run.stage =
+                                Stage::Raised(("saved", Err(LoadFault::new(Reason::Unreadable, text))));
+                            self.is_ripe = true;
+                        }
+                    }
                     // The order named a file that has changed.
                     None => {
                         self.runs.remove(name);
@@ -299,6 +316,7 @@ impl Intake {
 
     /// Unloads plugins.
     pub(super) fn remove(&mut self, names: &BTreeSet<String>) {
+        self.saved.retain(|name, _| !names.contains(name));
         self.inputs.retain(|name, _| !names.contains(name));
         self.checks.retain(|name, _| !names.contains(name));
         self.runs.retain(|name, _| !names.contains(name));
@@ -316,27 +334,36 @@ impl Intake {
     /// Decides what becomes of files that were read.
     fn judge(&mut self, name: &str, check: &Check, checked: Checked) -> bool {
         let pair = check.pair;
-        match checked {
+        let found = match checked {
             Checked::Fit(gated)
                 if gated.manifest_text.is_none() && pair.misnamed && pair.manifest.is_none() =>
             {
                 let text = format!("{name}.yml is not read; rename it to {name}.yaml");
-                self.refuse(name, check.began, LoadFault::new(Reason::ManifestInvalid, text), None);
+                Found::Refused(LoadFault::new(Reason::ManifestInvalid, text), None)
             }
             Checked::Fit(gated) if gated.manifest_text.is_some() == pair.manifest.is_some() => {
                 self.unsteady.remove(name);
-                self.advance(name, check, *gated);
+                Found::Fit(gated)
             }
             // One of them was there and is not, or the other way round: somebody is replacing it.
             Checked::Fit(_) | Checked::Changing => return self.postpone(name, check),
-            Checked::Refused(fault, manifest) => self.refuse(name, check.began, fault, manifest.as_deref()),
+            Checked::Refused(fault, manifest) => Found::Refused(fault, manifest),
             Checked::Silent => {
                 let limit = State::Checking.limit().unwrap_or_default();
-                let fault = LoadFault::overdue(Reason::CheckTimeout, "reading its files", limit);
-                self.refuse(name, check.began, fault, None);
+                Found::Refused(LoadFault::overdue(Reason::CheckTimeout, "reading its files", limit), None)
+            }
+        };
+        self.restore_or_proceed(name, Seen { pair, began: check.began }, found);
+        true
+    }
+
+    fn proceed(&mut self, name: &str, seen: Seen, found: Found) {
+        match found {
+            Found::Fit(gated) => self.advance(name, seen, *gated),
+            Found::Refused(fault, manifest) => {
+                self.refuse(name, seen.began, fault, (manifest.as_deref(), None));
             }
         }
-        true
     }
 
     /// Leaves files that change to a later look. Those that look the same then, and change again while they are read,
@@ -345,7 +372,7 @@ impl Intake {
         if self.unsteady.insert(name.to_owned(), check.pair) == Some(check.pair) {
             let text =
                 "its files change while they are read, though by size and time they are what they were";
-            self.refuse(name, check.began, LoadFault::new(Reason::Unreadable, text), None);
+            self.refuse(name, check.began, LoadFault::new(Reason::Unreadable, text), (None, None));
             return true;
         }
         self.again.insert(name.to_owned());
@@ -353,7 +380,7 @@ impl Intake {
     }
 
     /// Goes on with files that have passed the gate, where they are news.
-    fn advance(&mut self, name: &str, check: &Check, gated: Gated) {
+    fn advance(&mut self, name: &str, seen: Seen, gated: Gated) {
         let Gated { manifest, manifest_text, digest } = gated;
         let input = Input { digest, manifest: manifest_text };
         if self.inputs.get(name) == Some(&input) {
@@ -365,7 +392,7 @@ impl Intake {
             return;
         }
         if let Some(run) = self.runs.get_mut(name).filter(|run| run.input == input) {
-            run.pair = check.pair;
+            run.pair = seen.pair;
             match run.stage {
                 Stage::Compiling => self.order(name, input.digest),
                 Stage::Raising(_) => {}
@@ -375,12 +402,29 @@ impl Intake {
         }
         if let Err(cause) = &self.machine {
             let fault = LoadFault::new(Reason::EngineUnavailable, cause.as_str());
-            return self.refuse(name, check.began, fault, Some(&manifest));
+            return self.refuse(name, seen.began, fault, (Some(&manifest), None));
         }
-        self.open_slot(name, check.began).declare(&manifest);
+        let id = PairId::of(&input.digest, &manifest);
+        let rejected = self.saved.remove(name).and_then(|saved| saved.rejected).filter(|it| it.pair == id);
+        if let Some(rejected) = rejected {
+            let fault = rejected.fault();
+            self.saved.insert(name.to_owned(), Saved { good: None, rejected: Some(rejected) });
+            return self.refuse(name, seen.began, fault, (Some(&manifest), Some(id)));
+        }
+        self.open_slot(name, seen.began).declare(&manifest);
+        self.start(name, seen, (input, manifest), None);
+    }
+
+    /// Begins the steps after the gate.
+    fn start(
+        &mut self,
+        name: &str,
+        Seen { pair, began }: Seen,
+        (input, manifest): (Input, Manifest),
+        restored: Option<Box<Restored>>,
+    ) {
         let origin = self.code_in_service(&input.digest).map_or(Origin::Cache, Origin::Sibling);
-        let (pair, began) = (check.pair, check.began);
-        let run = Run { number: 0, pair, input, manifest, began, stage: Stage::Compiling };
+        let run = Run { number: 0, pair, input, manifest, began, stage: Stage::Compiling, restored };
         self.runs.insert(name.to_owned(), run);
         self.raise(name, origin);
     }
@@ -402,15 +446,26 @@ impl Intake {
     }
 
     fn order(&self, name: &str, digest: String) {
+        let restored = self.runs.get(name).and_then(|run| run.restored.as_ref());
+        let source = restored.map_or_else(|| self.source(name), |restored| restored.source.clone());
         if let Ok(machine) = &self.machine {
-            machine.workshop.order(self.source(name), digest);
+            machine.workshop.order(source, digest);
         }
     }
 
-    fn conclude(&mut self, slot: &Slot, input: Input, began: Instant, (origin, loaded): Raised) {
+    fn conclude(&mut self, slot: &Slot, run: Run) {
+        let Run { pair, input, manifest, began, stage: Stage::Raised((origin, loaded)), restored, .. } = run
+        else {
+            return;
+        };
+        if let Some(restored) = restored {
+            return self.conclude_restored(slot, Seen { pair, began }, loaded, restored.then);
+        }
         let generation: Arc<Generation> = match loaded {
             Ok(generation) => generation,
-            Err(fault) => return self.note_refusal(slot, fault),
+            Err(fault) => {
+                return self.note_refusal(slot, fault, Some(PairId::of(&input.digest, &manifest)));
+            }
         };
         tracing::info!(
             plugin = slot.name,
@@ -425,15 +480,21 @@ impl Intake {
         self.inputs.insert(slot.name.clone(), input);
     }
 
-    fn refuse(&mut self, name: &str, began: Instant, fault: LoadFault, manifest: Option<&Manifest>) {
+    fn refuse(
+        &mut self,
+        name: &str,
+        began: Instant,
+        fault: LoadFault,
+        (manifest, pair): (Option<&Manifest>, Option<PairId>),
+    ) {
         let slot = self.open_slot(name, began);
         if let Some(manifest) = manifest {
             slot.declare(manifest);
         }
-        self.note_refusal(&slot, fault);
+        self.note_refusal(&slot, fault, pair);
     }
 
-    fn note_refusal(&mut self, slot: &Slot, fault: LoadFault) {
+    fn note_refusal(&mut self, slot: &Slot, fault: LoadFault, pair: Option<PairId>) {
         self.inputs.remove(&slot.name);
         self.runs.remove(&slot.name);
         let serves = if slot.current().is_some() { "the generation before it" } else { "the built-in" };
@@ -443,7 +504,7 @@ impl Intake {
             cause = fault.message,
             "the plugin cannot be loaded, {serves} serves"
         );
-        slot.refuse(fault);
+        slot.refuse(fault, pair);
         slot.progress.end();
     }
 
@@ -451,7 +512,7 @@ impl Intake {
     /// more.
     fn open_slot(&mut self, name: &str, began: Instant) -> Arc<Slot> {
         self.runs.remove(name);
-        let slot = self.roster.open_slot(name, self.source(name).wasm);
+        let slot = self.roster.open_slot(self.source(name));
         slot.begin(began);
         slot
     }

@@ -1,0 +1,141 @@
+//! The record of one plugin.
+
+use crate::plugin::component::fault::LoadFault;
+use crate::plugin::component::load::digest;
+use crate::plugin::source::manifest::Manifest;
+use crate::plugin::status::Reason;
+use serde::{Deserialize, Serialize};
+
+/// The form of records that this program writes and reads.
+const VERSION: u32 = 1;
+
+/// A component with its manifest, by their contents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::plugin) struct PairId {
+    /// SHA-256 of the component, in hexadecimal.
+    pub component: String,
+    /// SHA-256 of the manifest, where there is one.
+    pub manifest: Option<String>,
+}
+
+impl PairId {
+    pub(in crate::plugin) fn of(component: &str, manifest: &Manifest) -> Self {
+        let manifest = manifest.text.as_deref().map(|text| digest(text.as_bytes()));
+        Self { component: component.to_owned(), manifest }
+    }
+
+    /// The name of its directory.
+    pub(super) fn directory_name(&self) -> String {
+        format!("{}-{}", self.component, self.manifest.as_deref().unwrap_or("none"))
+    }
+
+    /// The pair that a directory of that name holds.
+    pub(super) fn of_directory(name: &str) -> Option<Self> {
+        let (component, manifest) = name.split_once('-')?;
+        let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let fits = is_digest(component) && (manifest == "none" || is_digest(manifest));
+        let manifest = (manifest != "none").then(|| manifest.to_owned());
+        fits.then(|| Self { component: component.to_owned(), manifest })
+    }
+}
+
+/// Files that were given up, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::plugin) struct Rejection {
+    pub pair: PairId,
+    pub reason: Reason,
+    pub message: String,
+}
+
+impl Rejection {
+    /// The rejection, where loading the same files again would not find the fault.
+    pub(in crate::plugin) fn of(pair: PairId, fault: &LoadFault) -> Option<Self> {
+        let is_found_by_calls = matches!(
+            fault.reason,
+            Reason::RolledBack
+                | Reason::RehearsalTrap
+                | Reason::RehearsalTimeout
+                | Reason::RehearsalDifferent
+        );
+        is_found_by_calls.then(|| Self { pair, reason: fault.reason, message: fault.message.clone() })
+    }
+
+    pub(in crate::plugin) fn fault(&self) -> LoadFault {
+        LoadFault::new(self.reason, &self.message)
+    }
+}
+
+/// What a record holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    version: u32,
+    /// The pair to return to.
+    pub good: Option<PairId>,
+    pub rejected: Option<Rejection>,
+}
+
+impl Record {
+    pub(super) fn new(good: Option<PairId>, rejected: Option<Rejection>) -> Self {
+        Self { version: VERSION, good, rejected }
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let record: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        match record.version {
+            VERSION => Ok(record),
+            other => Err(format!("it has version {other}, and this program reads version {VERSION}")),
+        }
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        // Strings and numbers alone, so that there is nothing that cannot be written.
+        serde_json::to_vec_pretty(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(manifest: Option<&str>) -> PairId {
+        let manifest = manifest.map(|digit| digit.repeat(64));
+        PairId { component: "a".repeat(64), manifest }
+    }
+
+    #[test]
+    fn a_directory_names_the_pair_that_it_holds() {
+        for id in [pair(None), pair(Some("b"))] {
+            assert_eq!(PairId::of_directory(&id.directory_name()), Some(id));
+        }
+        for name in ["", "x", "none-none", "../..", &format!("{}-../x", "a".repeat(64)), &"a".repeat(64)] {
+            assert_eq!(PairId::of_directory(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_what_loading_does_not_find_again_is_kept() {
+        for reason in Reason::ALL {
+            let kept = Rejection::of(pair(None), &LoadFault::new(*reason, "m")).is_some();
+            let name = reason.to_string();
+            assert_eq!(kept, name == "RolledBack" || name.starts_with("Rehearsal"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_damage_is_told() {
+        let fault = LoadFault::new(Reason::RolledBack, "it \u{1b} trapped");
+        let record = Record::new(Some(pair(Some("b"))), Rejection::of(pair(None), &fault));
+        let bytes = record.to_bytes();
+        assert_eq!(Record::parse(&bytes), Ok(record.clone()));
+        assert_eq!(record.rejected.unwrap().fault(), fault);
+        for length in [0, 1, bytes.len() / 2, bytes.len() - 1] {
+            assert!(Record::parse(&bytes[..length]).is_err(), "{length}");
+        }
+        let newer = String::from_utf8(bytes).unwrap().replace("\"version\": 1", "\"version\": 2");
+        assert!(Record::parse(newer.as_bytes()).unwrap_err().contains("version 2"));
+    }
+}

@@ -1,0 +1,116 @@
+//! The files of an earlier process serve before those in the directory are judged.
+
+use super::{Input, Intake, Stage};
+use crate::plugin::component::fault::LoadFault;
+use crate::plugin::component::generation::Generation;
+use crate::plugin::component::load::Gated;
+use crate::plugin::saved::{PairId, SavedPair};
+use crate::plugin::slot::Slot;
+use crate::plugin::source::files::Source;
+use crate::plugin::source::look::Pair;
+use crate::plugin::source::manifest::Manifest;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Files of an earlier process that serve before those in the directory are judged: those may be worse.
+pub(super) struct Restored {
+    pub source: Source,
+    pub then: Found,
+}
+
+/// What reading the files of a plugin has shown.
+pub(super) enum Found {
+    /// They have passed the gate.
+    Fit(Box<Gated>),
+    /// They cannot serve.
+    Refused(LoadFault, Option<Box<Manifest>>),
+}
+
+/// When files were seen, and which.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    pub pair: Pair,
+    pub began: Instant,
+}
+
+impl Intake {
+    /// Forgets what an earlier process has left of plugins that are not among these.
+    pub(in crate::plugin::source) fn forget_absent(&mut self, present: &BTreeSet<String>) {
+        for (name, _) in self.saved.extract_if(.., |name, _| !present.contains(name)) {
+            self.roster.forget_saved(&name);
+        }
+    }
+
+    /// Goes on with files that were read, after those of an earlier process where there are such.
+    pub(super) fn restore_or_proceed(&mut self, name: &str, seen: Seen, found: Found) {
+        if let Some(run) = self.runs.get_mut(name)
+            && let Some(restored) = &mut run.restored
+        {
+            (run.pair, restored.then) = (seen.pair, found);
+            self.is_ripe |= matches!(run.stage, Stage::Raised(_));
+            return;
+        }
+        match self.restorable(name, &found) {
+            Some(good) => self.restore(name, seen, good, found),
+            None => self.proceed(name, seen, found),
+        }
+    }
+
+    /// The files of an earlier process that serve before the ones that were found, once.
+    fn restorable(&mut self, name: &str, found: &Found) -> Option<SavedPair> {
+        let good = self.saved.get_mut(name)?.good.take()?;
+        let is_found = match found {
+            Found::Fit(gated) => PairId::of(&gated.digest, &gated.manifest) == good.id,
+            Found::Refused(..) => false,
+        };
+        let serves = self.roster.slot(name).is_some_and(|slot| slot.current().is_some());
+        (!is_found && !serves && self.machine.is_ok()).then_some(good)
+    }
+
+    fn restore(&mut self, name: &str, seen: Seen, good: SavedPair, found: Found) {
+        let (text, manifest) = match good.manifest() {
+            Ok(manifest) => manifest,
+            Err(cause) => {
+                tracing::warn!(
+                    plugin = name,
+                    cause,
+                    "the files that served before the restart cannot be used"
+                );
+                return self.proceed(name, seen, found);
+            }
+        };
+        self.open_slot(name, seen.began).declare(&manifest);
+        let input = Input { digest: good.id.component, manifest: text };
+        let restored = Some(Box::new(Restored { source: good.source, then: found }));
+        self.start(name, seen, (input, manifest), restored);
+    }
+
+    /// Takes the files of an earlier process into service, where they still load, and goes on with those in the
+    /// directory.
+    pub(super) fn conclude_restored(
+        &mut self,
+        slot: &Slot,
+        seen: Seen,
+        loaded: Result<Arc<Generation>, LoadFault>,
+        then: Found,
+    ) {
+        match loaded {
+            Ok(generation) => {
+                tracing::info!(
+                    plugin = slot.name,
+                    description = generation.description,
+                    "the files that served before the restart serve until those in the directory are judged"
+                );
+                slot.restore(generation);
+            }
+            Err(fault) => tracing::warn!(
+                plugin = slot.name,
+                reason = %fault.reason,
+                cause = fault.message,
+                "the files that served before the restart cannot be used"
+            ),
+        }
+        self.proceed(&slot.name, seen, then);
+    }
+}
