@@ -41,7 +41,7 @@ async fn kubectl_tells_what_happened_to_plugins() -> Result<()> {
     let mut lines = BufReader::new(watching.stdout.take().context("no output")?).lines();
     bench.drop_plugin("good")?;
     bench.write("bad.wasm", b"no component")?;
-    let refused = bench.event("regarding.name=bad").await?;
+    let refused = bench.event("regarding.name=bad,reason=NotAComponent").await?;
     assert_eq!((&refused["type"], &refused["reason"]), (&"Warning".into(), &"NotAComponent".into()));
     let note = refused["note"].as_str().unwrap_or_default();
     assert!(note.contains("to mend it: build it with"), "{note}");
@@ -105,7 +105,7 @@ async fn events_are_read_only_and_need_the_right_to_read() -> Result<()> {
     let flags = ["--token-auth-file", tokens.to_str().context("path")?];
     let Some(bench) = Bench::start_in(home, &flags).await? else { return Ok(()) };
     bench.write("bad.wasm", b"no component")?;
-    let event = bench.event("regarding.name=bad").await?;
+    let event = bench.event("regarding.name=bad,reason=NotAComponent").await?;
     let name = event["metadata"]["name"].as_str().context("no name")?;
     let resources = bench.kubectl.ok(&["api-resources", "--api-group=events.k8s.io", "-o", "wide"]).await?;
     assert!(resources.contains("get,list,watch") && !resources.contains("create"), "{resources}");
@@ -127,7 +127,7 @@ async fn events_are_read_only_and_need_the_right_to_read() -> Result<()> {
 async fn a_process_begins_without_events_and_old_watches_are_told() -> Result<()> {
     let Some(mut bench) = Bench::start().await? else { return Ok(()) };
     bench.write("bad.wasm", b"no component")?;
-    let event = bench.event("regarding.name=bad").await?;
+    let event = bench.event("regarding.name=bad,reason=NotAComponent").await?;
     let version = event["metadata"]["resourceVersion"].as_str().context("no version")?;
     let stored = bench.field("bad", ".metadata.resourceVersion").await?;
     assert!(stored.parse::<u64>()? < version.parse::<u64>()?, "revisions of their own");
@@ -157,7 +157,9 @@ spec:
   service: {namespace: default, name: nowhere}
 ";
     bench.kubectl.ok_with_input(&["create", "-f", "-"], objects).await?;
-    let gone = bench.event("regarding.kind=APIService,regarding.name=v1.shop.example.com").await?;
+    let gone = bench
+        .event("reason=ServiceNotFound,regarding.kind=APIService,regarding.name=v1.shop.example.com")
+        .await?;
     assert_eq!((&gone["type"], &gone["reason"]), (&"Warning".into(), &"ServiceNotFound".into()), "{gone}");
     assert_eq!(gone["reportingController"], "umbel.dev/availability");
     let local = r#"{"spec": {"service": null, "insecureSkipTLSVerify": null}}"#;

@@ -63,6 +63,25 @@ impl Bench {
         self.kubectl.ok(&["get", "plugin", name, "-o", &format!("jsonpath={{{path}}}")]).await
     }
 
+    /// What a watch of all plugins shows within so many seconds after a version.
+    async fn watched(&self, version: &str, seconds: u64) -> Result<String> {
+        let path = "/apis/plugins.umbel.dev/v1alpha1/plugins?watch=1";
+        let path = format!("{path}&timeoutSeconds={seconds}&resourceVersion={version}");
+        self.kubectl.ok(&["get", "--raw", &path]).await
+    }
+
+    /// Waits for a time of so many seconds in which nothing changes; returns the version from then on. What is still
+    /// coming to rest may change once or twice more, but an object that is written all the time never rests.
+    async fn wait_quiet(&self, name: &str, seconds: u64) -> Result<String> {
+        wait_for(&format!("{name} to change no more"), PATIENCE, || async {
+            let version = self.field(name, ".metadata.resourceVersion").await?;
+            let seen = self.watched(&version, seconds).await?;
+            ensure!(seen.is_empty(), "{seen}");
+            Ok(version)
+        })
+        .await
+    }
+
     async fn annotate(&self, name: &str, annotation: &str) -> Result<String> {
         let output = self
             .kubectl
@@ -174,12 +193,12 @@ async fn a_watch_sees_a_plugin_come_and_go_and_nothing_when_nothing_happens() ->
     let Some(bench) = Bench::start().await? else { return Ok(()) };
     bench.drop_plugin("p")?;
     bench.wait("p", "condition=Ready").await?;
-    let version = bench.field("p", ".metadata.resourceVersion").await?;
-    let path = "/apis/plugins.umbel.dev/v1alpha1/plugins?watch=1&timeoutSeconds=13&resourceVersion=";
-    let quiet = bench.kubectl.ok(&["get", "--raw", &format!("{path}{version}")]).await?;
-    assert_eq!(quiet, "", "longer than counters wait to be written");
+    // Longer than counters wait to be written.
+    let version = bench.wait_quiet("p", 13).await?;
     fs::remove_file(bench.file("p.wasm"))?;
-    let last = bench.kubectl.ok(&["get", "--raw", &format!("{path}{version}")]).await?;
+    // The watch tells of it however long it takes: it begins where the quiet ended.
+    bench.wait_field("p", ".status.state", "Removed").await?;
+    let last = bench.watched(&version, 2).await?;
     assert!(last.contains(r#""state":"Removed""#), "{last}");
     Ok(())
 }
@@ -219,10 +238,7 @@ spec:
     let object = bench.field("ghost", ".status.bindings[0].object").await?;
     assert_eq!(object, "APIService/v1.shop.example.com");
     // The gateway looks once a second, and a file that is still missing is no news.
-    let version = bench.field("ghost", ".metadata.resourceVersion").await?;
-    let watch = "/apis/plugins.umbel.dev/v1alpha1/plugins?watch=1&timeoutSeconds=4&resourceVersion=";
-    let quiet = bench.kubectl.ok(&["get", "--raw", &format!("{watch}{version}")]).await?;
-    assert_eq!(quiet, "", "nothing has changed");
+    bench.wait_quiet("ghost", 4).await?;
     let annotation = "umbel.dev/plugin-failure-policy=fail";
     let arguments = ["annotate", "apiservice", "v1.shop.example.com", annotation];
     let refused = bench.kubectl.run(&arguments).await?;

@@ -7,6 +7,7 @@ use super::options::WriteParameters;
 use super::reply::{self, Reply};
 use super::service::Api;
 use super::view::Presentation;
+use crate::model::annotations::absent_plugins;
 use crate::model::failure::Failure;
 use crate::model::object::Object;
 use crate::object::decode::{Encoding, decode_object};
@@ -25,7 +26,7 @@ pub async fn create(api: &Arc<Api>, call: &Call, body: &Bytes) -> Result<Reply, 
     let (object, warnings) = decode(call, body, encoding, &parameters)?;
     let options = write_options(call, &parameters, body);
     let stored = api.registry.create(call.kind, &call.key.namespace, object, &options).await?;
-    answer(call, presentation, StatusCode::CREATED, stored, &warnings)
+    answer((api, call), presentation, StatusCode::CREATED, stored, warnings)
 }
 
 /// `PUT` to an object or its status.
@@ -38,7 +39,7 @@ pub async fn update(api: &Arc<Api>, call: &Call, body: &Bytes) -> Result<Reply, 
     let mut options = write_options(call, &parameters, body);
     options.uid = Some(object.uid().to_owned()).filter(|uid| !uid.is_empty());
     let stored = api.registry.update(call.kind, &call.key, call.part, object, &options).await?;
-    answer(call, presentation, StatusCode::OK, stored, &warnings)
+    answer((api, call), presentation, StatusCode::OK, stored, warnings)
 }
 
 /// `PATCH` of an object or its status.
@@ -56,7 +57,7 @@ pub async fn patch(api: &Arc<Api>, call: &Call, body: Bytes) -> Result<Reply, Fa
         Ok(object)
     };
     let stored = api.registry.change(call.kind, &call.key, call.part, &options, propose).await?;
-    answer(call, presentation, StatusCode::OK, stored, &warnings)
+    answer((api, call), presentation, StatusCode::OK, stored, warnings)
 }
 
 fn decode(
@@ -108,15 +109,19 @@ fn check_identity(call: &Call, object: &mut Object) -> Result<(), Failure> {
 }
 
 fn answer(
-    call: &Call,
+    (api, call): (&Api, &Call),
     presentation: Presentation,
     status: StatusCode,
     object: Object,
-    warnings: &[String],
+    mut warnings: Vec<String>,
 ) -> Result<Reply, Failure> {
-    let further = call.kind.rules.warnings(&object);
+    warnings.extend(call.kind.rules.warnings(&object));
+    if call.kind.rules.names_plugins() {
+        let present = api.plugins.as_ref().and_then(|plugins| plugins.present());
+        warnings.extend(present.map(|present| absent_plugins(&object, &present)).unwrap_or_default());
+    }
     let value = presentation.object(call.kind, object)?;
     let mut response = reply::value(status, presentation.accepted, &value);
-    reply::warn(&mut response, &[warnings, &further].concat());
+    reply::warn(&mut response, &warnings);
     Ok(response)
 }

@@ -1,7 +1,7 @@
 //! What stored objects declare, as far as it decides about routing.
 
 use super::condition::Condition;
-use crate::decision::binding::{HEALTH_CHECKER_ANNOTATION, RESOLVER_ANNOTATION};
+use crate::model::annotations::{FAILURE_POLICY, HEALTH_CHECKER, RESOLVER};
 use crate::model::failure_policy::{self, FailurePolicy};
 use crate::model::group_version::GroupVersion;
 use crate::model::object::Object;
@@ -66,8 +66,8 @@ impl ApiService {
             version_priority: priority("versionPriority"),
             service,
             tls: read_tls(object),
-            resolver: object.annotation(RESOLVER_ANNOTATION).map(str::to_owned),
-            health_checker: object.annotation(HEALTH_CHECKER_ANNOTATION).map(str::to_owned),
+            resolver: object.annotation(RESOLVER).map(str::to_owned),
+            health_checker: object.annotation(HEALTH_CHECKER).map(str::to_owned),
             failure_policy: read_policy(object),
             condition: Condition::read(object),
         }
@@ -88,7 +88,7 @@ fn read_policy(object: &Object) -> Option<FailurePolicy> {
     if let Some(complaint) = failure_policy::complaint(object) {
         tracing::warn!(object = object.name(), "{complaint}");
     }
-    FailurePolicy::parse(object.annotation(failure_policy::ANNOTATION)?).ok()
+    FailurePolicy::parse(object.annotation(FAILURE_POLICY)?).ok()
 }
 
 fn read_tls(object: &Object) -> TlsSource {
@@ -114,8 +114,8 @@ impl ExternalName {
             annotations: annotations
                 .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
                 .collect(),
-            resolver: object.annotation(RESOLVER_ANNOTATION).map(str::to_owned),
-            health_checker: object.annotation(HEALTH_CHECKER_ANNOTATION).map(str::to_owned),
+            resolver: object.annotation(RESOLVER).map(str::to_owned),
+            health_checker: object.annotation(HEALTH_CHECKER).map(str::to_owned),
             failure_policy: read_policy(object),
         }
     }

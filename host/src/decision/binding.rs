@@ -5,11 +5,6 @@ use crate::model::failure_policy::FailurePolicy;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Annotation on an ExternalName or an APIService: the name of the plugin that resolves it.
-pub const RESOLVER_ANNOTATION: &str = "umbel.dev/resolver";
-/// Annotation on an APIService or its ExternalName: the name of the plugin that judges its health.
-pub const HEALTH_CHECKER_ANNOTATION: &str = "umbel.dev/health-checker";
-
 /// The objects that a decision is about; the APIService's annotation wins over the ExternalName's, which wins
 /// over the bindings in a plugin's own manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

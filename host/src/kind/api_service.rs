@@ -6,6 +6,7 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, A
 use serde_json::Value;
 
 use super::{ALL_VERBS, CellContext, Column, Kept, Kind, KindRules, Scope, object_meta};
+use crate::model::annotations::{OF_ROUTED_OBJECTS, unknown};
 use crate::model::failure::{FieldError, quoted};
 use crate::model::failure_policy;
 use crate::model::object::Object;
@@ -163,7 +164,11 @@ struct Rules;
 
 impl KindRules for Rules {
     fn warnings(&self, object: &Object) -> Vec<String> {
-        failure_policy::complaint(object).into_iter().collect()
+        failure_policy::complaint(object).into_iter().chain(unknown(object, &OF_ROUTED_OBJECTS)).collect()
+    }
+
+    fn names_plugins(&self) -> bool {
+        true
     }
 
     fn set_defaults(&self, object: &mut Object) {

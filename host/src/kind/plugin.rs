@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::{CellContext, Column, Kept, Kind, KindRules, Scope, object_meta};
+use crate::model::annotations::unknown;
 use crate::model::failure::{FieldError, quoted};
 use crate::model::object::Object;
 use crate::model::schema::{Field, ListSharing, Record, Schema, ZeroValue};
@@ -252,8 +253,12 @@ impl KindRules for Rules {
 
     fn warnings(&self, object: &Object) -> Vec<String> {
         let annotations = object.at(&["metadata", "annotations"]).and_then(Value::as_object);
-        let ours = annotations.into_iter().flatten().filter(|(key, _)| key.starts_with(ANNOTATION_PREFIX));
-        ours.filter_map(|(key, value)| warning(key, value.as_str().unwrap_or_default())).collect()
+        let useless = annotations
+            .into_iter()
+            .flatten()
+            .filter_map(|(key, value)| useless(key, value.as_str().unwrap_or_default()));
+        let known = [&DEEDS[..], &[DISABLED]].concat();
+        useless.chain(unknown(object, &known)).collect()
     }
 
     fn refusal(&self, verb: &str) -> &'static str {
@@ -301,18 +306,15 @@ impl KindRules for Rules {
     }
 }
 
-fn warning(key: &str, value: &str) -> Option<String> {
+/// What is wrong with the text of an annotation that is known.
+fn useless(key: &str, value: &str) -> Option<String> {
     if DEEDS.contains(&key) {
         let empty = || format!("annotation {key} is empty and does nothing: give it any new text");
         return value.is_empty().then(empty);
     }
-    if key != DISABLED {
-        let known = [DEEDS.join(", "), DISABLED.to_owned()].join(", ");
-        return Some(format!("annotation {key} is unknown and does nothing: known are {known}"));
-    }
     let unclear =
         || format!("annotation {key} is {}, which does nothing: write true or false", quoted(value));
-    (!["true", "false"].contains(&value)).then(unclear)
+    (key == DISABLED && !["true", "false"].contains(&value)).then(unclear)
 }
 
 #[cfg(test)]
@@ -330,7 +332,7 @@ mod tests {
         assert_eq!(said(json!({"a": "b", DISABLED: "true", "plugins.umbel.dev/reload": "1"})), "");
         assert!(said(json!({DISABLED: "yes"})).contains("\"yes\", which does nothing: write true or false"));
         assert!(
-            said(json!({"plugins.umbel.dev/relaod": "1"})).contains("known are plugins.umbel.dev/reload")
+            said(json!({"plugins.umbel.dev/relaod": "1"})).contains("did you mean plugins.umbel.dev/reload?")
         );
         assert!(said(json!({"plugins.umbel.dev/reset": ""})).contains("give it any new text"));
     }

@@ -1,5 +1,6 @@
 //! The vocabulary of the whole program: no input, no output, no clock.
 
+pub mod annotations;
 pub mod failure;
 pub mod failure_policy;
 pub mod group_version;

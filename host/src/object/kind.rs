@@ -142,6 +142,11 @@ pub trait KindRules: Sync {
         Vec::new()
     }
 
+    /// Whether annotations of an object may name plugins that decide for it.
+    fn names_plugins(&self) -> bool {
+        false
+    }
+
     /// For a verb that the kind does not have: why, and what to do instead.
     fn refusal(&self, _verb: &str) -> &'static str {
         ""

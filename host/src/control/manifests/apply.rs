@@ -50,12 +50,16 @@ async fn carry_out(registry: &Registry, action: Action) -> Result<(), (String, S
         Action::Create(declared) => {
             let outcome = create(registry, &declared).await;
             told("created", &declared.kind, &declared.key, &declared.origin.file, &outcome);
-            outcome.map(drop).map_err(|failure| about(&declared, &failure))
+            outcome
+                .map(|written| warn(&declared, &written))
+                .map_err(|failure| about(&declared, &failure))
         }
         Action::Update { declared, stored } => {
             let outcome = update(registry, &declared).await;
             tell_update(&declared, &stored, &outcome);
-            outcome.map(drop).map_err(|failure| about(&declared, &failure))
+            outcome
+                .map(|written| warn(&declared, &written))
+                .map_err(|failure| about(&declared, &failure))
         }
         Action::Remove { kind, key, resource_version, file } => {
             // Whoever changed it meanwhile is looked at in the next round.
@@ -84,6 +88,19 @@ async fn carry_out(registry: &Registry, action: Action) -> Result<(), (String, S
 
 fn about(declared: &Declared, failure: &Failure) -> (String, String) {
     (declared.origin.file.clone(), format!("{}: {}", declared.origin, failure.message))
+}
+
+/// What a client would be warned of.
+fn warn(declared: &Declared, written: &Object) {
+    for warning in declared.kind.rules.warnings(written) {
+        let object = describe(declared.kind, &declared.key);
+        tracing::warn!(
+            object,
+            file = declared.origin.file,
+            warning,
+            "a manifest says something that does nothing"
+        );
+    }
 }
 
 fn told<T>(done: &str, kind: &&Kind, key: &ObjectKey, file: &str, outcome: &Result<T, Failure>) {

@@ -32,9 +32,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Annotation that marks an object as made from a manifest; its value is the name of the file.
-pub const MARK: &str = "umbel.dev/manifest";
+pub use crate::model::annotations::MANIFEST as MARK;
 /// Annotation that tells of a conflict on objects of kinds without conditions.
-pub const CONFLICT: &str = "umbel.dev/manifest-conflict";
+pub use crate::model::annotations::MANIFEST_CONFLICT as CONFLICT;
 /// Type of the condition that tells of a conflict on objects of kinds with conditions.
 pub const CONFLICT_CONDITION: &str = "ManifestConflict";
 /// Who owns the fields that manifests set.
