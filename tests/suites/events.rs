@@ -197,3 +197,69 @@ spec:
     assert!(held["type"] == "Warning" && note.contains("it failed too often"), "{held}");
     Ok(())
 }
+
+#[tokio::test]
+async fn the_first_fault_of_a_plugin_and_its_recovery_are_events() -> Result<()> {
+    let Some(bench) = Bench::start().await? else { return Ok(()) };
+    bench.drop_plugin("p")?;
+    bench.wait("p", "condition=Healthy").await?;
+    // The guest does what the annotation says.
+    let objects = "apiVersion: service.grafana.app/v0alpha1
+kind: ExternalName
+metadata: {name: shop, namespace: default, annotations: {umbel.dev/resolver: p, do: trap}}
+spec: {host: 127.0.0.1}
+---
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1.shop.example.com}
+spec:
+  group: shop.example.com
+  version: v1
+  groupPriorityMinimum: 1000
+  versionPriority: 10
+  insecureSkipTLSVerify: true
+  service: {namespace: default, name: shop, port: 1}
+";
+    bench.kubectl.ok_with_input(&["create", "-f", "-"], objects).await?;
+    let failed = bench.event("reason=CallsFail,regarding.name=p").await?;
+    let note = failed["note"].as_str().unwrap_or_default();
+    assert!(failed["type"] == "Warning" && note.contains("generation 1 trapped"), "{failed}");
+    bench.wait("p", "condition=Healthy=false").await?;
+    bench
+        .kubectl
+        .ok(&["annotate", "externalname", "-n", "default", "shop", "do=answer", "--overwrite"])
+        .await?;
+    bench.event("reason=Recovered,regarding.name=p,type=Normal").await?;
+    bench.wait("p", "condition=Healthy").await
+}
+
+#[tokio::test]
+async fn a_mistyped_annotation_and_a_mistyped_plugin_are_warned_of() -> Result<()> {
+    let Some(bench) = Bench::start().await? else { return Ok(()) };
+    bench.drop_plugin("threshold")?;
+    bench.wait("threshold", "condition=Ready").await?;
+    let object = |annotations: &str| {
+        format!(
+            "apiVersion: service.grafana.app/v0alpha1\nkind: ExternalName\nmetadata: {{name: shop, namespace: default, \
+             annotations: {{{annotations}}}}}\nspec: {{host: a.test}}\n"
+        )
+    };
+    let mistyped = "umbel.dev/healthchecker: threshold";
+    let unknown = "annotation umbel.dev/healthchecker is unknown and does nothing: did you mean umbel.dev/health-checker?";
+    let created = bench.kubectl.run_with_input(&["create", "-f", "-"], &object(mistyped)).await?;
+    assert!(created.code == 0 && created.stderr.contains(unknown), "{created:?}");
+    let applied = bench.kubectl.run_with_input(&["apply", "-f", "-"], &object(mistyped)).await?;
+    assert!(applied.code == 0 && applied.stderr.contains(unknown), "{applied:?}");
+    let replaced = bench.kubectl.run_with_input(&["replace", "-f", "-"], &object(mistyped)).await?;
+    assert!(replaced.code == 0 && replaced.stderr.contains(unknown), "{replaced:?}");
+    let arguments =
+        ["annotate", "externalname", "-n", "default", "shop", "umbel.dev/health-checker=treshold"];
+    let annotated = bench.kubectl.run(&arguments).await?;
+    assert!(annotated.stderr.contains("did you mean \"threshold\"?"), "{annotated:?}");
+    let right = bench
+        .kubectl
+        .run_with_input(&["replace", "-f", "-"], &object("umbel.dev/health-checker: threshold"))
+        .await?;
+    assert!(right.code == 0 && !right.stderr.contains("Warning"), "{right:?}");
+    Ok(())
+}

@@ -39,7 +39,9 @@ pub fn unknown(object: &Object, known: &[&str]) -> Vec<String> {
 }
 
 fn complaint(key: &str, known: &[&str]) -> String {
-    let hint = match did_you_mean(key, known.iter().copied()) {
+    let name = |key: &str| key.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    let elsewhere = known.iter().copied().find(|known| name(known) == name(key));
+    let hint = match elsewhere.or_else(|| did_you_mean(key, known.iter().copied())) {
         Some(near) => format!("did you mean {near}?"),
         None => format!("known are {}", known.join(", ")),
     };

@@ -58,3 +58,51 @@ impl Rules {
 fn most_precise(patterns: &[Pattern], text: &str) -> Option<usize> {
     patterns.iter().filter(|pattern| pattern.matches(text)).map(Pattern::precision).max()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(spec: &str) -> Rules {
+        let head = "apiVersion: plugins.umbel.dev/v1alpha1\nkind: Plugin\nspec: ";
+        Rules::of(&Manifest::parse("p", &format!("{head}{spec}\n")).unwrap())
+    }
+
+    #[test]
+    fn the_policy_of_an_object_goes_before_that_of_the_manifest() {
+        let rules = rules("{failurePolicy: Fail}");
+        assert_eq!(rules.plan(Facet::Health, None), [Step::Fail]);
+        assert_eq!(rules.plan(Facet::Health, Some(FailurePolicy::Bypass)), [Step::Bypass]);
+        let usual = Rules::default();
+        assert_eq!(usual.plan(Facet::Health, Some(FailurePolicy::Fail)), [Step::Fail]);
+        assert_ne!(usual.plan(Facet::Health, None), [Step::Fail]);
+        let subject = |policy| BindingSubject { failure_policy: policy, ..BindingSubject::default() };
+        assert!(rules.holds_unloaded(&subject(None)));
+        assert!(!rules.holds_unloaded(&subject(Some(FailurePolicy::Builtin))));
+    }
+
+    #[test]
+    fn only_a_transformer_that_takes_part_hides() {
+        assert!(rules("{discovery: {enabled: true, purpose: restrict}}").hides());
+        assert!(rules("{discovery: {enabled: true}, failurePolicy: Fail}").hides());
+        assert!(!rules("{discovery: {purpose: restrict}}").hides(), "it is switched off");
+        assert!(!rules("{failurePolicy: Fail}").hides());
+        assert!(!rules("{discovery: {enabled: true}}").hides());
+    }
+
+    #[test]
+    fn the_more_precise_binding_counts() {
+        let rules = rules("{bindings: {services: ['prod/*', prod/shop], apiServices: ['*.example.com']}}");
+        let precision = |service: [&str; 2], api_service: &str| {
+            rules.precision(&BindingSubject {
+                api_service: api_service.to_owned(),
+                service: service.map(str::to_owned).into(),
+                ..BindingSubject::default()
+            })
+        };
+        assert_eq!(precision(["dev", "shop"], "v1.test"), None);
+        assert!(precision(["prod", "shop"], "v1.test") > precision(["prod", "other"], "v1.test"));
+        assert!(precision(["prod", "other"], "v1.test").is_some());
+        assert!(precision(["dev", "shop"], "v1.example.com").is_some());
+    }
+}

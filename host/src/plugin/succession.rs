@@ -303,6 +303,17 @@ mod tests {
     }
 
     #[test]
+    fn only_the_generation_that_serves_can_be_given_up() {
+        let now = Instant::now();
+        let (line, first, newest) = swapped(now);
+        let stranger = Arc::new(Fake::default());
+        for other in [&first, &stranger] {
+            assert!(line.roll_back(other).is_none(), "a late call of it says nothing");
+            assert!(is(&line, &newest) && line.trial(now).is_some());
+        }
+    }
+
+    #[test]
     fn a_generation_that_is_not_sound_is_no_refuge() {
         let now = Instant::now();
         let (line, first, newest) = swapped(now);

@@ -6,6 +6,7 @@ mod beside;
 mod budgets;
 mod compiling;
 mod dropped_in;
+mod failing;
 mod grants;
 mod hostile;
 mod misbehaving;
@@ -61,7 +62,6 @@ impl Plugins {
         dns_servers: Vec<std::net::SocketAddr>,
         compiler: Compiler,
         code_dir: Option<&Path>,
-        state_dir: None,
         fill: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Self> {
         let dir = tempfile::tempdir()?;

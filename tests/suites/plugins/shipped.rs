@@ -183,3 +183,23 @@ async fn discovery_hides_and_reorders_by_rule() -> Result<()> {
     assert_eq!(filter.order(&heads).await, Ok(Some(vec!["z.test".to_owned(), "a.test".to_owned()])));
     Ok(())
 }
+
+#[tokio::test]
+async fn settings_are_judged_by_the_schema_before_the_plugin_is_asked() -> Result<()> {
+    let plugins = Plugins::start_loaded(vec![], |dir| {
+        let settings = "{freshSecondsMax: 0, stalSeconds: 5, lookupAddresses: 'yes'}";
+        write_manifest(dir, "srv", &format!("{{settings: {settings}}}"))?;
+        drop_guest(dir, Guest::ResolverSrv, "srv")
+    })
+    .await?;
+    let status = plugins.wait_status("srv", "refused", |status| status.reason.is_some()).await?;
+    assert_eq!(status.reason, Some(umbel::plugin::Reason::SettingsInvalid), "{status:?}");
+    for told in [
+        "spec.settings/freshSecondsMax: must be >=1, but got 0",
+        "spec.settings/stalSeconds: unknown; did you mean \"staleSeconds\"?",
+        "spec.settings/lookupAddresses: want boolean, but got string",
+    ] {
+        assert!(status.message.contains(told), "{told} in {status:?}");
+    }
+    Ok(())
+}

@@ -238,6 +238,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn load_and_what_a_plugin_says_itself_pass() {
+        let passes = |fault: &CallFault| Trouble::of_call("p", fault).is_passing();
+        assert!(passes(&CallFault::Busy(3)) && Trouble::declared("p", "later".to_owned()).is_passing());
+        for fault in [CallFault::Trap(String::new()), CallFault::Memory(1), CallFault::Answer(String::new())]
+        {
+            assert!(!passes(&fault), "{fault:?}");
+        }
+        for cause in [Cause::Missing, Cause::Disabled, Cause::Suspended] {
+            assert!(
+                !Trouble { plugin: "p".to_owned(), cause, text: String::new() }.is_passing(),
+                "{cause:?}"
+            );
+        }
+    }
+
     /// Anybody who may write annotations names plugins.
     #[test]
     fn the_count_is_bounded() {

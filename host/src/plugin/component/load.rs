@@ -278,3 +278,42 @@ impl Source {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(schema: Option<&str>) -> Described {
+        Described {
+            name: "p".to_owned(),
+            version: "1".to_owned(),
+            summary: String::new(),
+            settings_schema: schema.map(str::to_owned),
+            extra: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn settings_that_do_not_fit_the_schema_are_told_by_their_places() {
+        let schema = r#"{"properties": {"a": {"type": "integer"}, "b": {"minLength": 2}}}"#;
+        let judged = |schema, settings| check_schema(&described(schema), settings);
+        judged(None, r#"{"a": "x"}"#).unwrap();
+        judged(Some(schema), r#"{"a": 1, "b": "xy", "c": 1}"#).unwrap();
+        let fault = judged(Some(schema), r#"{"a": "x", "b": "x"}"#).unwrap_err();
+        assert_eq!(fault.reason, Reason::SettingsInvalid);
+        let told =
+            "spec.settings/a: want integer, but got string; spec.settings/b: length must be >=2, but got 1";
+        assert_eq!(fault.message, told);
+        let fault = judged(Some("{"), "{}").unwrap_err();
+        assert_eq!(fault.reason, Reason::DescribeFailed);
+        assert!(fault.message.starts_with("its settings schema is not JSON"), "{fault}");
+    }
+
+    #[test]
+    fn a_pin_holds_for_its_component_alone() {
+        let pinned = Manifest { digest: Some("a".repeat(64)), ..Manifest::absent() };
+        check_pin(&pinned, &"a".repeat(64)).and(check_pin(&Manifest::absent(), "b")).unwrap();
+        let fault = check_pin(&pinned, &"b".repeat(64)).unwrap_err();
+        assert_eq!(fault.reason, Reason::DigestMismatch);
+    }
+}

@@ -84,6 +84,36 @@ mod tests {
     use crate::plugin::component::engine;
     use crate::plugin::component::runner::Surroundings;
     use crate::plugin::source::manifest::{Limits, Manifest};
+    use wasmtime::ResourceLimiter as _;
+
+    /// An instance of which so many bytes of memory are in use.
+    fn instance(engine: &wasmtime::Engine, memory: usize) -> Instance<()> {
+        let profile = Arc::new(Profile::new("p", 1, Manifest::absent()));
+        let budget = Facet::Resolver.budget(&Limits { memory: Some(1 << 20), ..Limits::default() });
+        let outside = Arc::new(Outside::new(&[], Vec::new()));
+        let mut state = CallState::new(profile, outside, Surroundings::default(), &budget);
+        assert!(state.meter.memory_growing(0, memory, None).unwrap());
+        Instance::fresh(engine, state, false)
+    }
+
+    #[tokio::test]
+    async fn what_is_worn_out_is_not_kept_and_what_was_idle_for_long_is_not_given() {
+        let engine = engine::build().unwrap();
+        let room = Arc::new(Semaphore::new(3));
+        let kept = |rule: Reuse, memory: usize| {
+            let shelf = Shelf::new(rule);
+            shelf.keep(instance(&engine, memory), &room);
+            shelf
+        };
+        assert!(kept(Reuse::default(), 0).take().is_some());
+        assert!(kept(Reuse::default(), 1 << 19).take().is_some());
+        assert!(kept(Reuse::default(), (1 << 20) - 1).take().is_none(), "it is nearly full");
+        assert!(kept(Reuse { max_calls: 0, ..Reuse::default() }, 0).take().is_none(), "asked often enough");
+        let short = kept(Reuse { max_idle: Duration::from_millis(1), ..Reuse::default() }, 0);
+        // Nothing sweeps meanwhile: this thread runs the task that would.
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(short.take().is_none(), "it was idle for too long");
+    }
 
     #[tokio::test]
     async fn idle_instances_share_their_places_and_go_by_themselves() {

@@ -381,6 +381,11 @@ fn millis(duration: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::health::Subject;
+    use crate::plugin::component::budget::Facet;
+    use crate::plugin::component::call_state::Outside;
+    use crate::plugin::component::runner::Surroundings;
+    use crate::plugin::offer::probe_gate::{self, ProbeGate};
     use crate::plugin::source::manifest::Manifest;
     use parking_lot::Mutex;
     use std::io::Write;
@@ -397,6 +402,93 @@ mod tests {
 
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
+        }
+    }
+
+    fn state(manifest: &str, probes: Option<ProbeGate>) -> CallState {
+        let head = "apiVersion: plugins.umbel.dev/v1alpha1\nkind: Plugin\nspec: ";
+        let manifest = Manifest::parse("p", &format!("{head}{manifest}\n")).unwrap();
+        let budget = Facet::Health.budget(&manifest.spec.limits);
+        let profile = Arc::new(Profile::new("p", 1, manifest));
+        let surroundings = Surroundings { probes, ..Surroundings::default() };
+        CallState::new(profile, Arc::new(Outside::new(&[], Vec::new())), surroundings, &budget)
+    }
+
+    fn probe_request(path: &str) -> probe::Request {
+        probe::Request {
+            endpoint: 0,
+            method: "GET".to_owned(),
+            path: path.to_owned(),
+            headers: Vec::new(),
+            timeout_ms: None,
+            body_max: None,
+            extra: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_call_may_look_up_so_many_names_and_only_those_that_are_granted() {
+        let mut state = state("{grants: {dns: ['*.test']}}", None);
+        for _ in 0..LOOKUPS_PER_CALL - 1 {
+            state.admit_lookup("a.test").unwrap();
+        }
+        let long = format!("{}.test", "a".repeat(NAME_MAX));
+        let refused = state.admit_lookup(&long).unwrap_err();
+        assert!(format!("{refused:?}").contains("254 are the limit"), "{refused:?}");
+        let refused = state.admit_lookup("a.test").unwrap_err();
+        assert!(format!("{refused:?}").contains("a call may look up 16 names"), "{refused:?}");
+        let refused = self::state("{}", None).admit_lookup("a.test").unwrap_err();
+        assert!(format!("{refused:?}").contains("is not granted"), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_call_may_send_so_many_requests_and_probes() {
+        let (gate, _desk) = probe_gate::channel(&Subject::default());
+        let mut state = state("{}", Some(gate));
+        let request = || http::Request {
+            method: "GET".to_owned(),
+            url: "https://a.test/".to_owned(),
+            headers: Vec::new(),
+            body: None,
+            timeout_ms: None,
+            credential: None,
+            extra: Vec::new(),
+        };
+        for _ in 0..REQUESTS_PER_CALL {
+            let refused = http::Host::send(&mut state, request()).await.unwrap();
+            assert!(matches!(refused, Err(http::Fault::Denied(_))), "nothing is granted");
+        }
+        let refused = http::Host::send(&mut state, request()).await.unwrap();
+        assert!(matches!(refused, Err(http::Fault::Budget)), "{refused:?}");
+        for _ in 0..PROBES_PER_CALL {
+            let refused = probe::Host::send(&mut state, probe_request("/secret")).await.unwrap();
+            assert!(matches!(refused, Err(probe::Fault::Denied(_))), "nothing is granted");
+        }
+        let refused = probe::Host::send(&mut state, probe_request("/healthz")).await.unwrap();
+        assert!(matches!(refused, Err(probe::Fault::Budget)), "{refused:?}");
+    }
+
+    #[test]
+    fn a_probe_has_the_form_of_one() {
+        let judged = |request| checked(request, 2, PROBE_LIMIT);
+        let plain = judged(probe_request("/healthz")).unwrap();
+        assert_eq!((plain.body_max, plain.timeout), (PROBE_BODY_MAX, PROBE_LIMIT));
+        let body_max =
+            |max| judged(probe::Request { body_max: Some(max), ..probe_request("/") }).unwrap().body_max;
+        assert_eq!((body_max(7), body_max(u32::MAX)), (7, PROBE_BODY_MAX));
+        assert!(judged(probe::Request { endpoint: 1, ..probe_request("/") }).is_ok());
+        for endpoint in [2, 3, u32::MAX] {
+            let refused = judged(probe::Request { endpoint, ..probe_request("/") }).unwrap_err();
+            assert!(refused.contains("the subject has 2"), "{refused}");
+        }
+        for header in ["Authorization", "cookie", "Host", "X-Remote-User", "x_remote_group", "Content-Length"]
+        {
+            let headers = vec![(header.to_owned(), "v".to_owned())];
+            let refused = judged(probe::Request { headers, ..probe_request("/") }).unwrap_err();
+            assert!(refused.contains("may not be set"), "{refused}");
+        }
+        for method in ["POST", "get", ""] {
+            judged(probe::Request { method: method.to_owned(), ..probe_request("/") }).unwrap_err();
         }
     }
 

@@ -496,6 +496,61 @@ mod tests {
         assert!(granted("https://u:p@c.internal/", &["https://c.internal/".to_owned()]).is_err());
     }
 
+    #[tokio::test]
+    async fn methods_and_headers_of_the_host_are_not_for_plugins() {
+        let grants = Grants { http: vec!["https://c.internal/".to_owned()], ..Grants::default() };
+        let judged = async |method: &str, header: &str| {
+            let headers = vec![(header.to_owned(), "v".to_owned())];
+            let outgoing = Outgoing {
+                method: method.to_owned(),
+                url: "https://c.internal/".to_owned(),
+                headers,
+                body: Vec::new(),
+            };
+            judge(outgoing, &grants, &OwnListeners::default()).await
+        };
+        assert_eq!(judged("POST", "x-token").await, Ok(()));
+        assert_eq!(judged("PURGE", "accept").await, Ok(()));
+        for (method, header) in [
+            ("CONNECT", "accept"),
+            ("G ET", "accept"),
+            ("", "accept"),
+            ("GET", "Host"),
+            ("GET", "content-length"),
+            ("GET", "Transfer-Encoding"),
+            ("GET", "connection"),
+            ("GET", "Proxy-Authorization"),
+            ("GET", "X-Remote-User"),
+            ("GET", "x_remote_user"),
+            ("GET", "X-Forwarded-For"),
+            ("GET", "X_Forwarded-Host"),
+            ("GET", "a b"),
+        ] {
+            let refused = judged(method, header).await;
+            assert!(matches!(refused, Err(HttpFault::Denied(_))), "{method} {header}: {refused:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_body_is_cut_and_marked() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        for (size, truncated) in [(BODY_MAX - 1, false), (BODY_MAX, false), (BODY_MAX + 1, true)] {
+            let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+            let server = tokio::spawn(async move {
+                theirs.read(&mut [0; 1024]).await.unwrap();
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n");
+                theirs.write_all(head.as_bytes()).await.unwrap();
+                theirs.write_all(&vec![b'x'; size]).await.unwrap();
+                theirs
+            });
+            let mut request = Request::new(Full::new(Bytes::new()));
+            insert(&mut request, "host", "c.internal").unwrap();
+            let answer = exchange(ours, request).await.unwrap();
+            assert_eq!((answer.body.len(), answer.truncated), (size.min(BODY_MAX), truncated), "{size}");
+            drop(server.await);
+        }
+    }
+
     #[test]
     fn an_answer_that_repeats_the_secret_is_marked() {
         let secret = Secret { file: "x".into(), header: "authorization".into(), prefix: "Bearer ".into() };

@@ -320,6 +320,32 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_written_over_in_place_is_left_to_a_later_look() {
+        use std::os::unix::fs::FileExt;
+        let dir = tempfile::tempdir().unwrap();
+        let source = source(dir.path(), "x");
+        // Long enough for its time to change while it is read.
+        let size = usize::try_from(COMPONENT_MAX).unwrap();
+        let mut bytes = vec![0; size];
+        bytes[..8].copy_from_slice(b"\0asm\x0d\0\x01\0");
+        std::fs::write(&source.wasm, &bytes).unwrap();
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (stopped, path) = (std::sync::Arc::clone(&stop), source.wasm.clone());
+        let writer = std::thread::spawn(move || {
+            let file = File::options().write(true).open(path).unwrap();
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                file.write_all_at(b"x", 9).unwrap();
+            }
+        });
+        let began = std::time::Instant::now();
+        while source.read_component() != Err(Unfit::Changing) {
+            assert!(began.elapsed().as_secs() < 60, "it was never seen to change");
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        writer.join().unwrap();
+    }
+
+    #[test]
     fn links_may_not_lead_out_and_directories_are_no_files() {
         let dir = tempfile::tempdir().unwrap();
         let outside = tempfile::NamedTempFile::new().unwrap();

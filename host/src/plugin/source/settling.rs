@@ -296,6 +296,7 @@ mod tests {
         assert_eq!(observe(&mut tracker, &both, after(70)), load());
         assert_eq!(observe(&mut tracker, &both, after(900)), []);
         assert_eq!(observe(&mut tracker, &at(1), after(1_000)), [], "an editor moved the manifest away");
+        assert_eq!(observe(&mut tracker, &at(1), after(1_900)), [], "and takes its time");
         assert_eq!(observe(&mut tracker, &both, after(2_000)), [], "and put it back");
     }
 
@@ -335,6 +336,25 @@ mod tests {
         assert_eq!(observe(&mut tracker, &at(9), after(19)), [], "a pause of the writer");
         tracker.hear(Hint::Whole("a.wasm".to_owned()), after(20));
         assert_eq!(observe(&mut tracker, &at(9), after(20)), load());
+    }
+
+    #[test]
+    fn a_writer_that_never_closes_its_file_is_not_waited_for_without_end() {
+        let (mut tracker, start) = (Tracker::default(), Instant::now());
+        tracker.hear(Hint::Writing("a.wasm".to_owned()), start);
+        assert_eq!(observe(&mut tracker, &at(1), start), []);
+        assert_eq!(observe(&mut tracker, &at(1), start + SILENCE / 2), []);
+        assert_eq!(observe(&mut tracker, &at(1), start + SILENCE), load(), "it has been silent for long");
+    }
+
+    #[test]
+    fn a_manifest_that_stays_away_is_gone() {
+        let (mut tracker, start) = (Tracker::default(), Instant::now());
+        let both = Look::from([("a".to_owned(), Pair { manifest: Some(pair(2).component), ..pair(1) })]);
+        observe(&mut tracker, &both, start);
+        assert_eq!(observe(&mut tracker, &both, start + SETTLE), load());
+        assert_eq!(observe(&mut tracker, &at(1), start + SETTLE * 2), []);
+        assert_eq!(observe(&mut tracker, &at(1), start + SETTLE * 2 + GRACE), load());
     }
 
     #[test]
