@@ -24,7 +24,7 @@ pub const OF_ROUTED_OBJECTS: [&str; 5] =
 
 /// The domain of all annotations that this program reads.
 const DOMAIN: &str = "umbel.dev";
-/// Unknown annotations that are told of.
+/// Unknown annotations that are reported.
 const COMPLAINTS_MAX: usize = 16;
 
 /// What to tell of annotations of this program's domain that mean nothing on an object. `known` are those that do.

@@ -16,7 +16,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Calls that are remembered for that rule; the newest count.
 const CALLS_KEPT: usize = 256;
 /// Answers in a row, and time without a fault, after which a generation counts as healthy again. Both, so that one that
-/// fails now and then is not told of as failing and recovered with every call.
+/// fails now and then is not reported as failing and recovered with every call.
 const GOOD_MIN: u32 = 3;
 const GOOD_TIME: Duration = Duration::from_secs(10);
 /// The opening within this time that ends in quarantine.

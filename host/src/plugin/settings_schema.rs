@@ -206,7 +206,10 @@ fn compile(document: &Value) -> Result<(Schemas, SchemaIndex), SchemaFault> {
     }
     let unusable = |error: &dyn std::fmt::Display| {
         let text = error.to_string().replace(ADDRESS, "");
-        SchemaFault(format!("is no JSON Schema: {}", text.split_whitespace().collect::<Vec<_>>().join(" ")))
+        SchemaFault(format!(
+            "is not a JSON Schema: {}",
+            text.split_whitespace().collect::<Vec<_>>().join(" ")
+        ))
     };
     let (mut compiler, mut schemas) = (Compiler::new(), Schemas::new());
     compiler.use_loader(Box::new(NoLoader));
@@ -218,7 +221,7 @@ fn compile(document: &Value) -> Result<(Schemas, SchemaIndex), SchemaFault> {
     Ok((schemas, index))
 }
 
-/// Takes the innermost mistakes. Of alternatives that all fail only the choice itself is told: what would be wrong with
+/// Takes the innermost mistakes. Of alternatives that all fail only the choice itself is reported: what would be wrong with
 /// each of them says little about what was meant.
 fn collect(error: &ValidationError<'_, '_>, document: &Value, problems: &mut BTreeSet<SchemaProblem>) {
     if problems.len() >= PROBLEMS_MAX {
@@ -350,7 +353,7 @@ mod tests {
             .collect();
         for (schema, says) in [
             ("{".to_owned(), "is not JSON"),
-            (json!({"type": "strin"}).to_string(), "is no JSON Schema"),
+            (json!({"type": "strin"}).to_string(), "is not a JSON Schema"),
             (json!({"$schema": "https://example.com/own"}).to_string(), "unknown dialect"),
             (json!({"$ref": "#"}).to_string(), "refers to itself"),
             (

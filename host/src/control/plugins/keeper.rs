@@ -32,7 +32,7 @@ struct Keeper {
     events: Recorder,
     /// What was last written down.
     shown: Option<Vec<PluginView>>,
-    /// The number of the outcome that was told last, by plugin.
+    /// The number of the outcome that was reported last, by plugin.
     outcomes: BTreeMap<String, u64>,
     counted: Instant,
     /// The last failure, so that it is told once.

@@ -14,7 +14,7 @@ const HELD: [&str; 2] = ["Suspended", "Quarantined"];
 /// The plugin as its object shows it from before.
 struct Before<'a> {
     object: Option<&'a Object>,
-    /// The number of the outcome that was told last, where this process told one.
+    /// The number of the outcome that was reported last, where this process reported one.
     outcome: Option<u64>,
     view: &'a PluginView,
 }
@@ -42,7 +42,7 @@ impl Before<'_> {
     }
 
     /// Whether nothing became of its files since. Times have seconds only, and much can happen within one: they tell
-    /// merely where another process told the last outcome.
+    /// merely where another process reported the last outcome.
     fn is_same_outcome(&self) -> bool {
         self.outcome.map_or_else(
             || self.was("since") == time_text(self.view.since),

@@ -206,13 +206,14 @@ pub(in crate::plugin) fn check_grant(grant: &str) -> Result<(), String> {
     };
     if grant.contains('*') {
         return Err(
-            "is compared as it is, and there is no * in it; write each scheme, host and path".to_owned()
+            "holds a *, which stands for itself here, so no * may be in it; write each scheme, host and path"
+                .to_owned(),
         );
     }
     if !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) {
         return Err(format!("has the scheme {scheme:?}; only http and https can be asked for"));
     }
-    let url = Url::parse(grant).map_err(|error| format!("is no URL: {error}"))?;
+    let url = Url::parse(grant).map_err(|error| format!("is not a URL: {error}"))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(
             "holds a user; requests are covered without one, and spec.secrets carries what is secret"

@@ -58,7 +58,7 @@ impl SavedPair {
 pub(super) struct SavedDirectory(pub PathBuf);
 
 impl SavedDirectory {
-    /// What is there, by plugin. What cannot be read is told and left out.
+    /// What is there, by plugin. What cannot be read is logged and left out.
     pub(super) fn load(&self) -> BTreeMap<String, Saved> {
         let entries = match fs::read_dir(&self.0) {
             Ok(entries) => entries,

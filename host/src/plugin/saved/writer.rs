@@ -1,4 +1,4 @@
-//! Saves the files of plugins on a thread of its own: whoever tells what became of a plugin never waits for a disk.
+//! Saves the files of plugins on a thread of its own, so that no call waits for a disk.
 
 use super::directory::{Saved, SavedDirectory};
 use super::record::{PairId, Record, Rejection};
@@ -144,7 +144,7 @@ fn save(directory: &SavedDirectory, plugin: &str, wanted: &ToSave) -> io::Result
         }
     }
     let good = wanted.stands_by.as_ref().or(wanted.serves.as_ref()).map(|files| &files.id);
-    // What could not be copied before it was replaced is no loss: the one before it was good as well.
+    // What could not be copied before it was replaced is not lost: the one before it was good as well.
     let good = good.filter(|id| directory.has(plugin, id)).or(before.good.as_ref());
     let record = Record::new(good.cloned(), wanted.rejected.clone());
     if record != before {
@@ -232,7 +232,7 @@ mod tests {
         assert!(bench.state().has("p", &files(2).id), "it may settle while its file is replaced");
         let settled = bench.save(9, [Some(2), None], None);
         assert_eq!(good(&settled), Some(files(2).id));
-        assert!(!bench.state().has("p", &files(1).id), "what nobody returns to is removed");
+        assert!(!bench.state().has("p", &files(1).id), "what is not returned to is removed");
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Manifest {
             Err(first) => {
                 let document = yaml::read(text).map_err(|_| first.to_string())?;
                 let (mistakes, rest) = form::inspect(document);
-                // A single one is told with its line.
+                // A single one keeps its line.
                 let mistakes = if mistakes.len() > 1 { mistakes } else { vec![first.to_string()] };
                 (rest, mistakes)
             }

@@ -117,7 +117,7 @@ fn api_service_mistake(pattern: &str) -> Option<String> {
     }
     if !pattern.contains(['.', '*']) {
         return Some(format!(
-            "is no name of an APIService, which is version.group; write \"{pattern}.example.com\""
+            "is not the name of an APIService, which is version.group; write \"{pattern}.example.com\""
         ));
     }
     name_mistake(pattern, "-.*")
@@ -145,7 +145,7 @@ pub(super) fn check_secrets(secrets: &BTreeMap<String, Secret>) -> Vec<String> {
         let bad_header = HeaderName::from_bytes(header.as_bytes()).is_err();
         [
             secret.file.as_os_str().is_empty().then(|| told("file is empty; write the path of a file")),
-            bad_header.then(|| told(&format!("header {header:?} is no name of a header"))),
+            bad_header.then(|| told(&format!("header {header:?} is not a valid header name"))),
             is_reserved(header)
                 .then(|| told(&format!("header {header:?} belongs to the gateway; write another one"))),
             HeaderValue::from_str(&secret.prefix).is_err().then(|| told("prefix cannot stand in a header")),
@@ -283,7 +283,8 @@ mod tests {
         );
         assert!(one(secrets(json!({"t": {"file": ""}}))).contains("spec.secrets.t: file is empty"));
         assert!(
-            one(secrets(json!({"t": {"file": "/t", "header": "X Token"}}))).contains("no name of a header")
+            one(secrets(json!({"t": {"file": "/t", "header": "X Token"}})))
+                .contains("not a valid header name")
         );
         assert!(
             one(secrets(json!({"t": {"file": "/t", "header": "Host"}}))).contains("belongs to the gateway")
