@@ -24,6 +24,8 @@ pub const OF_ROUTED_OBJECTS: [&str; 5] =
 
 /// The domain of all annotations that this program reads.
 const DOMAIN: &str = "umbel.dev";
+/// Letters of a name that may be meant for one that holds it.
+const PART_MIN: usize = 4;
 /// Unknown annotations that are reported.
 const COMPLAINTS_MAX: usize = 16;
 
@@ -39,13 +41,30 @@ pub fn unknown(object: &Object, known: &[&str]) -> Vec<String> {
 }
 
 fn complaint(key: &str, known: &[&str]) -> String {
-    let name = |key: &str| key.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-    let elsewhere = known.iter().copied().find(|known| name(known) == name(key));
-    let hint = match elsewhere.or_else(|| did_you_mean(key, known.iter().copied())) {
+    let hint = match meant(key, known) {
         Some(near) => format!("did you mean {near}?"),
         None => format!("known are {}", known.join(", ")),
     };
     format!("annotation {key} is unknown and does nothing: {hint}")
+}
+
+/// The known key whose name is the same, holds the other, or is most like it. All begin with this program's domain, so
+/// whole keys would all be alike.
+fn meant<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    let typed = name_of(key);
+    let is_named = |known: &&&str| name_of(known) == typed;
+    let is_part = |known: &&&str| typed.len() >= PART_MIN && name_of(known).contains(&typed);
+    let same = known.iter().find(is_named).or_else(|| known.iter().find(is_part));
+    same.copied().or_else(|| {
+        let names: Vec<String> = known.iter().map(|key| name_of(key)).collect();
+        let near = did_you_mean(&typed, names.iter().map(String::as_str))?;
+        known.iter().copied().find(|key| name_of(key) == near)
+    })
+}
+
+/// What stands behind the domain of a key.
+fn name_of(key: &str) -> String {
+    key.rsplit('/').next().unwrap_or_default().to_ascii_lowercase()
 }
 
 /// What to tell of plugins that an object names and that are not `present`.
