@@ -50,16 +50,12 @@ async fn carry_out(registry: &Registry, action: Action) -> Result<(), (String, S
         Action::Create(declared) => {
             let outcome = create(registry, &declared).await;
             told("created", &declared.kind, &declared.key, &declared.origin.file, &outcome);
-            outcome
-                .map(|written| warn(&declared, &written))
-                .map_err(|failure| about(&declared, &failure))
+            outcome.map(|written| warn(&declared, &written)).map_err(|failure| about(&declared, &failure))
         }
         Action::Update { declared, stored } => {
             let outcome = update(registry, &declared).await;
             tell_update(&declared, &stored, &outcome);
-            outcome
-                .map(|written| warn(&declared, &written))
-                .map_err(|failure| about(&declared, &failure))
+            outcome.map(|written| warn(&declared, &written)).map_err(|failure| about(&declared, &failure))
         }
         Action::Remove { kind, key, resource_version, file } => {
             // Whoever changed it meanwhile is looked at in the next round.
