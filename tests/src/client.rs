@@ -157,9 +157,27 @@ impl Client {
         content_type: &str,
         body: impl Into<Bytes>,
     ) -> Result<Answer> {
+        self.send_body(method, path, content_type, Full::new(body.into())).await
+    }
+
+    /// The same with any body.
+    ///
+    /// # Errors
+    /// When there is no complete answer.
+    pub async fn send_body<B>(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: B,
+    ) -> Result<Answer>
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let what = format!("{method} {path}");
         let call = async {
-            let response = self.begin(method, path, content_type, body.into()).await?;
+            let response = self.begin(method, path, content_type, body).await?;
             let (parts, body) = response.into_parts();
             let body = body.collect().await?.to_bytes();
             Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
@@ -172,7 +190,7 @@ impl Client {
     /// # Errors
     /// When the answer is not 200.
     pub async fn watch(&self, path: &str) -> Result<Lines> {
-        let begin = self.begin(Method::GET, path, "", Bytes::new());
+        let begin = self.begin(Method::GET, path, "", Full::new(Bytes::new()));
         let response =
             tokio::time::timeout(LIMIT, begin).await.with_context(|| format!("GET {path} hangs"))??;
         if response.status() != 200 {
@@ -183,13 +201,17 @@ impl Client {
         Ok(Lines { body: response.into_body(), buffer: BytesMut::new() })
     }
 
-    async fn begin(
+    async fn begin<B>(
         &self,
         method: Method,
         path: &str,
         content_type: &str,
-        body: Bytes,
-    ) -> Result<http::Response<Incoming>> {
+        body: B,
+    ) -> Result<http::Response<Incoming>>
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::from(self.address.ip());
@@ -204,7 +226,7 @@ impl Client {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        Ok(sender.send_request(request.body(Full::new(body))?).await?)
+        Ok(sender.send_request(request.body(body)?).await?)
     }
 }
 

@@ -84,14 +84,29 @@ impl Process {
         if !status.success() {
             bail!("cannot send SIGTERM to {}", self.name);
         }
-        let child = &mut self.child;
+        self.wait(bound).await.context("after SIGTERM")
+    }
+
+    /// Its status, when it has ended.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When it still runs after `bound`.
+    pub async fn wait(&mut self, bound: Duration) -> Result<ExitStatus> {
         let start = std::time::Instant::now();
         loop {
-            if let Some(status) = child.try_wait()? {
+            if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
             if start.elapsed() > bound {
-                bail!("{} still runs {bound:?} after SIGTERM:\n{}", self.name, self.log_tail());
+                bail!("{} still runs after {bound:?}:\n{}", self.name, self.log_tail());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -201,3 +201,24 @@ fn version_and_completions_come_on_standard_output() -> Result<()> {
     assert!(help.code == 0 && help.stdout.contains("127.0.0.1:6443"), "{}", help.stdout);
     Ok(())
 }
+
+/// As after `| head`: such a command ends well and says nothing.
+#[test]
+fn a_reader_that_has_gone_is_no_failure() -> Result<()> {
+    let commands: [&[&str]; 5] = [
+        &["--help"],
+        &["serve", "--help"],
+        &["version"],
+        &["version", "-o", "json"],
+        &["completions", "bash"],
+    ];
+    for arguments in commands {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let mut command = Command::new(umbel_program()?);
+        let output = command.args(arguments).stdout(writer).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*said), (Some(0), ""), "{arguments:?}");
+    }
+    Ok(())
+}

@@ -26,6 +26,7 @@ mod plugin_states;
 mod plugins;
 mod proxying;
 mod restart;
+mod robustness;
 mod sample_apiserver;
 mod stopping;
 mod store_commands;

@@ -16,6 +16,7 @@ mod refusals;
 mod repeats;
 mod stalls;
 mod trailers;
+mod unread;
 mod unread_bodies;
 mod upgrades;
 mod windows;

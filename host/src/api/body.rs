@@ -1,5 +1,6 @@
 //! Request bodies: limit, media type, bytes.
 
+use crate::model::byte_budget::{ByteBudget, Reservation};
 use crate::model::failure::{Failure, UPLOAD_PAUSE};
 use crate::object::decode::Encoding;
 use crate::object::patch::PatchFormat;
@@ -7,22 +8,40 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body::Body;
 use http_body_util::BodyExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Upstream's limit for a request body, in bytes.
 pub const BODY_MAX: usize = 3 * 1024 * 1024;
 
+/// Bytes of all bodies that are read or worked on at a time. What is made of them takes several times as much.
+pub const BODIES_MAX: usize = 32 * 1024 * 1024;
+
+/// A body that was read. It counts as long as this lives.
+#[derive(Debug)]
+pub struct HeldBody {
+    bytes: Bytes,
+    _reservation: Reservation,
+}
+
+impl HeldBody {
+    /// What was read.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
 /// Reads a body to its end. 413 beyond [`BODY_MAX`], 400 when it breaks off, 408 when it pauses for longer than
-/// [`UPLOAD_PAUSE`].
-pub async fn read<B>(body: B) -> Result<Bytes, Failure>
+/// [`UPLOAD_PAUSE`], 429 when it does not fit into `budget` beside others.
+pub async fn read<B>(body: B, budget: &Arc<ByteBudget>) -> Result<HeldBody, Failure>
 where
     B: Body + Unpin,
     B::Error: std::fmt::Display,
 {
-    read_within(body, UPLOAD_PAUSE).await
+    read_within(body, UPLOAD_PAUSE, budget).await
 }
 
-async fn read_within<B>(mut body: B, pause: Duration) -> Result<Bytes, Failure>
+async fn read_within<B>(mut body: B, pause: Duration, budget: &Arc<ByteBudget>) -> Result<HeldBody, Failure>
 where
     B: Body + Unpin,
     B::Error: std::fmt::Display,
@@ -31,6 +50,7 @@ where
         return Err(too_large());
     }
     let mut bytes = BytesMut::new();
+    let mut reservation = budget.reserve(0).ok_or_else(Failure::too_many_uploads)?;
     let stalled = |_| Failure::stalled_upload(pause);
     while let Some(frame) = tokio::time::timeout(pause, body.frame()).await.map_err(stalled)? {
         let frame = frame.map_err(|e| Failure::bad_request(format!("the request body broke off: {e}")))?;
@@ -38,9 +58,12 @@ where
         if bytes.len() + data.remaining() > BODY_MAX {
             return Err(too_large());
         }
+        if !reservation.grow(data.remaining()) {
+            return Err(Failure::too_many_uploads());
+        }
         bytes.extend_from_slice(&data.copy_to_bytes(data.remaining()));
     }
-    Ok(bytes.freeze())
+    Ok(HeldBody { bytes: bytes.freeze(), _reservation: reservation })
 }
 
 fn too_large() -> Failure {
@@ -85,9 +108,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
-        let read_at_limit = read(Full::new(Bytes::from(vec![b'x'; BODY_MAX]))).await.unwrap();
-        assert_eq!(read_at_limit.len(), BODY_MAX);
-        let refused = read(Full::new(Bytes::from(vec![b'x'; BODY_MAX + 1]))).await.unwrap_err();
+        let budget = ByteBudget::new(BODIES_MAX);
+        let body = |size| Full::new(Bytes::from(vec![b'x'; size]));
+        let read_at_limit = read(body(BODY_MAX), &budget).await.unwrap();
+        assert_eq!(read_at_limit.bytes().len(), BODY_MAX);
+        let refused = read(body(BODY_MAX + 1), &budget).await.unwrap_err();
         assert_eq!(
             (refused.code, refused.message.as_str()),
             (413, "Request entity too large: limit is 3145728")
@@ -101,9 +126,10 @@ mod tests {
         for (pieces, is_accepted) in [(2, true), (3, false)] {
             let frames =
                 (0..pieces).map(|_| Ok::<_, std::convert::Infallible>(http_body::Frame::data(piece.clone())));
-            let read = read(http_body_util::StreamBody::new(stream::iter(frames))).await;
+            let body = http_body_util::StreamBody::new(stream::iter(frames));
+            let read = read(body, &ByteBudget::new(BODIES_MAX)).await;
             assert_eq!(
-                read.map(|bytes| bytes.len()).map_err(|refused| refused.code),
+                read.map(|held| held.bytes().len()).map_err(|refused| refused.code),
                 match is_accepted {
                     true => Ok(2 * (BODY_MAX / 2)),
                     false => Err(413),
@@ -113,12 +139,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn bodies_that_do_not_fit_beside_others_are_refused_until_those_are_done() {
+        let budget = ByteBudget::new(10);
+        let body = |size| Full::new(Bytes::from(vec![b'x'; size]));
+        let held = read(body(6), &budget).await.unwrap();
+        let refused = read(body(5), &budget).await.unwrap_err();
+        assert_eq!(
+            (refused.code, refused.reason, refused.retry_after_seconds()),
+            (429, "TooManyRequests", Some(1))
+        );
+        assert_eq!(budget.used(), 6, "a refused body counts no more");
+        drop(held);
+        assert_eq!(read(body(10), &budget).await.unwrap().bytes().len(), 10);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
     async fn a_body_that_stops_coming_is_refused() {
         use futures_util::{StreamExt, stream};
         let first =
             stream::iter([Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from("{")))]);
         let body = http_body_util::StreamBody::new(first.chain(stream::pending()));
-        let refused = read_within(body, Duration::from_millis(20)).await.unwrap_err();
+        let refused = read_within(body, Duration::from_millis(20), &ByteBudget::new(10)).await.unwrap_err();
         assert_eq!((refused.code, refused.reason), (408, "Timeout"));
     }
 

@@ -79,16 +79,20 @@ where
     match (is_collection, parts.method) {
         (true, Method::GET) => super::reading::list(api, &call).await,
         (true, Method::POST) if !has_all_namespaces => {
-            super::writing::create(api, &call, &body::read(body).await?).await
+            super::writing::create(api, &call, body::read(body, &api.bodies).await?.bytes()).await
         }
         (true, Method::DELETE) if !has_all_namespaces => {
-            super::removing::delete_collection(api, &call, &body::read(body).await?).await
+            super::removing::delete_collection(api, &call, body::read(body, &api.bodies).await?.bytes()).await
         }
         (false, Method::GET) => super::reading::get(api, &call).await,
-        (false, Method::PUT) => super::writing::update(api, &call, &body::read(body).await?).await,
-        (false, Method::PATCH) => super::writing::patch(api, &call, body::read(body).await?).await,
+        (false, Method::PUT) => {
+            super::writing::update(api, &call, body::read(body, &api.bodies).await?.bytes()).await
+        }
+        (false, Method::PATCH) => {
+            super::writing::patch(api, &call, body::read(body, &api.bodies).await?.bytes()).await
+        }
         (false, Method::DELETE) if call.part == Part::Main => {
-            super::removing::delete(api, &call, &body::read(body).await?).await
+            super::removing::delete(api, &call, body::read(body, &api.bodies).await?.bytes()).await
         }
         _ => Err(Failure::method_not_allowed()),
     }

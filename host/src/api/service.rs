@@ -1,5 +1,6 @@
 //! The door: every request that Umbel answers itself comes in here.
 
+use super::body::BODIES_MAX;
 use super::dispatch::dispatch;
 use super::labels::labels;
 use super::negotiation::error_format;
@@ -8,10 +9,11 @@ use super::readiness::Readiness;
 use super::reply::{self, Reply};
 use crate::decision::plugins::Plugins;
 use crate::kind::Kind;
+use crate::model::byte_budget::ByteBudget;
 use crate::model::failure::Failure;
 use crate::model::identity::Caller;
 use crate::model::request_info::RequestInfo;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, failpoint};
 use crate::registry::Registry;
 use crate::route::{ClientBody, LocalApi, LocalBody, Shared};
 use futures_util::future::BoxFuture;
@@ -50,6 +52,8 @@ pub struct Api {
     pub(super) readiness: Arc<Readiness>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) plugins: Option<Arc<dyn Plugins>>,
+    /// What the bodies of requests may take.
+    pub(super) bodies: Arc<ByteBudget>,
     runtime: tokio::runtime::Handle,
     this: std::sync::Weak<Self>,
 }
@@ -70,6 +74,7 @@ impl Api {
             readiness: config.readiness,
             metrics: config.metrics,
             plugins: config.plugins,
+            bodies: ByteBudget::new(BODIES_MAX),
             runtime: config.runtime,
             this: this.clone(),
         })
@@ -81,6 +86,7 @@ impl Api {
         B: Body + Unpin,
         B::Error: std::fmt::Display,
     {
+        failpoint("api.request");
         let began = Instant::now();
         let (parts, body) = request.into_parts();
         let query_text = parts.uri.query().unwrap_or_default();
@@ -131,8 +137,7 @@ impl LocalApi for Api {
                 if error.is_cancelled() {
                     return reply::failure(&shutting_down());
                 }
-                tracing::error!(%error, "a request made the API panic");
-                reply::failure(&Failure::internal("the request made the server panic; its log tells where"))
+                reply::failure(&Failure::panicked())
             })
         })
     }

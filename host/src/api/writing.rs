@@ -43,14 +43,14 @@ pub async fn update(api: &Arc<Api>, call: &Call, body: &Bytes) -> Result<Reply, 
 }
 
 /// `PATCH` of an object or its status.
-pub async fn patch(api: &Arc<Api>, call: &Call, body: Bytes) -> Result<Reply, Failure> {
+pub async fn patch(api: &Arc<Api>, call: &Call, body: &Bytes) -> Result<Reply, Failure> {
     let format = patch_format(&call.headers)?;
     let presentation = call.presentation(api, Offer::Documents)?;
     let parameters = WriteParameters::read_patch(&call.query)?;
-    let options = write_options(call, &parameters, &body);
+    let options = write_options(call, &parameters, body);
     let mut warnings = Vec::new();
     let propose = |current: &Object| {
-        let decoded = apply_patch(call.kind, format, &body, current)?;
+        let decoded = apply_patch(call.kind, format, body, current)?;
         let (mut object, found) = decoded.accept(parameters.field_validation)?;
         warnings = found;
         check_identity(call, &mut object)?;

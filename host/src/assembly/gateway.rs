@@ -10,8 +10,8 @@ use super::renewal::{self, Shown};
 use crate::api::{Api, ApiConfig, Readiness};
 use crate::config::ServeConfig;
 use crate::control::{ControlConfig, events, plugins as plugin_objects};
-use crate::observe::Metrics;
-use crate::proxy::{DataPlane, DataPlaneConfig};
+use crate::observe::{BudgetCollector, Metrics, Supervisor};
+use crate::proxy::{ANSWER_STALL, DataPlane, DataPlaneConfig};
 use crate::registry::Registry;
 use crate::route::{Shared, Signals};
 use crate::store::Store;
@@ -36,6 +36,12 @@ pub(super) struct Gateway {
     data_plane: DataPlane,
     control: Controllers,
     runtime: Runtime,
+}
+
+fn show_uploads(metrics: &Metrics, data_plane: &DataPlane) -> Result<(), CommandError> {
+    let help = "Room that is reserved for bodies of requests which are not passed on yet.";
+    let collector = BudgetCollector::new("umbel_upload_buffer_bytes", help, Arc::clone(data_plane.uploads()));
+    metrics.add(collector.map_err(CommandError::failed)?).map_err(CommandError::failed)
 }
 
 impl Gateway {
@@ -78,7 +84,7 @@ impl Gateway {
             registry,
             shared: Arc::clone(&shared),
             readiness: Arc::clone(&readiness),
-            metrics,
+            metrics: Arc::clone(&metrics),
             plugins: Some(plugins),
             runtime: runtime.handle().clone(),
         });
@@ -89,14 +95,20 @@ impl Gateway {
             tokens,
             drain_timeout: config.drain_timeout,
             upload_pause: crate::model::failure::UPLOAD_PAUSE,
+            answer_stall: ANSWER_STALL,
             snapshots: shared,
             local,
             signals,
         })
         .map_err(|error| CommandError::failed(format!("cannot start the workers: {error}")))?;
+        show_uploads(&metrics, &data_plane)?;
         let address = data_plane.local_addr();
         credentials.publish(address).map_err(CommandError::failed)?;
-        runtime.spawn(renewal::run(config.clone(), address, Shown { listen: tls, backends: backend_tls }));
+        let (renewed, shown) = (config.clone(), Shown { listen: tls, backends: backend_tls });
+        runtime.spawn(async move {
+            let mut supervisor = Supervisor::new("renewing certificates");
+            while supervisor.must_restart(renewal::run(renewed.clone(), address, shown.clone())).await {}
+        });
         Ok(Self { address, readiness, data_plane, control, runtime })
     }
 

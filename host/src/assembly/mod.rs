@@ -38,9 +38,11 @@ pub fn run() -> ExitCode {
     let cli = match arguments::parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => {
-            let told = error.print();
+            let printed = error.print();
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            return ExitCode::from(if told.is_ok() { code } else { 1 });
+            // A reader that has gone away (`| head`) is no failure.
+            let is_lost = printed.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
+            return ExitCode::from(if is_lost { 1 } else { code });
         }
     };
     #[cfg(feature = "plugins")]

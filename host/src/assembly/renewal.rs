@@ -4,6 +4,7 @@ use super::CommandError;
 use super::parts::{ensure_credentials, front_proxy, listen_tls};
 use crate::config::ServeConfig;
 use crate::listen::SharedListenTls;
+use crate::observe::failpoint;
 use crate::upstream::BackendTls;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub(super) struct Shown {
 /// Renews what comes close to expiry and lets new connections see it, until the runtime ends. What cannot be
 /// renewed is logged, and the certificate in use stays.
 pub(super) async fn run(config: ServeConfig, address: SocketAddr, shown: Shown) {
+    failpoint("renewal");
     loop {
         until_due().await;
         let (config, shown) = (config.clone(), shown.clone());

@@ -4,24 +4,30 @@ use super::gateway::Gateway;
 use super::{CommandError, allocator};
 use crate::config::ServeConfig;
 use crate::observe::logs;
+use futures_util::FutureExt;
 use std::io;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+/// Signals that come within this time after the first one belong to it.
+const SAME_ORDER: Duration = Duration::from_millis(100);
+
 /// Serves until SIGTERM or SIGINT, then drains and returns. A signal during the start ends it, which is no failure
-/// either. A second signal ends the process at once.
+/// either. A second signal ends the process at once, unless it comes with the first one.
 ///
 /// # Errors
 /// When a part cannot be built or the address cannot be had.
 pub(super) fn run(config: &ServeConfig) -> Result<(), CommandError> {
     let filter = std::env::var(logs::FILTER_VARIABLE).ok();
-    logs::start(config.log_format, config.verbosity, filter.as_deref()).map_err(CommandError::failed)?;
+    let logs = logs::start(config.log_format, config.verbosity, filter.as_deref());
+    let logs = logs.map_err(CommandError::failed)?;
     allocator::return_memory_early();
     let no_signals = |error: io::Error| CommandError::failed(format!("cannot catch signals: {error}"));
     let catching = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("signals")
-        .enable_io()
+        .enable_all()
         .build()
         .map_err(no_signals)?;
     // Before anything else: a start takes time, and a signal meanwhile is an order like any other.
@@ -34,9 +40,11 @@ pub(super) fn run(config: &ServeConfig) -> Result<(), CommandError> {
         }
         Started::Stopped { by, gateway } => (gateway, by),
     };
+    let last_lines = logs.clone();
     catching.spawn(async move {
-        let signal = ends.next().await;
+        let signal = ends.second().await;
         tracing::warn!(signal, "a second signal: stopped at once, requests in flight are cut");
+        last_lines.flush();
         std::process::exit(1);
     });
     match gateway {
@@ -113,5 +121,14 @@ impl Ends {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+
+    /// The next signal that is an order of its own. One order may come as several signals: GNU `timeout` sends its signal
+    /// to the process and at once to the process group again.
+    async fn second(&mut self) -> &'static str {
+        tokio::time::sleep(SAME_ORDER).await;
+        // What came meanwhile, also where this thread had to wait for a processor for longer than that.
+        while self.next().now_or_never().is_some() {}
+        self.next().await
     }
 }

@@ -10,6 +10,7 @@ use http::HeaderValue;
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 /// What makes two ways to a service the same.
@@ -53,6 +54,12 @@ struct Used {
     members: usize,
 }
 
+/// An id that no backend had before, also none of a reconciler that panicked: workers keep connections by it.
+fn next_id() -> BackendId {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    BackendId(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+}
+
 /// All backends that APIServices use.
 pub(super) struct Backends {
     tls: Arc<BackendTls>,
@@ -60,14 +67,13 @@ pub(super) struct Backends {
     tls_pairs: HashMap<TlsSource, TlsPair>,
     by_key: HashMap<BackendKey, Arc<Backend>>,
     used: HashMap<BackendId, Used>,
-    last_id: u64,
     reports: mpsc::Sender<Report>,
 }
 
 impl Backends {
     pub(super) fn new(tls: Arc<BackendTls>, clients: Clients, reports: mpsc::Sender<Report>) -> Self {
         let (tls_pairs, by_key, used) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { tls, clients, tls_pairs, by_key, used, last_id: 0, reports }
+        Self { tls, clients, tls_pairs, by_key, used, reports }
     }
 
     /// Finds or makes the backend and watches `member` on it.
@@ -137,9 +143,8 @@ impl Backends {
         let authorities = authorities
             .map(|text| HeaderValue::try_from(&text).map_err(|_| BackendFault::Endpoint(text)))
             .collect::<Result<_, _>>()?;
-        self.last_id += 1;
         let backend = Arc::new(Backend {
-            id: BackendId(self.last_id),
+            id: next_id(),
             service: format!("{namespace}/{name}:{}", key.port),
             endpoints: key.endpoints.clone(),
             authorities,

@@ -2,6 +2,7 @@
 
 use super::source::{Change, Source, SourceError, Watched};
 use crate::model::object::Object;
+use crate::observe::failpoint;
 use crate::store::Revision;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -27,6 +28,7 @@ pub(super) enum Intake {
 
 /// Runs until the reconciler is gone.
 pub(super) async fn follow(source: Source, sender: mpsc::Sender<Intake>) {
+    failpoint("control.intake");
     let (api_services, services_at) = list(&source, Watched::ApiServices).await;
     let (external_names, names_at) = list(&source, Watched::ExternalNames).await;
     if sender.send(Intake::Started { api_services, external_names }).await.is_err() {

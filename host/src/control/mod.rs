@@ -32,7 +32,7 @@ pub use client::{Answer, BodyFault, Clients, ControlClient, Question};
 pub use parts::SnapshotParts;
 
 use crate::decision::binding::Decisions;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Supervisor};
 use crate::registry::Registry;
 use crate::route::{Shared, Signal};
 use crate::upstream::BackendTls;
@@ -84,39 +84,98 @@ pub struct Running {
 impl ControlPlane {
     /// Starts all tasks on the current runtime, which must be the control runtime.
     pub fn start(config: ControlConfig) -> Running {
-        let (parts, clients) = (SnapshotParts::new(), Clients::default());
-        let source = Source { registry: config.registry, events: config.events };
+        let (ready_sender, ready) = watch::channel(false);
+        let core = Core {
+            source: Source { registry: config.registry, events: config.events },
+            shared: config.shared,
+            tls: config.tls,
+            decisions: config.decisions,
+            metrics: config.metrics,
+            parts: SnapshotParts::new(),
+            clients: Clients::default(),
+            ready: ready_sender,
+        };
+        let (parts, clients) = (core.parts.clone(), core.clients.clone());
+        let mut signals = config.signals;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut supervisor = Supervisor::new("reconciling APIServices");
+            while supervisor.must_restart(core.run(&mut signals)).await {}
+        });
+        Running { ready, parts, clients, _tasks: tasks }
+    }
+}
+
+/// What the tasks that make snapshots of stored objects are started with. They hold much state in common, so a panic in
+/// one of them starts all of them again, from the stored objects. The last snapshot stays published until the first
+/// new one is complete.
+struct Core {
+    source: Source,
+    shared: Arc<Shared>,
+    tls: Arc<BackendTls>,
+    decisions: Arc<dyn Decisions>,
+    metrics: Arc<Metrics>,
+    parts: SnapshotParts,
+    clients: Clients,
+    ready: watch::Sender<bool>,
+}
+
+impl Core {
+    /// Runs until all tasks end. Panics when one of them panicked.
+    async fn run(&self, signals: &mut mpsc::Receiver<Signal>) {
+        let (hints, heard) = mpsc::channel(QUEUE);
+        let mut tasks = self.start(heard);
+        loop {
+            tokio::select! {
+                ended = tasks.join_next() => match ended {
+                    None => return,
+                    Some(ended) => {
+                        if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
+                            std::panic::resume_unwind(panic);
+                        }
+                    }
+                },
+                Some(signal) = signals.recv() => {
+                    // A full queue already wakes the reconciler; losing one more hint loses nothing.
+                    let _: Result<(), _> = hints.try_send(signal);
+                }
+            }
+        }
+    }
+
+    fn start(&self, signals: mpsc::Receiver<Signal>) -> JoinSet<()> {
         let outbox = Arc::<pending::Pending<_>>::default();
         let (intake_sender, intake) = mpsc::channel(QUEUE);
         let (news, resolved) = mpsc::channel(QUEUE);
         let (report, reports) = mpsc::channel(QUEUE);
         let (started, when_started) = oneshot::channel();
-        let (ready_sender, ready) = watch::channel(false);
-        let openapi_faults = parts.openapi_faults.subscribe();
-        let inbox = Inbox { intake, resolved, reports, signals: config.signals, openapi_faults };
+        let mut openapi_faults = self.parts.openapi_faults.subscribe();
+        // What was found out before a panic is news to a new reconciler.
+        openapi_faults.mark_changed();
+        let inbox = Inbox { intake, resolved, reports, signals, openapi_faults };
         let reconciler = Reconciler::new(
-            source.clone(),
-            Arc::clone(&config.decisions),
-            Arc::clone(&config.metrics),
-            (Services::new(news), Backends::new(config.tls, clients.clone(), report)),
+            self.source.clone(),
+            Arc::clone(&self.decisions),
+            Arc::clone(&self.metrics),
+            (Services::new(news), Backends::new(Arc::clone(&self.tls), self.clients.clone(), report)),
             Arc::clone(&outbox),
             started,
             own::own_registrations(),
         );
         let publisher = Publisher {
             inbox: outbox,
-            shared: config.shared,
-            decisions: config.decisions,
-            metrics: config.metrics,
-            parts: parts.clone(),
-            ready: ready_sender,
+            shared: Arc::clone(&self.shared),
+            decisions: Arc::clone(&self.decisions),
+            metrics: Arc::clone(&self.metrics),
+            parts: self.parts.clone(),
+            ready: self.ready.clone(),
             pace: transforming::Pace::default(),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(intake::follow(source, intake_sender));
+        tasks.spawn(intake::follow(self.source.clone(), intake_sender));
         tasks.spawn(reconciler.run(inbox));
         tasks.spawn(publisher.run(when_started));
-        Running { ready, parts, clients, _tasks: tasks }
+        tasks
     }
 }
 

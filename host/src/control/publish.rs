@@ -6,7 +6,7 @@ use super::pending::Pending;
 use super::transforming::{News, Pace, Transforming};
 use crate::decision::binding::Decisions;
 use crate::merge::discovery::Registration;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, failpoint};
 use crate::route::{DocumentSet, Route, Shared, Snapshot};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -59,6 +59,7 @@ impl Publisher {
         if started.await.is_err() {
             return;
         }
+        failpoint("control.publisher");
         let mut generation = self.decisions.generation();
         let mut openapi = self.parts.openapi.subscribe();
         let mut built = Built {

@@ -15,7 +15,7 @@ use super::watcher::{MemberSpec, Report};
 use crate::decision::binding::{BindingSubject, Decisions};
 use crate::merge::discovery::Registration;
 use crate::model::object::Object;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, catch_panic_in, failpoint};
 use crate::route::{Route, Signal, Target};
 use crate::store::Revision;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -93,6 +93,7 @@ impl Reconciler {
 
     /// Runs until the intake ends.
     pub(super) async fn run(mut self, mut inbox: Inbox) {
+        failpoint("control.reconciler");
         let mut generation = self.decisions.generation();
         self.dirty.extend(self.own.iter().map(|own| own.group_version.group.clone()));
         loop {
@@ -446,7 +447,9 @@ impl Reconciler {
             outbox.settled(flushed).await;
             // The semaphore is never closed.
             let _slot = slots.acquire().await;
-            let outcome = source.set_condition(&name, &uid, &wanted).await;
+            let written = catch_panic_in(source.set_condition(&name, &uid, &wanted)).await;
+            let outcome =
+                written.unwrap_or_else(|| Err(SourceError::Failed("writing it panicked".to_owned())));
             if outcome.is_err() {
                 tokio::time::sleep(WRITE_RETRY).await;
             }

@@ -6,6 +6,7 @@ use super::pending::Pending;
 use super::publish::GroupInput;
 use crate::decision::discovery::{DiscoveryTransformer, GroupHead, Outcome};
 use crate::merge::discovery::{GroupDiscovery, build_group, check_order, check_replacement};
+use crate::observe::Supervisor;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
@@ -72,7 +73,15 @@ impl Transforming {
         let work = Work { chain, pace, inputs: Arc::clone(&inputs), news: Arc::clone(&news) };
         let mut task = JoinSet::new();
         task.spawn(async move {
-            tokio::join!(work.transform_groups(), work.order_groups(orders));
+            let transform = async {
+                let mut supervisor = Supervisor::new("transforming discovery");
+                while supervisor.must_restart(work.transform_groups()).await {}
+            };
+            let order = async {
+                let mut supervisor = Supervisor::new("ordering discovery");
+                while supervisor.must_restart(work.order_groups(orders.clone())).await {}
+            };
+            tokio::join!(transform, order);
         });
         Some(Self { inputs, news, heads, _task: task })
     }

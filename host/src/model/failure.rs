@@ -250,6 +250,11 @@ impl Failure {
         failure
     }
 
+    /// 500: the request made the server panic.
+    pub fn panicked() -> Self {
+        Self::internal("the request made the server panic; its log shows where")
+    }
+
     /// 500: our own fault; the cause is said, because hiding it helps nobody.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         let cause = cause.to_string();
@@ -264,6 +269,12 @@ impl Failure {
     /// 503: a backend cannot answer now.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(503, "ServiceUnavailable", message)
+    }
+
+    /// 429: the bodies of other requests take all the memory that there is for them.
+    pub fn too_many_uploads() -> Self {
+        let text = "too many request bodies are under way, please try again later";
+        Self::new(429, "TooManyRequests", text).retry_after(1)
     }
 
     /// Names the object that the failure is about.

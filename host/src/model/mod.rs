@@ -1,6 +1,7 @@
 //! The vocabulary of the whole program: no input, no output, no clock.
 
 pub mod annotations;
+pub mod byte_budget;
 pub mod failure;
 pub mod failure_policy;
 pub mod group_version;

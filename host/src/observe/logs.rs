@@ -1,12 +1,19 @@
 //! Where log lines go and how they look.
 
+use super::log_queue::LogQueue;
+use super::panics;
 use crate::config::LogFormat;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 /// Environment variable that overrides the filter derived from `-v`, in the syntax of `RUST_LOG`.
 pub const FILTER_VARIABLE: &str = "UMBEL_LOG";
+/// How long the end of the process waits for a reader of the log.
+const LAST_FLUSH: Duration = Duration::from_secs(1);
 
 /// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -22,22 +29,48 @@ pub enum LogError {
     /// Another subscriber is installed already.
     #[error("logging is set up already: {0}")]
     Installed(#[from] TryInitError),
+    /// The thread that writes cannot be started.
+    #[error("the log cannot be written: {0}")]
+    Writer(#[from] io::Error),
+}
+
+/// Running logs. Dropping it waits a moment until the last lines are written.
+#[derive(Clone, Debug)]
+pub struct Logs(LogQueue);
+
+impl Logs {
+    /// Waits a moment until the last lines are written.
+    pub fn flush(&self) {
+        self.0.flush(LAST_FLUSH);
+    }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        self.flush();
+    }
 }
 
 /// Sends all log lines to standard error, from now until the process ends. `verbosity` counts `-v`: 0 shows
 /// what an operator should know, 1 Umbel's own decisions, 2 the libraries' too, 3 everything. `filter` is
-/// the value of [`FILTER_VARIABLE`], which wins.
+/// the value of [`FILTER_VARIABLE`], which wins. Panics are logged and counted from now on, too.
 ///
 /// # Errors
 /// When the filter cannot be read, or when called twice.
-pub fn start(format: LogFormat, verbosity: u8, filter: Option<&str>) -> Result<(), LogError> {
+pub fn start(format: LogFormat, verbosity: u8, filter: Option<&str>) -> Result<Logs, LogError> {
     let filter = parse_filter(verbosity, filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| LineWriter(io::stderr()));
+    // Not `io::stderr()`, whose lock would be held for as long as the reader of the log does not read.
+    let queue = LogQueue::start(File::from(io::stderr().as_fd().try_clone_to_owned()?))?;
+    let logs = Logs(queue.clone());
+    // An error of the writer would be reported by `eprintln!`, which panics where standard error is gone.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+    let builder = builder.with_writer(move || LineWriter(queue.clone()));
     match format {
         LogFormat::Text => builder.with_ansi(false).finish().try_init()?,
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
     }
-    Ok(())
+    panics::log_panics();
+    Ok(logs)
 }
 
 fn parse_filter(verbosity: u8, filter: Option<&str>) -> Result<EnvFilter, LogError> {
@@ -54,16 +87,16 @@ fn parse_filter(verbosity: u8, filter: Option<&str>) -> Result<EnvFilter, LogErr
 
 /// Writes one event as one line. Values come from clients and backends: a control character in them may forge
 /// a line or talk to the operator's terminal, so each is written as an escape that JSON understands too.
-struct LineWriter<W>(W);
+struct LineWriter(LogQueue);
 
-impl<W: Write> Write for LineWriter<W> {
+impl Write for LineWriter {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.0.write_all(escape(event).as_bytes())?;
+        self.0.push(escape(event).as_bytes());
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        Ok(())
     }
 }
 
@@ -96,11 +129,8 @@ mod tests {
 
     #[test]
     fn nothing_inside_a_line_can_end_it_or_reach_the_terminal() {
-        let mut out = Vec::new();
         let event = "path=/a\r\n2026 INFO forged \u{1b}[2J\u{9b}\u{2028}\tend\n".as_bytes();
-        assert_eq!(LineWriter(&mut out).write(event).unwrap(), event.len());
-        let line = String::from_utf8(out).unwrap();
-        assert_eq!(line, "path=/a\\r\\n2026 INFO forged \\u001b[2J\\u009b\\u2028\\tend\n");
+        assert_eq!(escape(event), "path=/a\\r\\n2026 INFO forged \\u001b[2J\\u009b\\u2028\\tend\n");
     }
 
     #[test]

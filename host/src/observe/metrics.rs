@@ -1,6 +1,7 @@
 //! The counters that `/metrics` shows, under the names that dashboards of Kubernetes know (contract §3.9, §5.4,
 //! §7.5).
 
+use super::incidents::IncidentCollector;
 use super::process::ProcessCollector;
 use super::proxied::{ProxiedCollector, ProxiedRequests};
 use prometheus::core::Collector;
@@ -135,6 +136,7 @@ impl Metrics {
         self.registry.register(Box::new(self.terminations.clone()))?;
         self.registry.register(Box::new(self.proxied.clone()))?;
         self.registry.register(Box::new(ProcessCollector::new()?))?;
+        self.registry.register(Box::new(IncidentCollector::new()?))?;
         let build = IntGauge::with_opts(
             Opts::new("umbel_build_info", "Always 1; the labels say what is running.")
                 .const_label("version", env!("CARGO_PKG_VERSION")),

@@ -2,6 +2,7 @@
 
 use super::connection::InFlight;
 use super::pool::Http1Lease;
+use super::progress;
 use super::response_headers::clean_trailers;
 use super::upload::StreamHold;
 use crate::model::message_head::HEADERS_MAX;
@@ -44,16 +45,38 @@ enum Source {
     Dedicated(Incoming),
 }
 
+/// Most bytes handed over at a time. hyper takes whatever it is handed, however little the client reads; what it
+/// has not been handed costs nothing and counts as not read.
+const PIECE: usize = 64 << 10;
+
 /// A body on its way to a client.
 pub struct AnswerBody {
     source: Source,
+    /// What came at once and is handed over in pieces.
+    rest: Bytes,
     /// Held until the body is sent or given up.
     in_flight: Option<InFlight>,
+    lasting: Option<Lasting>,
+}
+
+/// What is known of a body that ends when the process drains.
+struct Lasting {
+    /// Whether it consists of lines: then it ends between two of them.
+    has_lines: bool,
+    is_in_line: bool,
+}
+
+impl Lasting {
+    fn note(&mut self, data: &[u8]) {
+        if let Some(last) = data.last() {
+            self.is_in_line = self.has_lines && *last != b'\n';
+        }
+    }
 }
 
 impl AnswerBody {
     fn new(source: Source) -> Self {
-        Self { source, in_flight: None }
+        Self { source, rest: Bytes::new(), in_flight: None, lasting: None }
     }
 
     /// No body.
@@ -95,10 +118,63 @@ impl AnswerBody {
     pub fn keep(&mut self, in_flight: InFlight) {
         self.in_flight = Some(in_flight);
     }
+
+    /// Lets the body end when the process drains, because it would last much longer: between two lines if it consists of
+    /// lines, and else as soon as nothing more lies ready. A body of a known length ends there and nowhere else.
+    pub fn end_with_drain(&mut self, has_lines: bool) {
+        if self.size_hint().exact().is_none() {
+            self.lasting = Some(Lasting { has_lines, is_in_line: false });
+        }
+    }
+
+    /// Whether nothing more is waited for: the process drains, and no line would be cut.
+    fn ends_now(&self) -> bool {
+        let is_draining = |in_flight: &InFlight| in_flight.is_draining();
+        self.lasting.as_ref().is_some_and(|lasting| !lasting.is_in_line)
+            && self.in_flight.as_ref().is_some_and(is_draining)
+    }
+
+    fn has_lines(&self) -> bool {
+        self.lasting.as_ref().is_some_and(|lasting| lasting.has_lines)
+    }
+
+    /// Hands over `data`, or its first piece.
+    fn hand_over(&mut self, mut data: Bytes) -> Frame<Bytes> {
+        if data.len() > PIECE {
+            self.rest = data.split_off(PIECE);
+        }
+        if let Some(lasting) = &mut self.lasting {
+            lasting.note(&data);
+        }
+        Frame::data(data)
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.source {
+            Source::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Source::Local(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Source::Http2 { body, is_data_over, .. } => {
+                poll_http2(body, is_data_over, cx).map_err(BodyError::from)
+            }
+            Source::Dedicated(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Source::Http1 { body, lease } => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                if frame.is_none()
+                    && let Some(lease) = lease.take()
+                {
+                    lease.give_back();
+                }
+                Poll::Ready(frame.map(|frame| Ok(frame?)))
+            }
+        }
+    }
 }
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
+        if self.in_flight.is_some() {
+            progress::note_end();
+        }
         if let Source::Http1 { body, lease } = &mut self.source
             && body.is_end_stream()
             && let Some(lease) = lease.take()
@@ -139,28 +215,6 @@ fn pass_trailers(frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
     }
 }
 
-impl AnswerBody {
-    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.source {
-            Source::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Source::Local(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
-            Source::Http2 { body, is_data_over, .. } => {
-                poll_http2(body, is_data_over, cx).map_err(BodyError::from)
-            }
-            Source::Dedicated(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
-            Source::Http1 { body, lease } => {
-                let frame = ready!(Pin::new(body).poll_frame(cx));
-                if frame.is_none()
-                    && let Some(lease) = lease.take()
-                {
-                    lease.give_back();
-                }
-                Poll::Ready(frame.map(|frame| Ok(frame?)))
-            }
-        }
-    }
-}
-
 impl Body for AnswerBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -169,11 +223,30 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(self.poll_source(cx));
-        Poll::Ready(frame.map(|frame| frame.and_then(pass_trailers)))
+        if self.ends_now() && self.has_lines() {
+            return Poll::Ready(None);
+        }
+        if !self.rest.is_empty() {
+            progress::note_part();
+            let rest = std::mem::take(&mut self.rest);
+            return Poll::Ready(Some(Ok(self.hand_over(rest))));
+        }
+        let frame = match self.poll_source(cx) {
+            Poll::Pending if self.ends_now() => return Poll::Ready(None),
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(frame) => frame,
+        };
+        progress::note_part();
+        Poll::Ready(frame.map(|frame| match frame?.into_data() {
+            Ok(data) => Ok(self.hand_over(data)),
+            Err(trailers) => pass_trailers(trailers),
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
+        if !self.rest.is_empty() {
+            return false;
+        }
         match &self.source {
             Source::Whole(bytes) => bytes.is_none(),
             Source::Local(body) => body.is_end_stream(),
@@ -184,7 +257,11 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Source::Whole(bytes) => {
+                let waiting = bytes.as_ref().map_or(0, Bytes::len) + self.rest.len();
+                SizeHint::with_exact(waiting as u64)
+            }
+            // Asked for at the head only, when nothing waits in `rest`.
             Source::Local(body) => body.size_hint(),
             Source::Http2 { body, .. } if body.is_end_stream() => SizeHint::with_exact(0),
             Source::Http2 { .. } => SizeHint::default(),

@@ -2,20 +2,26 @@
 
 use super::answer::complete;
 use super::exchange::answer;
+use super::progress::{Patience, Watchdog};
+use super::upload_buffer::{self, UploadBuffer};
 use super::worker::Worker;
 use crate::listen::{PeerCertificate, TlsStream, handshake, refuse_plain_http};
+use crate::model::failure::Failure;
 use crate::model::message_head::HEADERS_MAX;
+use crate::observe::failpoint;
 use crate::transport::{
     BulkRead, DeferredFlush, HeaderLimit, Http1Output, Http1OutputHandle, LingerHandle, LingerLimits,
     LingeringClose,
 };
 use http::{HeaderValue, Version};
+use hyper::body::Body;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -30,11 +36,11 @@ const IDLE: u64 = 90;
 /// Seconds that an idle client has to leave by itself.
 const GRACE: u64 = 5;
 
-/// HTTP/2 limits (contract §7.12; windows and frame size as measured).
+/// HTTP/2 limits (contract §7.12). The window is that of upstream's server, rounded up.
 const STREAMS: u32 = 1000;
-const STREAM_WINDOW: u32 = 2 << 20;
-/// Room for every stream's window at once: an upload that a backend does not take holds back no other one.
-const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
+pub const UPLOAD_WINDOW: u32 = 128 << 10;
+/// Twice the room that uploads are given: those that a backend does not take hold back no other one.
+const CONNECTION_WINDOW: u32 = 2 * upload_buffer::CONNECTION_MAX as u32;
 /// More than [`HeaderLimit`] lets through: the codec would refuse without a body.
 const HEADER_LIST: u32 = 2 << 20;
 
@@ -44,6 +50,7 @@ pub struct Gate {
     requests: Cell<u32>,
     had_requests: Cell<bool>,
     quiet_since: Cell<u64>,
+    uploading: Cell<usize>,
     order: Cell<Order>,
     task: RefCell<Option<Waker>>,
 }
@@ -63,9 +70,20 @@ impl Gate {
             requests: Cell::new(0),
             had_requests: Cell::new(false),
             quiet_since: Cell::new(now),
+            uploading: Cell::new(0),
             order: Cell::new(Order::Serve),
             task: RefCell::default(),
         }
+    }
+
+    /// Bytes that its uploads may take.
+    pub fn uploading(&self) -> usize {
+        self.uploading.get()
+    }
+
+    /// Sets [`Self::uploading`].
+    pub fn set_uploading(&self, bytes: usize) {
+        self.uploading.set(bytes);
     }
 
     /// Asks the connection to finish what it does and to close.
@@ -135,6 +153,16 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Room for the body of a request.
+    ///
+    /// # Errors
+    /// 429 when there is none.
+    pub fn reserve_upload(&self, body: &impl Body) -> Result<Option<UploadBuffer>, Box<Failure>> {
+        UploadBuffer::reserve(&self.gate, &self.worker.inputs.uploads, body)
+    }
+}
+
 /// A client's connection.
 type Stream = LingeringClose<TlsStream>;
 
@@ -151,6 +179,13 @@ impl InFlight {
     }
 }
 
+impl InFlight {
+    /// Whether the process is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.0.worker.is_draining()
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         let gate = &self.0.gate;
@@ -160,26 +195,12 @@ impl Drop for InFlight {
     }
 }
 
-/// Serves one connection to its end.
+/// Serves one connection to its end. What it needs while a client idles decides how many clients fit into memory: so each
+/// phase is in a box of its own, which goes with the phase.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
+    failpoint("proxy.connection");
     let gate = worker.open_gate();
-    let mut stream = BulkRead::new(stream);
-    let tls = worker.inputs.tls.load_full();
-    let opening = Box::pin(async {
-        if refuse_plain_http(&mut stream).await? {
-            return Ok(None);
-        }
-        handshake(stream, &tls).await.map(Some)
-    });
-    let (stream, certificate) = match tokio::time::timeout(HANDSHAKE_TIMEOUT, opening).await {
-        Ok(Ok(Some(opened))) => opened,
-        Ok(Ok(None)) => return,
-        Ok(Err(error)) => return tracing::debug!(%remote, %error, "TLS handshake failed"),
-        Err(_) => return tracing::debug!(%remote, "TLS handshake took too long"),
-    };
-    if let PeerCertificate::Refused(cause) = &certificate {
-        tls.log_refused_certificate(remote, cause);
-    }
+    let Some((stream, certificate)) = Box::pin(open(&worker, stream, remote)).await else { return };
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let address = HeaderValue::try_from(remote.ip().to_canonical().to_string())
         .unwrap_or(HeaderValue::from_static("unknown"));
@@ -187,46 +208,83 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
     let stream = LingeringClose::new(stream, &linger, LingerLimits::default());
     let http1 = Http1OutputHandle::default();
     let client = Rc::new(Client { worker, certificate, address, is_http2, gate, linger, http1 });
-    let outcome =
-        if is_http2 { serve_http2(client, stream).await } else { serve_http1(client, stream).await };
-    if let Err(error) = outcome {
+    let served = if is_http2 { serve_http2(client, stream) } else { serve_http1(client, stream) };
+    if let Err(error) = served.await {
         tracing::debug!(%remote, %error, "connection ended early");
     }
 }
 
-async fn serve_http1(client: Rc<Client>, stream: Stream) -> Result<(), hyper::Error> {
+/// TLS, and what the client showed. `None` when the connection is over already.
+async fn open(
+    worker: &Worker,
+    stream: TcpStream,
+    remote: SocketAddr,
+) -> Option<(TlsStream, PeerCertificate)> {
+    let mut stream = BulkRead::new(stream);
+    let tls = worker.inputs.tls.load_full();
+    let opening = async {
+        if refuse_plain_http(&mut stream).await? {
+            return Ok(None);
+        }
+        handshake(stream, &tls).await.map(Some)
+    };
+    let opened = match tokio::time::timeout(HANDSHAKE_TIMEOUT, opening).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => {
+            tracing::debug!(%remote, %error, "TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%remote, "TLS handshake took too long");
+            None
+        }
+    };
+    if let Some((_, PeerCertificate::Refused(cause))) = &opened {
+        tls.log_refused_certificate(remote, cause);
+    }
+    opened
+}
+
+/// A connection until its end.
+type Served = Pin<Box<dyn Future<Output = Result<(), hyper::Error>>>>;
+
+fn serve_http1(client: Rc<Client>, stream: Stream) -> Served {
     let gate = Rc::clone(&client.gate);
+    let mut watchdog = Watchdog::new(client.worker.patience());
     let stream = Http1Output::new(stream, &client.http1, &client.linger, complete);
-    let service = service_fn(move |request| answer(Rc::clone(&client), request));
+    // In a box, because hyper keeps the place for a request while there is none.
+    let service = service_fn(move |request| Box::pin(answer(Rc::clone(&client), request)));
     let connection = hyper::server::conn::http1::Builder::new()
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
-    poll_fn(|cx| {
+    let mut connection = Box::pin(connection);
+    Box::pin(poll_fn(move |cx| {
         match gate.order(cx) {
             Order::Cut => return Poll::Ready(Ok(())),
             Order::Finish => connection.as_mut().graceful_shutdown(),
             Order::Serve | Order::Finishing => {}
         }
-        connection.as_mut().poll(cx)
-    })
-    .await
+        let outcome = watchdog.poll(cx, |cx| connection.as_mut().poll(cx));
+        // An answer that does not get on takes its connection with it.
+        outcome.map(|outcome| outcome.unwrap_or(Ok(())))
+    }))
 }
 
-async fn serve_http2(client: Rc<Client>, stream: Stream) -> Result<(), hyper::Error> {
+fn serve_http2(client: Rc<Client>, stream: Stream) -> Served {
     let gate = Rc::clone(&client.gate);
+    let executor = ThisThread(client.worker.patience());
     let service = service_fn(move |request| answer(Rc::clone(&client), request));
     let (stream, header_limit) = HeaderLimit::new(stream);
     let (io, flush) = DeferredFlush::new(stream);
-    let connection = hyper::server::conn::http2::Builder::new(ThisThread)
+    let connection = hyper::server::conn::http2::Builder::new(executor)
         .max_concurrent_streams(STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_stream_window_size(UPLOAD_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEADER_LIST)
         .serve_connection(TokioIo::new(io), service);
-    let mut connection = pin!(connection);
-    poll_fn(|cx| {
+    let mut connection = Box::pin(connection);
+    Box::pin(poll_fn(move |cx| {
         match gate.order(cx) {
             Order::Cut => return Poll::Ready(Ok(())),
             Order::Finish => connection.as_mut().graceful_shutdown(),
@@ -238,25 +296,51 @@ async fn serve_http2(client: Rc<Client>, stream: Stream) -> Result<(), hyper::Er
             gate.drain();
         }
         outcome
-    })
-    .await
+    }))
 }
 
-/// Runs the streams of a connection on the thread of its worker.
-#[derive(Clone, Copy, Debug)]
-struct ThisThread;
+/// Runs the streams of a connection on the thread of its worker. A stream whose answer does not get on is reset.
+#[derive(Clone, Debug)]
+struct ThisThread(Patience);
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for ThisThread {
     fn execute(&self, future: F) {
-        let _detached = tokio::task::spawn_local(async move {
-            let _ended = future.await;
-        });
+        let watchdog = Watchdog::new(self.0.clone());
+        let _detached = tokio::task::spawn_local(Watched { watchdog, future });
+    }
+}
+
+pin_project! {
+    /// A stream under a watchdog. Not an `async` block, which would hold `future` twice.
+    struct Watched<F> {
+        watchdog: Watchdog,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Watched<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        this.watchdog.poll(cx, |cx| this.future.as_mut().poll(cx)).map(drop)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn size_of_future<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        // Thousands of idle clients hold one each.
+        assert!(size_of_future(serve) <= 2048, "{} bytes", size_of_future(serve));
+    }
 
     fn order_after(had_requests: bool, requests: u32, seconds: u64) -> Order {
         let gate = Gate::new(100);

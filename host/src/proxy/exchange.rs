@@ -10,13 +10,15 @@ use super::documents;
 use super::forward::{Counted, Journey, forward};
 use super::head::{check_head, check_host};
 use super::path::{Place, is_namespace, locate};
+use super::progress;
 use super::unread_body::UnreadBody;
 use super::upgrade::{is_http2_upgrade, is_upgrade, refuse_http2, upgrade};
 use crate::model::failure::Failure;
 use crate::model::identity::Caller;
 use crate::model::request_info::decode_path;
+use crate::observe::{catch_panic_in, failpoint};
 use crate::route::{Availability, ClientBody, Route, Snapshot, Target};
-use http::header::{CONNECTION, EXPECT};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
@@ -32,13 +34,17 @@ pub async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let in_flight = InFlight::new(Rc::clone(&client));
+    progress::note_request();
     let is_head = request.method() == Method::HEAD;
     let audit_id = audit_id_of(&request);
     let (request, unread) = hold_body(&client, request);
     let checked = check(&client, &request);
     let must_close = checked.is_err() && !client.is_http2;
     let outcome = match checked {
-        Ok(()) => handle(&client, claim(request, &audit_id)).await,
+        Ok(()) => {
+            let handled = catch_panic_in(handle(&client, claim(request, &audit_id))).await;
+            handled.unwrap_or_else(|| Err(Box::new(Failure::panicked())))
+        }
         Err(failure) => {
             close_tunnel(request);
             Err(failure)
@@ -66,6 +72,11 @@ pub async fn answer(
         unread.settle(&mut response).await;
     }
     response.body_mut().keep(in_flight);
+    if progress::may_last() {
+        let has_lines = response.headers().get(CONTENT_TYPE).is_some_and(is_json);
+        response.body_mut().end_with_drain(has_lines);
+    }
+    progress::note_answer();
     Ok(response)
 }
 
@@ -105,6 +116,11 @@ fn close_tunnel(mut request: Request<ClientBody>) {
     }
 }
 
+/// Watches in JSON are one event a line.
+fn is_json(content_type: &HeaderValue) -> bool {
+    content_type.as_bytes().starts_with(b"application/json")
+}
+
 /// The client's audit id, or a new one.
 fn audit_id_of<B>(request: &Request<B>) -> HeaderValue {
     let mut value = request.headers().get(AUDIT_ID).cloned().unwrap_or_else(new_audit_id);
@@ -131,13 +147,18 @@ async fn handle(
     client: &Rc<Client>,
     request: Request<ClientBody>,
 ) -> Result<Response<AnswerBody>, Box<Failure>> {
+    failpoint("proxy.request");
     let caller = authenticate(client, request.headers())?;
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
     authorise(&caller, request.method(), path, query)?;
     refuse_impersonation(request.headers())?;
     match dispatch(client, &request)? {
         Destination::Done(response) => Ok(*response),
-        Destination::Local => Ok(ask_local(client, request, caller).await),
+        Destination::Local => {
+            // Held until the answer begins, by which time the body was read.
+            let _buffer = client.reserve_upload(request.body())?;
+            Ok(ask_local(client, request, caller).await)
+        }
         Destination::Backend(journey) => send_off(client, request, &caller, journey).await,
     }
 }
@@ -160,7 +181,13 @@ fn dispatch(client: &Client, request: &Request<ClientBody>) -> Result<Destinatio
     let answer = match locate(&path) {
         Place::Version { group, version, rest } => {
             return match snapshot.route(group, version) {
-                Some(route) => travel(route, limit(rest, query)?),
+                Some(route) => {
+                    let limit = limit(rest, query)?;
+                    if limit.is_none() {
+                        progress::note_may_last();
+                    }
+                    travel(route, limit)
+                }
                 // kubectl asks for the namespace before it reports that an object in it was not found.
                 None if snapshot.is_published() && is_namespace(&path) => Ok(Destination::Local),
                 None => Err(no_route(&snapshot)),
@@ -204,17 +231,22 @@ fn travel(route: &Route, limit: Option<Duration>) -> Result<Destination, Box<Fai
     }
 }
 
+/// A request's answer, or what the client reads instead.
+type Answered = Result<Response<AnswerBody>, Box<Failure>>;
+
 async fn send_off(
     client: &Rc<Client>,
     request: Request<ClientBody>,
     caller: &Caller,
     journey: Journey,
-) -> Result<Response<AnswerBody>, Box<Failure>> {
+) -> Answered {
     let counted = Counted::new(Arc::clone(&journey.counter));
     let outcome = if client.is_http2 && is_http2_upgrade(request.method(), request.headers()) {
         Err(refuse_http2())
     } else if !client.is_http2 && is_upgrade(request.headers()) {
         Box::pin(upgrade(client, request, caller, &journey)).await
+    } else if journey.limit.is_none() && matches!(*request.method(), Method::GET | Method::HEAD) {
+        Box::pin(until_drain(client, forward(client, request, caller, journey))).await
     } else {
         forward(client, request, caller, journey).await
     };
@@ -223,6 +255,18 @@ async fn send_off(
         Err(failure) => failure.code,
     });
     outcome
+}
+
+/// Gives up waiting for the answer to a watch when the process drains.
+async fn until_drain(client: &Client, forwarding: impl Future<Output = Answered>) -> Answered {
+    let mut draining = client.worker.inputs.draining.clone();
+    tokio::select! {
+        biased;
+        answered = forwarding => answered,
+        _ = draining.wait_for(|is_draining| *is_draining) => {
+            Err(Box::new(Failure::unavailable("the server is shutting down").retry_after(1)))
+        }
+    }
 }
 
 async fn ask_local(

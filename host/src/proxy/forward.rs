@@ -100,7 +100,9 @@ async fn deliver(
         path: head.uri.path(),
         authority: head.uri.authority().map(http::uri::Authority::as_str),
     };
-    let body = (!body.is_end_stream()).then(|| RequestBody::new(body, client.worker.inputs.upload_pause));
+    let buffer = client.reserve_upload(&body)?;
+    let body =
+        (!body.is_end_stream()).then(|| RequestBody::new(body, client.worker.inputs.upload_pause, buffer));
     let interim = client.takes_interim(head.version).then(|| client.http1.clone());
     let unsent = Unsent { head: &head, context, body, interim };
     let mut route = Choice::new(backend);

@@ -17,6 +17,7 @@ mod head;
 mod negotiate;
 mod path;
 mod pool;
+mod progress;
 mod reach;
 mod request_body;
 mod request_headers;
@@ -25,9 +26,11 @@ mod send;
 mod unread_body;
 mod upgrade;
 mod upload;
+mod upload_buffer;
 mod worker;
 
 use crate::listen::{SharedListenTls, TokenTable, prepare_listener};
+use crate::model::byte_budget::ByteBudget;
 use crate::route::{LocalApi, Shared, Signals};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -50,6 +53,9 @@ pub struct DataPlaneConfig {
     pub drain_timeout: Duration,
     /// How long the body of a request may pause before its answer begins.
     pub upload_pause: Duration,
+    /// How long an answer may stand still, because its client does not read or its backend does not go on, before it is
+    /// given up. Watches and other answers that may last are not.
+    pub answer_stall: Duration,
     /// Where the snapshot lies.
     pub snapshots: Arc<Shared>,
     /// Answers for own kinds, health, version and metrics.
@@ -64,15 +70,22 @@ struct Inputs {
     tokens: Arc<TokenTable>,
     drain_timeout: Duration,
     upload_pause: Duration,
+    answer_stall: Duration,
     snapshots: Arc<Shared>,
     local: Arc<dyn LocalApi>,
     signals: Signals,
+    uploads: Arc<ByteBudget>,
+    draining: watch::Receiver<bool>,
 }
+
+/// The [`DataPlaneConfig::answer_stall`] of Umbel: as long as a whole request may take (contract §7.2).
+pub const ANSWER_STALL: Duration = Duration::from_secs(60);
 
 /// The running data plane. Dropping it drains it.
 #[derive(Debug)]
 pub struct DataPlane {
     local_addr: SocketAddr,
+    uploads: Arc<ByteBudget>,
     drain: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -90,6 +103,7 @@ impl DataPlane {
             tokens,
             drain_timeout,
             upload_pause,
+            answer_stall,
             snapshots,
             local,
             signals,
@@ -97,18 +111,35 @@ impl DataPlane {
         prepare_listener(&listener)?;
         let local_addr = listener.local_addr()?;
         let (drain, draining) = watch::channel(false);
-        let shared = Arc::new(Inputs { tls, tokens, drain_timeout, upload_pause, snapshots, local, signals });
+        let uploads = ByteBudget::new(upload_buffer::PROCESS_MAX);
+        let shared = Arc::new(Inputs {
+            tls,
+            tokens,
+            drain_timeout,
+            upload_pause,
+            answer_stall,
+            snapshots,
+            local,
+            signals,
+            uploads: Arc::clone(&uploads),
+            draining,
+        });
         let mut workers = Vec::new();
         for index in 0..count.max(1) {
             // Each worker closes its own copy; the socket stops listening when the last one is gone.
-            workers.push(worker::start(index, listener.try_clone()?, Arc::clone(&shared), draining.clone())?);
+            workers.push(worker::start(index, listener.try_clone()?, Arc::clone(&shared))?);
         }
-        Ok(Self { local_addr, drain, workers })
+        Ok(Self { local_addr, uploads, drain, workers })
     }
 
     /// The address that clients reach.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// The room for bodies of requests that are not passed on yet.
+    pub fn uploads(&self) -> &Arc<ByteBudget> {
+        &self.uploads
     }
 
     /// Stops accepting, tells clients to go (GOAWAY, `Connection: close`), waits for requests in flight for

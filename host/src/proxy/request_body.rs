@@ -3,6 +3,7 @@
 
 use super::head::too_many_headers;
 use super::request_headers::clean_trailers;
+use super::upload_buffer::UploadBuffer;
 use crate::model::failure::Failure;
 use crate::model::message_head::HEADERS_MAX;
 use crate::route::ClientBody;
@@ -45,6 +46,7 @@ struct Shared<B> {
     /// What was read so far, as long as that is everything.
     kept: Vec<Bytes>,
     trailers: Option<HeaderMap>,
+    _buffer: Option<UploadBuffer>,
     /// Whether `kept` begins with the first byte.
     is_whole: bool,
     attempts: u32,
@@ -80,13 +82,15 @@ impl Pause {
 }
 
 impl<B> RequestBody<B> {
-    /// Nothing of `incoming` may have been read. `pause` is how long it may pause before its answer begins.
-    pub fn new(incoming: B, pause: Duration) -> Self {
+    /// Nothing of `incoming` may have been read. `pause` is how long it may pause before its answer begins. `buffer` is
+    /// held as long as the body.
+    pub fn new(incoming: B, pause: Duration, buffer: Option<UploadBuffer>) -> Self {
         let pause = Pause { most: pause, timer: None, has_read: false, has_answer: false, is_over: false };
         let shared = Shared {
             incoming,
             kept: Vec::new(),
             trailers: None,
+            _buffer: buffer,
             is_whole: true,
             attempts: 0,
             pause,
@@ -266,7 +270,7 @@ mod tests {
         trailers.insert("x-remote-user", "root".parse().unwrap());
         let data: Vec<_> = chunks.iter().map(|size| Frame::data(Bytes::from(vec![b'x'; *size]))).collect();
         let frames = data.into_iter().chain([Frame::trailers(trailers)]).map(Ok);
-        RequestBody::new(StreamBody::new(stream::iter(frames).fuse()), Duration::from_secs(60))
+        RequestBody::new(StreamBody::new(stream::iter(frames).fuse()), Duration::from_secs(60), None)
     }
 
     async fn read<B: Body<Data = Bytes, Error = Infallible> + Unpin>(
@@ -333,7 +337,7 @@ mod tests {
     /// One frame, then nothing for ever.
     fn stalling() -> RequestBody<impl Body<Data = Bytes, Error = Infallible> + Unpin> {
         let first = stream::iter([Ok(Frame::data(Bytes::from("{")))]);
-        RequestBody::new(StreamBody::new(first.chain(stream::pending())), Duration::from_millis(50))
+        RequestBody::new(StreamBody::new(first.chain(stream::pending())), Duration::from_millis(50), None)
     }
 
     #[tokio::test]
@@ -366,7 +370,7 @@ mod tests {
         let broken = std::io::Error::from(std::io::ErrorKind::InvalidData);
         for (frame, code) in [(Err(broken), 400), (Ok(Frame::trailers(trailers)), 431)] {
             let frames = [Ok(Frame::data(Bytes::from("{"))), frame];
-            let body = RequestBody::new(StreamBody::new(stream::iter(frames)), Duration::from_secs(60));
+            let body = RequestBody::new(StreamBody::new(stream::iter(frames)), Duration::from_secs(60), None);
             let mut attempt = body.attempt();
             assert!(attempt.frame().await.unwrap().is_ok());
             assert!(body.failure().is_none());
@@ -382,7 +386,7 @@ mod tests {
             sleep(Duration::from_millis(200)).await;
             (step < 5).then(|| (Ok::<_, Infallible>(Frame::data(Bytes::from("x"))), step + 1))
         });
-        let body = RequestBody::new(StreamBody::new(Box::pin(steps)), pause);
+        let body = RequestBody::new(StreamBody::new(Box::pin(steps)), pause, None);
         assert_eq!(body.attempt().collect().await.unwrap().to_bytes(), "xxxxx");
     }
 }

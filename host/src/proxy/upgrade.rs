@@ -118,7 +118,7 @@ async fn exchange(
     }
     let pause = client.worker.inputs.upload_pause;
     let body =
-        if body.is_end_stream() { UploadBody::none() } else { RequestBody::new(body, pause).attempt() };
+        if body.is_end_stream() { UploadBody::none() } else { RequestBody::new(body, pause, None).attempt() };
     let mut outgoing = Request::new(body);
     *outgoing.method_mut() = head.method;
     *outgoing.uri_mut() = head.uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);

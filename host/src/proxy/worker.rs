@@ -3,8 +3,10 @@
 use super::Inputs;
 use super::connection::{Gate, serve};
 use super::pool::Pool;
+use super::progress::Patience;
 use crate::listen::AcceptBackOff;
 use crate::model::identity::Caller;
+use crate::observe::{RestartPause, Supervisor, catch_panic, failpoint};
 use crate::route::Snapshot;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -15,7 +17,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::watch;
 
 /// How often idle connections are looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -30,6 +31,7 @@ pub struct Worker {
     pub pool: Pool,
     /// The snapshot that the pool was last compared with.
     known: RefCell<Arc<Snapshot>>,
+    started: Instant,
     /// Seconds since the worker started.
     now: Cell<u64>,
     gates: RefCell<Vec<Weak<Gate>>>,
@@ -48,12 +50,23 @@ impl Worker {
         gate
     }
 
+    /// Whether the process is about to end.
+    pub fn is_draining(&self) -> bool {
+        *self.inputs.draining.borrow()
+    }
+
+    /// When answers that do not get on are given up.
+    pub fn patience(&self) -> Patience {
+        Patience { stall: self.inputs.answer_stall, draining: self.inputs.draining.clone() }
+    }
+
     fn for_each_gate(&self, mut visit: impl FnMut(&Gate)) -> usize {
         self.gates.borrow_mut().retain(|gate| gate.upgrade().inspect(|gate| visit(gate)).is_some());
         self.gates.borrow().len()
     }
 
     fn tick(&self, started: Instant) {
+        failpoint("proxy.tick");
         self.now.set(started.elapsed().as_secs());
         self.for_each_gate(|gate| gate.expire(self.now()));
         let snapshot = self.inputs.snapshots.load_full();
@@ -65,24 +78,33 @@ impl Worker {
     }
 }
 
-/// Starts a worker thread. It ends after a drain.
+/// Starts a worker thread. It ends after a drain. A panic that reaches the thread itself ends its connections; it goes
+/// on with a new runtime.
 ///
 /// # Errors
 /// When the runtime or the thread cannot be had.
-pub fn start(
-    index: usize,
-    listener: TcpListener,
-    inputs: Arc<Inputs>,
-    draining: watch::Receiver<bool>,
-) -> io::Result<JoinHandle<()>> {
+pub fn start(index: usize, listener: TcpListener, inputs: Arc<Inputs>) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-        let outcome = build_runtime().and_then(|runtime| {
-            runtime.block_on(run(listener, inputs, draining))?;
-            runtime.shutdown_timeout(Duration::ZERO);
-            Ok(())
-        });
-        if let Err(error) = outcome {
-            tracing::error!(%error, worker = index, "a worker cannot run");
+        let mut listener = Some(listener);
+        let mut pauses = RestartPause::default();
+        loop {
+            let began = Instant::now();
+            let outcome = catch_panic(|| {
+                let runtime = build_runtime()?;
+                runtime.block_on(run(&mut listener, &inputs))?;
+                runtime.shutdown_timeout(Duration::ZERO);
+                Ok::<_, io::Error>(())
+            });
+            match outcome {
+                Some(Ok(())) => return,
+                Some(Err(error)) => return tracing::error!(%error, worker = index, "a worker cannot run"),
+                None if *inputs.draining.borrow() => return,
+                None => {
+                    let pause = pauses.next(began.elapsed());
+                    tracing::error!(worker = index, "a worker panicked; it starts again in {pause:?}");
+                    std::thread::sleep(pause);
+                }
+            }
         }
     })
 }
@@ -91,28 +113,33 @@ fn build_runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
 }
 
-async fn run(
-    listener: TcpListener,
-    inputs: Arc<Inputs>,
-    mut draining: watch::Receiver<bool>,
-) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+/// Serves until the drain is over. `listener` is closed when the drain begins.
+async fn run(listener: &mut Option<TcpListener>, inputs: &Arc<Inputs>) -> io::Result<()> {
+    let Some(socket) = listener else { return Ok(()) };
+    let socket = tokio::net::TcpListener::from_std(socket.try_clone()?)?;
     let drain_timeout = inputs.drain_timeout;
+    let mut draining = inputs.draining.clone();
     let worker = Rc::new(Worker {
         pool: Pool::new(inputs.signals.clone()),
         known: RefCell::new(inputs.snapshots.load_full()),
-        inputs,
+        inputs: Arc::clone(inputs),
         anonymous: Arc::new(Caller::anonymous()),
+        started: Instant::now(),
         now: Cell::new(0),
         gates: RefCell::default(),
     });
-    let ticking = tokio::task::spawn_local(keep_ticking(Rc::clone(&worker)));
+    let ticked = Rc::clone(&worker);
+    let ticking = tokio::task::spawn_local(async move {
+        let mut supervisor = Supervisor::new("looking after idle connections");
+        while supervisor.must_restart(keep_ticking(&ticked)).await {}
+    });
     tokio::select! {
-        () = accept(&worker, &listener) => {}
+        () = accept(&worker, &socket) => {}
         // The sender never goes away without a drain.
         _ = draining.wait_for(|drain| *drain) => {}
     }
-    drop(listener);
+    drop(socket);
+    *listener = None;
     let wait = tokio::time::timeout(drain_timeout, drain(&worker));
     if wait.await.is_err() {
         tracing::warn!(timeout = ?drain_timeout, "drain is over; connections that still work are cut");
@@ -121,8 +148,8 @@ async fn run(
     Ok(())
 }
 
-async fn keep_ticking(worker: Rc<Worker>) {
-    let started = Instant::now();
+async fn keep_ticking(worker: &Worker) {
+    let started = worker.started;
     let mut interval = tokio::time::interval(TICK);
     loop {
         interval.tick().await;
@@ -135,6 +162,7 @@ async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
+                failpoint("proxy.accept");
                 back_off.reset();
                 start_serving(worker, stream, remote);
             }

@@ -4,6 +4,7 @@
 //! not read yet: the refusal of a large upload would be lost. So writing is closed first, and what still comes is
 //! read and thrown away until the other side has closed too, within bounds.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -52,7 +53,6 @@ impl LingerHandle {
 
 #[derive(Debug)]
 struct Linger {
-    buffer: Box<[u8]>,
     bytes: usize,
     end: Instant,
     quiet: Pin<Box<Sleep>>,
@@ -60,6 +60,11 @@ struct Linger {
 
 /// Thrown away at a time.
 const CHUNK: usize = 64 << 10;
+
+thread_local! {
+    /// Where what is thrown away goes, from whatever connection: many may close at the same time.
+    static SINK: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into_boxed_slice());
+}
 
 impl<T> LingeringClose<T> {
     /// Wraps a connection.
@@ -73,19 +78,21 @@ impl<T: AsyncRead + Unpin> LingeringClose<T> {
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limits = self.limits;
         let linger = self.linger.get_or_insert_with(|| Linger {
-            buffer: vec![0; CHUNK].into_boxed_slice(),
             bytes: 0,
             end: Instant::now() + limits.total,
             quiet: Box::pin(sleep(limits.quiet.min(limits.total))),
         });
         loop {
-            let mut target = ReadBuf::new(&mut linger.buffer);
-            match Pin::new(&mut self.inner).poll_read(cx, &mut target) {
+            let read = SINK.with_borrow_mut(|sink| {
+                let mut target = ReadBuf::new(sink);
+                let outcome = Pin::new(&mut self.inner).poll_read(cx, &mut target);
+                outcome.map_ok(|()| target.filled().len())
+            });
+            let count = match read {
                 Poll::Pending => return linger.quiet.as_mut().poll(cx),
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Ready(Ok(())) => {}
-            }
-            let count = target.filled().len();
+                Poll::Ready(Ok(count)) => count,
+            };
             linger.bytes += count;
             let now = Instant::now();
             if count == 0 || linger.bytes >= limits.bytes || now >= linger.end {

@@ -83,21 +83,20 @@ async fn drain_lets_requests_end() -> Result<()> {
 async fn drain_is_bounded() -> Result<()> {
     let ca = Authority::new("backends")?;
     let answer = |_| async {
-        let first = futures_util::stream::iter([Ok(Frame::data(Bytes::from("event")))]);
+        let first = futures_util::stream::iter([Ok(Frame::data(Bytes::from("part")))]);
         let body = futures_util::StreamExt::chain(first, futures_util::stream::pending());
         Response::new(StreamBody::new(body).boxed_unsync())
     };
     let backend = Backend::start(&ca, &["h2"], handler(answer)).await?;
     let mut plane = Plane::before(backend.port, &ca)?;
     let mut client = plane.client("h2").await?;
-    let request = authorised(Request::get(format!("{PATH}?watch=true")).body(empty())?)?;
-    let mut body = client.send(request).await?.into_body();
-    assert!(body.frame().await.context("an event")?.is_ok());
+    let mut body = client.send(authorised(Request::get(PATH).body(empty())?)?).await?.into_body();
+    assert!(body.frame().await.context("a first part")?.is_ok());
     let running = plane.running.take().context("a running plane")?;
     let start = Instant::now();
     tokio::time::timeout(LIMIT, tokio::task::spawn_blocking(move || running.drain())).await??;
-    assert!(start.elapsed() >= Duration::from_millis(300), "the watch was not waited for");
-    let rest = tokio::time::timeout(LIMIT, body.frame()).await.context("the watch goes on")?;
+    assert!(start.elapsed() >= Duration::from_millis(300), "the answer was not waited for");
+    let rest = tokio::time::timeout(LIMIT, body.frame()).await.context("the answer goes on")?;
     assert!(rest.is_none_or(|frame| frame.is_err()));
     Ok(())
 }

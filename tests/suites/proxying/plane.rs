@@ -39,6 +39,9 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 /// How long an upload may pause.
 pub const UPLOAD_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long an answer may stand still.
+pub const ANSWER_STALL: Duration = Duration::from_secs(2);
+
 /// A running data plane that routes `g.example/v1` to one backend.
 pub struct Plane {
     pub address: SocketAddr,
@@ -75,6 +78,11 @@ impl LocalApi for Names {
 impl Plane {
     /// Starts one worker without any route.
     pub fn start() -> Result<Self> {
+        Self::start_with_drain(Duration::from_millis(300))
+    }
+
+    /// The same with another time for a drain.
+    pub fn start_with_drain(drain_timeout: Duration) -> Result<Self> {
         let (ca, client_ca) = (Authority::new("umbel")?, Authority::new("clients")?);
         let leaf = ca.server(&["127.0.0.1"], false)?;
         let tls = ListenTls::new(leaf.chain, leaf.key, vec![client_ca.der.clone()])?;
@@ -86,8 +94,9 @@ impl Plane {
             workers: 1,
             tls: Arc::new(Arc::new(tls).into()),
             tokens: Arc::new(TokenTable::parse(tokens)?),
-            drain_timeout: Duration::from_millis(300),
+            drain_timeout,
             upload_pause: UPLOAD_PAUSE,
+            answer_stall: ANSWER_STALL,
             snapshots: Arc::clone(&shared),
             local: Arc::new(Names),
             signals,
@@ -99,8 +108,13 @@ impl Plane {
     /// Starts one worker that forwards to a loopback port.
     pub fn before(port: u16, ca: &Authority) -> Result<Self> {
         let plane = Self::start()?;
-        plane.route(&Trust { ports: &[port], ca, server_name: NAME }, Availability::Open)?;
+        plane.route_to(port, ca)?;
         Ok(plane)
+    }
+
+    /// Routes `g.example/v1` to a loopback port.
+    pub fn route_to(&self, port: u16, ca: &Authority) -> Result<()> {
+        self.route(&Trust { ports: &[port], ca, server_name: NAME }, Availability::Open)
     }
 
     /// Routes `g.example/v1` anew.

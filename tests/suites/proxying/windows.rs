@@ -11,10 +11,11 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use umbel_tests::wait_for;
 
 const WATCH: &str = "/apis/g.example/v1/things?watch=true";
+/// What the plane takes from a backend for one stream before its client reads.
+const STREAM_WINDOW: usize = 2 << 20;
 const PATH: &str = "/apis/g.example/v1/things";
 
 /// Clients that do not read share a backend connection with one that does; they must not use up its window.
@@ -47,11 +48,12 @@ async fn slow_readers_hold_back_nobody_else() -> Result<()> {
         let answer = client.send(authorised(Request::get(WATCH).body(empty())?)?).await?;
         stalled.push((client, answer));
     }
-    let mut seen = [0, 1, 2];
-    while seen.iter().any(|count| *count != seen[0]) {
-        seen = [written.load(Ordering::SeqCst), seen[0], seen[1]];
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    wait_for("the window of each stalled stream to be full", LIMIT, || async {
+        let written = written.load(Ordering::SeqCst);
+        anyhow::ensure!(written >= STALLED * STREAM_WINDOW, "{written} bytes");
+        Ok(())
+    })
+    .await?;
     let live = plane.ask("h2", Request::get(PATH).body(empty())?).await?;
     assert_eq!((live.status, live.body.len()), (200, 4 * CHUNK));
     assert_eq!(backend.connections(), 1, "all on one connection");
@@ -90,6 +92,62 @@ async fn stuck_uploads_hold_back_nobody_else() -> Result<()> {
     let answer = Answer::read(client.send(request).await?).await?;
     assert_eq!(answer.text(), (1 << 18).to_string());
     asking.iter().for_each(tokio::task::JoinHandle::abort);
+    Ok(())
+}
+
+/// Uploads that a backend does not take are limited in number, for each connection; those that were let in leave room for
+/// others when they end.
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_beyond_the_limit_are_refused_until_others_end() -> Result<()> {
+    /// More than the 16 MiB of a connection hold at 128 KiB each.
+    const UPLOADS: usize = 140;
+    const ADMITTED: usize = 128;
+    let ca = Authority::new("backends")?;
+    let hold = |request: Request<hyper::body::Incoming>| async move {
+        if request.uri().query().is_some() {
+            let _unread = request;
+            return std::future::pending().await;
+        }
+        let body = request.into_body().collect().await.expect("a body").to_bytes();
+        Response::new(whole_answer(body.len().to_string()))
+    };
+    for alpn in ["h2", "http/1.1"] {
+        let backend = Backend::start(&ca, &[alpn], handler(hold)).await?;
+        let plane = Plane::before(backend.port, &ca)?;
+        let mut client = plane.client("h2").await?;
+        let mut asking = Vec::new();
+        for number in 0..UPLOADS {
+            let request = authorised(Request::post(WATCH).body(whole(vec![1; 1 << 20]))?)?;
+            let mut answer = client.begin(request)?;
+            if number >= ADMITTED {
+                let answer = Answer::read((&mut answer).await??).await?;
+                assert_eq!((answer.status, &answer.headers["retry-after"]), (429, &"1".parse()?), "{number}");
+                let status = answer.status_object()?;
+                assert_eq!(
+                    (&status["reason"], &status["details"]["retryAfterSeconds"]),
+                    (&"TooManyRequests".into(), &1.into())
+                );
+            } else {
+                wait_for("the upload", LIMIT, || async {
+                    anyhow::ensure!(backend.requests() == number + 1, "{}", backend.requests());
+                    Ok(())
+                })
+                .await?;
+                asking.push(answer);
+            }
+        }
+        asking.iter().for_each(tokio::task::JoinHandle::abort);
+        wait_for("room for others", LIMIT, || async {
+            let request = authorised(Request::post(PATH).body(whole(vec![1; 1 << 18]))?)?;
+            let answer = plane.client("h2").await?.send(request).await?;
+            let answer = Answer::read(answer).await?;
+            anyhow::ensure!(answer.text() == (1 << 18).to_string(), "{}", answer.text());
+            Ok(())
+        })
+        .await?;
+        let request = authorised(Request::post(PATH).body(whole(vec![1; 1 << 18]))?)?;
+        assert_eq!(Answer::read(client.send(request).await?).await?.text(), (1 << 18).to_string());
+    }
     Ok(())
 }
 

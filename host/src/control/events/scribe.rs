@@ -6,6 +6,7 @@ use crate::kind::event::KIND;
 use crate::model::failure::Failure;
 use crate::model::object::Object;
 use crate::object::condition::micro_time_text;
+use crate::observe::{Supervisor, failpoint};
 use crate::registry::{ObjectKey, Registry};
 use jiff::Timestamp;
 use serde_json::json;
@@ -20,16 +21,22 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// Works until everybody who records is gone.
 pub(super) async fn run(registry: Registry, mut occurrences: mpsc::Receiver<Occurrence>) {
+    let mut supervisor = Supervisor::new("writing events");
+    while supervisor.must_restart(write_all(&registry, &mut occurrences)).await {}
+}
+
+async fn write_all(registry: &Registry, occurrences: &mut mpsc::Receiver<Occurrence>) {
+    failpoint("control.events");
     let mut ledger = Ledger::default();
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let written = tokio::select! {
             occurrence = occurrences.recv() => match occurrence {
-                Some(occurrence) => write(&registry, &mut ledger, &occurrence).await,
+                Some(occurrence) => write(registry, &mut ledger, &occurrence).await,
                 None => return,
             },
-            _ = looks.tick() => drop_all(&registry, ledger.expire(Timestamp::now())).await,
+            _ = looks.tick() => drop_all(registry, ledger.expire(Timestamp::now())).await,
         };
         if let Err(failure) = written {
             tracing::warn!(cause = failure.message, "an event could not be written down");

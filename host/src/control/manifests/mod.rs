@@ -26,6 +26,7 @@ mod tests;
 
 use crate::kind::{ALL, Kind};
 use crate::model::failure::Failure;
+use crate::observe::Supervisor;
 use crate::registry::{ListOptions, Registry};
 use std::path::PathBuf;
 use tokio::sync::watch;
@@ -85,5 +86,10 @@ pub async fn has_made_any(registry: &Registry) -> Result<bool, Failure> {
 /// and come back. Must be called on the control runtime.
 pub fn start(directory: PathBuf, registry: Registry) -> Manifests {
     let (done, looked) = watch::channel(false);
-    Manifests { task: tokio::spawn(watching::run(directory, registry, done)), looked }
+    let task = tokio::spawn(async move {
+        let mut supervisor = Supervisor::new("applying manifest files");
+        let run = || watching::run(directory.clone(), registry.clone(), done.clone());
+        while supervisor.must_restart(run()).await {}
+    });
+    Manifests { task, looked }
 }

@@ -3,6 +3,7 @@
 use super::apply::apply;
 use super::directory::{Fingerprint, counts, fingerprint, read};
 use super::progress::{FileEvent, Heard, Progress, QUIET, Verdict};
+use crate::observe::failpoint;
 use crate::registry::Registry;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
@@ -44,6 +45,7 @@ struct Watching {
 
 /// Works until the task is aborted; `looked` turns true after the first look.
 pub(super) async fn run(directory: PathBuf, registry: Registry, looked: watch::Sender<bool>) {
+    failpoint("control.manifests");
     let (events, mut happened) = mpsc::channel(1);
     let mut watching = Watching {
         directory,

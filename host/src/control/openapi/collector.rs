@@ -7,6 +7,7 @@ use super::schedule::{Pace, Turn};
 use super::source::{Source, Sources};
 use crate::control::SnapshotParts;
 use crate::merge::openapi::OwnDocuments;
+use crate::observe::{catch_panic_in, failpoint};
 use crate::route::{BackendId, OpenApiDocuments, Shared};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,7 +66,8 @@ impl Collector {
     }
 
     /// Works until the control plane ends.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(&mut self) {
+        failpoint("control.openapi");
         let mut changed = self.parts.routes_changed();
         self.read_snapshot();
         loop {
@@ -133,7 +135,8 @@ impl Collector {
             self.running.spawn(async move {
                 let _slot = slots.acquire_owned().await;
                 let download = connect(Arc::clone(&source.backend));
-                (id, ask(download.as_ref(), &source, &known).await)
+                let asked = catch_panic_in(ask(download.as_ref(), &source, &known)).await;
+                (id, asked.unwrap_or_else(|| Err("reading them panicked; the log shows where".to_owned())))
             });
         }
         next

@@ -18,6 +18,7 @@ mod tests;
 use super::{Running, SnapshotParts};
 use crate::kind;
 use crate::merge::openapi::OwnDocuments;
+use crate::observe::Supervisor;
 use crate::route::Shared;
 use collector::Collector;
 use download::{BackendDownload, Connect};
@@ -51,5 +52,7 @@ fn start_with(
     pace: Pace,
 ) -> JoinHandle<()> {
     parts.set_openapi(own.unite([], []));
-    tokio::spawn(Collector::new(parts.clone(), shared, own, connect, pace).run())
+    let mut collector = Collector::new(parts.clone(), shared, own, connect, pace);
+    let mut supervisor = Supervisor::new("collecting OpenAPI");
+    tokio::spawn(async move { while supervisor.must_restart(collector.run()).await {} })
 }

@@ -10,6 +10,7 @@ use crate::kind::plugin::KIND;
 use crate::model::failure::Failure;
 use crate::model::object::Object;
 use crate::object::names;
+use crate::observe::failpoint;
 use crate::registry::{ListOptions, ObjectKey, Registry, WatchOptions, WatchStart};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -41,6 +42,7 @@ struct Keeper {
 
 /// Works until the task is aborted.
 pub(super) async fn run(plugins: Arc<dyn Plugins>, registry: Registry, events: Recorder) {
+    failpoint("control.plugins");
     let mut changes = plugins.changes();
     let (shown, counted, told) = (None, Instant::now(), String::new());
     let outcomes = BTreeMap::new();

@@ -20,6 +20,7 @@ use super::events::Recorder;
 use crate::decision::plugins::Plugins;
 use crate::kind::plugin::{DISABLED, KIND};
 use crate::model::failure::Failure;
+use crate::observe::Supervisor;
 use crate::registry::{ListOptions, Registry};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -54,5 +55,9 @@ pub async fn restore(plugins: &dyn Plugins, registry: &Registry) -> Result<(), F
 
 /// Keeps the objects as the plugins are. Must be called on the control runtime.
 pub fn start(plugins: Arc<dyn Plugins>, registry: Registry, events: Recorder) -> PluginObjects {
-    PluginObjects(tokio::spawn(keeper::run(plugins, registry, events)))
+    PluginObjects(tokio::spawn(async move {
+        let mut supervisor = Supervisor::new("showing plugins as objects");
+        let run = || keeper::run(Arc::clone(&plugins), registry.clone(), events.clone());
+        while supervisor.must_restart(run()).await {}
+    }))
 }

@@ -16,6 +16,7 @@ use super::pending::Pending;
 use crate::control::client::ControlClient;
 use crate::decision::health::Evidence;
 use crate::model::group_version::GroupVersion;
+use crate::observe::{Supervisor, failpoint};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use member::{Look, Member};
@@ -98,7 +99,13 @@ struct Watcher {
 
 impl Watcher {
     async fn run(mut self) {
+        let mut supervisor = Supervisor::new("watching a backend");
+        while supervisor.must_restart(self.watch()).await {}
+    }
+
+    async fn watch(&mut self) {
         loop {
+            failpoint("control.watcher");
             tokio::select! {
                 () = self.commands.given() => self.take_commands(),
                 () = self.hint.notified() => self.schedule.hinted(Instant::now()),

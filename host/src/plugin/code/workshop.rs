@@ -1,11 +1,12 @@
 //! The threads that compile: one component at a time, another one beside it when that takes long, and nobody waits.
 
+use crate::observe::{catch_panic_in, failpoint};
 use crate::plugin::code::foundry::Foundry;
 use crate::plugin::code::priority::step_back;
 use crate::plugin::component::fault::LoadFault;
 use crate::plugin::component::load::digest;
 use crate::plugin::source::files::Source;
-use crate::plugin::status::State;
+use crate::plugin::status::{Reason, State};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -143,13 +144,18 @@ impl Bench {
     fn work(&self, runtime: &Runtime, wake: impl Fn()) {
         step_back();
         while let Some(order) = runtime.block_on(self.next_order()) {
-            let made = runtime.block_on(async {
+            let made = runtime.block_on(catch_panic_in(async {
+                failpoint("plugin.compiler");
                 tokio::select! {
                     made = self.fulfil(&order) => Some(made),
                     () = self.withdrawn(&order.digest) => None,
                 }
-            });
-            let Some(made) = made else { continue };
+            }));
+            let panicked = || {
+                let text = "the gateway panicked while it was compiled; its log shows where";
+                Some(Some(Err(LoadFault::new(Reason::CompileFailed, text))))
+            };
+            let Some(made) = made.unwrap_or_else(panicked) else { continue };
             self.orders.send_modify(|orders| orders.open.retain(|open| open.digest != order.digest));
             if self.finished.send(Done { digest: order.digest, made }).is_err() {
                 return;

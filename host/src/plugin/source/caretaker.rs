@@ -1,6 +1,7 @@
 //! The thread that looks after the directory. It waits for no plugin: it begins looks and steps, hears what came of
 //! them, and swaps.
 
+use crate::observe::{Supervisor, failpoint};
 use crate::plugin::roster::Roster;
 use crate::plugin::saved::Saved;
 use crate::plugin::source::disk::Directory;
@@ -45,7 +46,11 @@ impl Caretaker {
     pub(in crate::plugin) fn start(self, waker: Waker, ready: SyncSender<()>) -> std::io::Result<()> {
         let runtime = Builder::new_current_thread().enable_time().thread_name("plugin-files").build()?;
         std::thread::Builder::new().name("plugin-loader".to_owned()).spawn(move || {
-            runtime.block_on(Rounds::new(self, waker, ready).go());
+            let mut rounds = Rounds::new(self, waker, ready);
+            runtime.block_on(async {
+                let mut supervisor = Supervisor::new("looking after plugin files");
+                while supervisor.must_restart(rounds.go()).await {}
+            });
             // A thread that hangs on a file would be waited for otherwise.
             runtime.shutdown_background();
         })?;
@@ -98,7 +103,8 @@ impl Rounds {
         }
     }
 
-    async fn go(mut self) {
+    async fn go(&mut self) {
+        failpoint("plugin.loader");
         // What happens from here on tells of itself.
         self.events.follow(&self.directory, &self.waker);
         while !self.waker.is_stopped() {

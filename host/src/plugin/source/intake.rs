@@ -5,6 +5,7 @@
 
 mod restore;
 
+use crate::observe::{catch_panic_in, failpoint};
 use crate::plugin::code::workshop::{Done, Workshop};
 use crate::plugin::component::fault::LoadFault;
 use crate::plugin::component::generation::Generation;
@@ -440,8 +441,14 @@ impl Intake {
         let (digest, manifest) = (run.input.digest.clone(), run.manifest.clone());
         let (works, nominee) = (Arc::clone(&machine.works), Nominee { slot, digest, manifest, origin });
         run.number = reporter.number;
-        let task =
-            tokio::spawn(async move { reporter.tell(News::Raised(raise(works, nominee).await)).await });
+        let task = tokio::spawn(async move {
+            let work = async {
+                failpoint("plugin.raise");
+                raise(works, nominee).await
+            };
+            let raised = catch_panic_in(work).await.unwrap_or_else(panicked);
+            reporter.tell(News::Raised(raised)).await;
+        });
         run.stage = Stage::Raising(Task(task.abort_handle()));
     }
 
@@ -538,6 +545,12 @@ impl Intake {
         self.numbers += 1;
         Reporter { plugin: name.to_owned(), number: self.numbers, to: self.reports.0.clone() }
     }
+}
+
+/// What becomes of a component with which the gateway panicked.
+fn panicked() -> Option<Raised> {
+    let text = "the gateway panicked while it was taken into service; its log shows where";
+    Some(("nowhere", Err(LoadFault::new(Reason::DescribeFailed, text))))
 }
 
 /// Where a task says how it fares.

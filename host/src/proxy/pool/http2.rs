@@ -226,6 +226,7 @@ async fn drive<T: AsyncRead + AsyncWrite + Unpin>(
     settled: watch::Sender<bool>,
 ) {
     let mut settled = Some(settled);
+    let _end = End(Rc::clone(&connection));
     let mut driver = pin!(driver);
     let outcome = poll_fn(|cx| {
         if connection.must_end(cx) {
@@ -243,13 +244,23 @@ async fn drive<T: AsyncRead + AsyncWrite + Unpin>(
         outcome.map(Some)
     })
     .await;
-    connection.spend();
     let Some(host) = connection.host.upgrade() else { return };
-    host.forget(&connection);
     if let Some(outcome) = outcome {
         let error = outcome.err().map(tracing::field::display);
         tracing::debug!(endpoint = %host.authority, error, "HTTP/2 connection to a backend closed");
         host.report(SignalKind::ConnectionClosed);
+    }
+}
+
+/// Takes the connection out of the pool when the task that drives it ends, also by a panic.
+struct End(Rc<Http2Connection>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.spend();
+        if let Some(host) = self.0.host.upgrade() {
+            host.forget(&self.0);
+        }
     }
 }
 

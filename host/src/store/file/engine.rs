@@ -106,6 +106,11 @@ impl<M: Medium> Engine<M> {
         self.presence.check().map_err(|error| StoreError::Medium(error.to_string()))
     }
 
+    /// Closes the file after a panic, which may have left a commit half-done.
+    pub(super) fn close(&mut self) {
+        self.db = None;
+    }
+
     /// Opens the file again if a failure closed it, and publishes what the failed commit left behind after all.
     pub(super) fn recover(&mut self, published: &Published) -> Result<(), StoreError> {
         if self.db.is_some() {

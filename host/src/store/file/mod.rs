@@ -105,7 +105,9 @@ impl FileStore {
             let (answer, decided) = oneshot::channel();
             let queue = self.queue.as_ref().ok_or_else(gone)?;
             queue.send(Job { write, answer }).await.map_err(|_| gone())?;
-            decided.await.map_err(|_| gone())?
+            let lost = "the store's writer panicked, and it is not known whether this was written: look before \
+                        you try again";
+            decided.await.map_err(|_| StoreError::Medium(lost.to_owned()))?
         })
     }
 }

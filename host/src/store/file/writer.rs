@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use super::batch::{Batch, Job, tell};
 use super::engine::{Engine, Medium};
+use crate::observe::{catch_panic, failpoint};
 use crate::store::published::Published;
 use crate::store::{HistoryBound, StoreError};
 
@@ -23,11 +24,16 @@ impl<M: Medium> Writer<M> {
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut jobs = Vec::with_capacity(BATCH_LIMIT);
         while queue.blocking_recv_many(&mut jobs, BATCH_LIMIT) > 0 {
-            self.serve(&mut jobs);
+            // The writes of the batch are answered by their senders' end: it is not known whether they happened.
+            if catch_panic(|| self.serve(&mut jobs)).is_none() {
+                jobs.clear();
+                self.engine.close();
+            }
         }
     }
 
     fn serve(&mut self, jobs: &mut Vec<Job>) {
+        failpoint("store.writer");
         if let Err(refusal) = self.engine.recover(&self.published) {
             let text = refusal.to_string();
             jobs.drain(..).for_each(|job| tell(job.answer, Err(StoreError::Medium(text.clone()))));
