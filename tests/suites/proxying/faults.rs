@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use umbel::route::{Availability, SignalKind, Target};
-use umbel_tests::wait_for;
+use umbel_tests::{ReservedPort, wait_for};
 
 const PATH: &str = "/apis/g.example/v1/things";
 
@@ -23,10 +23,9 @@ async fn each_cause_is_told_apart() -> Result<()> {
     let wrong_name = ca.server(&["other.default.svc"], false)?;
     let wrong_name = Backend::start_with(&ca, wrong_name, &["h2"], 9, echo()).await?;
     let expired = Backend::start_with(&ca, ca.server(&[NAME], true)?, &["h2"], 9, echo()).await?;
-    let closed_port = {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        listener.local_addr()?.port()
-    };
+    // Bound by this test, so that nothing else can listen there meanwhile.
+    let reserved = ReservedPort::new()?;
+    let closed_port = reserved.number();
     let cases = [
         (closed_port, &ca, "the backend refused the connection", true),
         (good.port, &strangers, "x509: certificate signed by unknown authority", false),
