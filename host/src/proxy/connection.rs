@@ -93,6 +93,16 @@ impl Gate {
         }
     }
 
+    /// Asks the connection to finish in a drain that began at `since`, and closes it when its client does not take the
+    /// rest of the last answer.
+    pub fn drain_until_quiet(&self, now: u64, since: u64) {
+        self.drain();
+        let quiet = now.saturating_sub(self.quiet_since.get().max(since));
+        if self.requests.get() == 0 && quiet >= GRACE {
+            self.give(Order::Cut);
+        }
+    }
+
     /// Closes the connection when it has been without a request for too long.
     pub fn expire(&self, now: u64) {
         if self.requests.get() > 0 {
@@ -354,6 +364,20 @@ mod tests {
     fn a_client_that_sends_no_whole_request_is_cut() {
         assert_eq!(order_after(false, 0, FIRST_REQUEST - 1), Order::Serve);
         assert_eq!(order_after(false, 0, FIRST_REQUEST), Order::Cut);
+    }
+
+    #[test]
+    fn a_drain_cuts_connections_without_requests_only() {
+        let order = |requests: u32, quiet_since: u64, seconds: u64| {
+            let gate = Gate::new(quiet_since);
+            gate.requests.set(requests);
+            gate.drain_until_quiet(100 + seconds, 100);
+            gate.order.get()
+        };
+        assert_eq!(order(0, 50, GRACE - 1), Order::Finish, "it has time for the rest of an answer");
+        assert_eq!(order(0, 50, GRACE), Order::Cut);
+        assert_eq!(order(0, 103, GRACE), Order::Finish, "its last request ended after the drain began");
+        assert_eq!(order(1, 50, 10 * GRACE), Order::Finish);
     }
 
     #[test]

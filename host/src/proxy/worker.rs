@@ -184,7 +184,8 @@ fn start_serving(worker: &Rc<Worker>, stream: TcpStream, remote: std::net::Socke
 /// Tells every connection to finish and waits until all have.
 async fn drain(worker: &Worker) {
     let mut interval = tokio::time::interval(Duration::from_millis(10));
-    while worker.for_each_gate(Gate::drain) > 0 {
+    let since = worker.now();
+    while worker.for_each_gate(|gate| gate.drain_until_quiet(worker.now(), since)) > 0 {
         interval.tick().await;
     }
 }
