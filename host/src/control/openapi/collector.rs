@@ -27,6 +27,10 @@ struct Entry {
 
 type Outcome = (BackendId, Result<Option<Known>, DownloadFault>);
 
+fn panicked() -> DownloadFault {
+    DownloadFault::Unanswered("reading them panicked; the log shows where".to_owned())
+}
+
 pub(super) struct Collector {
     parts: SnapshotParts,
     shared: Arc<Shared>,
@@ -136,7 +140,7 @@ impl Collector {
                 let _slot = slots.acquire_owned().await;
                 let download = connect(Arc::clone(&source.backend));
                 let asked = catch_panic_in(ask(download.as_ref(), &source, &known)).await;
-                (id, asked.unwrap_or_else(|| Err("reading them panicked; the log shows where".to_owned())))
+                (id, asked.unwrap_or_else(|| Err(panicked())))
             });
         }
         next
