@@ -8,7 +8,8 @@
 //!           registry              │          objects with admission over the store
 //!        ┌─────┴─────┬────────────┤
 //!      store  pki  plugin     listen  upstream      the only folders that touch disk and sockets
-//!        └───────────┴──────┬─────┘        (listen and upstream share `transport`: bulk reads, deferred writes)
+//!        └───────────┴──────┬─────┘        (listen and upstream share `transport`: bulk reads, deferred writes;
+//!                           │               and `certificate`: what Go accepts beyond webpki)
 //!     route   decision   merge   kind → object      pure: inputs in, values out
 //!                           │
 //!                     model   config   observe      words that everybody uses
@@ -20,6 +21,7 @@
 
 pub mod api;
 pub mod assembly;
+pub mod certificate;
 pub mod config;
 pub mod control;
 pub mod decision;

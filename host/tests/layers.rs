@@ -15,6 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["model"]),
     ("observe", &["model", "config"]),
     ("transport", &["model"]),
+    ("certificate", &[]),
     ("decision", &["model"]),
     ("kind", &["model", "object"]),
     ("merge", &["model", "decision", "kind", "route"]),
@@ -22,8 +23,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("route", &["model", "decision", "upstream", "observe"]),
     ("store", &["model", "observe"]),
     ("pki", &["model"]),
-    ("upstream", &["model", "decision", "transport", "observe"]),
-    ("listen", &["model", "config", "observe", "transport"]),
+    ("upstream", &["model", "decision", "transport", "certificate", "observe"]),
+    ("listen", &["model", "config", "observe", "transport", "certificate"]),
     ("plugin", &["model", "decision", "merge", "observe"]),
     ("registry", &["model", "kind", "object", "store", "observe"]),
     (

@@ -4,16 +4,16 @@
 //! judged afterwards, so that a client with a stale certificate reads a 401 and not a TLS alert. So does one with a
 //! certificate of X.509 version 1, which `openssl x509 -req` makes without `-extfile`.
 
+use crate::certificate::{Purpose, verify_chain, verify_tls12, verify_tls13};
 use crate::model::identity::Caller;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, PeerMisbehaved, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use webpki::{EndEntityCert, RawPublicKeyEntity};
-use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
+use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Certificate, X509Version};
 
 /// What a client showed.
 #[derive(Clone, Debug)]
@@ -79,15 +79,36 @@ fn words(error: &rustls::Error) -> String {
     text.to_owned()
 }
 
+/// The values, in their order. One that cannot be read is not left out: the caller would be another one without it.
+fn read_names<'a>(
+    attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>,
+) -> Result<Vec<String>, String> {
+    attributes
+        .map(|name| {
+            name.as_str().map(str::to_owned).map_err(|_| {
+                "a name in the certificate's subject has an encoding other than UTF8String or PrintableString"
+                    .to_owned()
+            })
+        })
+        .collect()
+}
+
 fn read_caller(leaf: &CertificateDer<'_>) -> Result<Caller, String> {
     let (_, certificate) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
     let subject = certificate.subject();
-    let user = subject.iter_common_name().next().and_then(|name| name.as_str().ok()).unwrap_or_default();
-    if user.is_empty() {
-        return Err("the certificate's subject has no common name".to_owned());
-    }
-    let groups: Vec<String> =
-        subject.iter_organization().filter_map(|o| o.as_str().ok()).map(str::to_owned).collect();
+    let names = read_names(subject.iter_common_name())?;
+    let user = match names.as_slice() {
+        [user] if !user.is_empty() => user.as_str(),
+        [] | [_] => return Err("the certificate's subject has no common name".to_owned()),
+        // Go takes the last one and other readers the first: gateway and backend could disagree on the user.
+        many => {
+            let count = many.len();
+            return Err(format!(
+                "the certificate's subject has {count} common names, so the user is ambiguous; sign one with one CN"
+            ));
+        }
+    };
+    let groups = read_names(subject.iter_organization())?;
     if groups.iter().map(String::as_str).chain([user]).any(|name| name.contains(char::is_control)) {
         return Err("a name in the certificate's subject has control characters, which no header can carry"
             .to_owned());
@@ -104,7 +125,7 @@ fn read_caller(leaf: &CertificateDer<'_>) -> Result<Caller, String> {
 pub(super) struct AskOnly {
     /// Knows the client CAs.
     pub(super) verifier: Arc<dyn ClientCertVerifier>,
-    /// For signatures by keys of certificates that `verifier` cannot read.
+    /// For signatures by keys of certificates of any form.
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -132,10 +153,7 @@ impl ClientCertVerifier for AskOnly {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if EndEntityCert::try_from(cert).is_ok() {
-            return self.verifier.verify_tls12_signature(message, cert, dss);
-        }
-        verify_tls12_by_key(message, &key_of(cert)?, dss, &self.algorithms)
+        verify_tls12(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -144,10 +162,7 @@ impl ClientCertVerifier for AskOnly {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if EndEntityCert::try_from(cert).is_ok() {
-            return self.verifier.verify_tls13_signature(message, cert, dss);
-        }
-        verify_tls13_signature_with_raw_key(message, &key_of(cert)?, dss, &self.algorithms)
+        verify_tls13(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -155,22 +170,119 @@ impl ClientCertVerifier for AskOnly {
     }
 }
 
-/// The public key of a certificate of any version.
-fn key_of<'a>(cert: &'a CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'a>, rustls::Error> {
-    let (_, certificate) = X509Certificate::from_der(cert).map_err(|_| CertificateError::BadEncoding)?;
-    Ok(certificate.tbs_certificate.subject_pki.raw.into())
+/// Accepts chains as Go does: those that webpki accepts, and those with any extended key usage or critical policies.
+#[derive(Debug)]
+pub(super) struct ClientChains {
+    pub(super) roots: Arc<RootCertStore>,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+    pub(super) strict: Arc<dyn ClientCertVerifier>,
 }
 
-/// As rustls does it for certificates: the algorithm of a scheme is the first that fits the key.
-fn verify_tls12_by_key(
-    message: &[u8],
-    key: &SubjectPublicKeyInfoDer<'_>,
-    dss: &DigitallySignedStruct,
-    algorithms: &WebPkiSupportedAlgorithms,
-) -> Result<HandshakeSignatureValid, rustls::Error> {
-    let key = RawPublicKeyEntity::try_from(key).map_err(|_| CertificateError::BadEncoding)?;
-    let known = algorithms.mapping.iter().find(|(scheme, _)| *scheme == dss.scheme);
-    let (_, fitting) = known.ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
-    let holds = fitting.iter().any(|one| key.verify_signature(*one, message, dss.signature()).is_ok());
-    if holds { Ok(HandshakeSignatureValid::assertion()) } else { Err(CertificateError::BadSignature.into()) }
+impl ClientCertVerifier for ClientChains {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.strict.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let refusal = match self.strict.verify_client_cert(end_entity, intermediates, now) {
+            Err(refusal @ rustls::Error::InvalidCertificate(_)) => refusal,
+            outcome => return outcome,
+        };
+        let algorithms = self.algorithms.all;
+        verify_chain(&self.roots, algorithms, end_entity, intermediates, now, Purpose::Client)
+            .map(|()| ClientCertVerified::assertion())
+            .map_err(|_| refusal)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, DistinguishedName as Subject, DnType, DnValue, KeyPair};
+
+    fn caller(names: &[(DnType, DnValue)]) -> Result<Caller, String> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = Subject::new();
+        for (kind, value) in names {
+            params.distinguished_name.push(kind.clone(), value.clone());
+        }
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        read_caller(certificate.der())
+    }
+
+    fn text(value: &str) -> DnValue {
+        DnValue::Utf8String(value.to_owned())
+    }
+
+    #[test]
+    fn the_common_name_is_the_user_and_organizations_are_groups_in_their_order() {
+        let known = caller(&[(DnType::CommonName, text("ann")), (DnType::OrganizationName, text("b"))]);
+        let known = known.unwrap();
+        assert_eq!((known.user.as_str(), &known.groups[..1]), ("ann", &["b".to_owned()][..]));
+    }
+
+    #[test]
+    fn a_subject_without_a_user_is_refused() {
+        assert!(caller(&[(DnType::OrganizationName, text("b"))]).unwrap_err().contains("no common name"));
+        assert!(caller(&[(DnType::CommonName, text(""))]).unwrap_err().contains("no common name"));
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_read_is_refused_and_not_left_out() {
+        let strange = DnValue::BmpString("staff".try_into().unwrap());
+        let names = [(DnType::CommonName, text("ann")), (DnType::OrganizationName, strange.clone())];
+        assert!(caller(&names).unwrap_err().contains("encoding"));
+        assert!(caller(&[(DnType::CommonName, strange)]).unwrap_err().contains("encoding"));
+    }
+
+    /// rcgen writes each kind of name once, so the second one is made of another.
+    fn with_two(kind: DnType, other: &[u8], known: &[u8]) -> Result<Caller, String> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = Subject::new();
+        params.distinguished_name.push(DnType::CommonName, "ann");
+        params.distinguished_name.push(kind, "eve");
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let mut der = certificate.der().to_vec();
+        let places: Vec<usize> =
+            (0..der.len() - other.len()).filter(|index| der[*index..].starts_with(other)).collect();
+        for place in places {
+            der[place..place + known.len()].copy_from_slice(known);
+        }
+        read_caller(&der.into())
+    }
+
+    #[test]
+    fn two_common_names_are_refused() {
+        // `localityName` is 2.5.4.7, `commonName` 2.5.4.3.
+        let refused = with_two(DnType::LocalityName, &[6, 3, 0x55, 4, 7], &[6, 3, 0x55, 4, 3]);
+        assert!(refused.unwrap_err().contains("2 common names"));
+        assert!(with_two(DnType::LocalityName, &[6, 3, 0x55, 4, 7], &[6, 3, 0x55, 4, 7]).is_ok());
+    }
 }

@@ -1,6 +1,6 @@
 //! TLS towards clients (contract §7.12).
 
-use super::client_certificate::{AskOnly, CertificateJudge, PeerCertificate};
+use super::client_certificate::{AskOnly, CertificateJudge, ClientChains, PeerCertificate};
 use super::refusal_log::RefusalLog;
 use crate::transport::BulkRead;
 use arc_swap::ArcSwap;
@@ -105,10 +105,11 @@ fn build_verifier(
     for root in client_roots {
         roots.add(root).map_err(|error| ListenTlsError::ClientCa(error.to_string()))?;
     }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+    let (roots, algorithms) = (Arc::new(roots), provider.signature_verification_algorithms);
+    let strict = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
         .build()
-        .map(Some)
-        .map_err(|error| ListenTlsError::ClientCa(error.to_string()))
+        .map_err(|error| ListenTlsError::ClientCa(error.to_string()))?;
+    Ok(Some(Arc::new(ClientChains { roots, algorithms, strict })))
 }
 
 /// Completes the handshake and judges the client's certificate.

@@ -1,5 +1,5 @@
-//! Socket wrappers: reading in bulk below TLS, writing once per turn above it, closing so that answers arrive,
-//! and what HTTP codecs leave undone.
+//! Socket wrappers: reading in bulk below TLS, knowing where its records end, writing once per turn above it, closing
+//! so that answers arrive, and what HTTP codecs leave undone.
 
 mod bulk_read;
 mod deferred_flush;
@@ -7,9 +7,11 @@ mod header_block;
 mod header_limit;
 mod http1_output;
 mod lingering_close;
+mod tls_records;
 
 pub use bulk_read::BulkRead;
 pub use deferred_flush::{DeferredFlush, FlushOnce};
 pub use header_limit::{HeaderLimit, HeaderLimitHandle};
 pub use http1_output::{Http1Output, Http1OutputHandle};
 pub use lingering_close::{LingerHandle, LingerLimits, LingeringClose};
+pub use tls_records::TlsRecords;

@@ -1,8 +1,9 @@
 //! Dialling one endpoint with TLS.
 
 use super::UpstreamFault;
+use super::stream::Stream;
 use crate::decision::resolver::{Endpoint, url_authority};
-use crate::transport::BulkRead;
+use crate::transport::{BulkRead, TlsRecords};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rustls::pki_types::ServerName;
@@ -14,17 +15,15 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// TCP with TLS over it.
-pub type Stream = tokio_rustls::client::TlsStream<BulkRead<TcpStream>>;
-
 /// Limit for the TCP connect to one address (contract appendix B has 30 s; a gateway on a LAN need not wait so long).
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Limit for the look-up of a name.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence of one address after which the next one is dialled beside it.
 const STAGGER: Duration = Duration::from_millis(300);
-/// Limit for the TLS handshake (contract §2.8).
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Limit for the TLS handshake: less than the 10 s of contract §2.8, so that a request to a backend that stopped
+/// fails within those.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Silence before the first keep-alive probe.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(30);
@@ -59,7 +58,8 @@ pub async fn connect(
     tls: &Arc<rustls::ClientConfig>,
 ) -> Result<Connection, UpstreamFault> {
     let tcp = dial(endpoint).await?;
-    let handshake = TlsConnector::from(Arc::clone(tls)).connect(server_name.clone(), BulkRead::new(tcp));
+    let records = TlsRecords::new(BulkRead::new(tcp));
+    let handshake = TlsConnector::from(Arc::clone(tls)).connect(server_name.clone(), records);
     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(UpstreamFault::from_handshake(&error, &server_name.to_str())),
@@ -69,7 +69,7 @@ pub async fn connect(
         Some(b"h2") => Protocol::Http2,
         _ => Protocol::Http1,
     };
-    Ok(Connection { stream, protocol })
+    Ok(Connection { stream: Stream::new(stream, protocol), protocol })
 }
 
 /// Has the system notice a peer that vanished while nothing is sent: watches and upgraded connections wait

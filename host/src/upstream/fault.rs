@@ -1,7 +1,7 @@
 //! Why a backend cannot be reached, told apart as a person would want it.
 
 use super::words;
-use rustls::{CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error};
 use std::io;
 
 /// A fault between us and a backend. `Display` is fit for a condition message; it may name addresses, so
@@ -56,12 +56,21 @@ pub enum UpstreamFault {
     /// The backend broke the handshake off and said why, often because it refuses the certificate we show.
     #[error("remote error: tls: {0}")]
     Alert(String),
+    /// The backend broke the handshake off because it found nothing in what was offered.
+    #[error("remote error: tls: {alert}: {}", words::OFFER)]
+    NothingInCommon {
+        /// What it said.
+        alert: String,
+    },
     /// TLS failed otherwise.
     #[error("tls: {0}")]
     Tls(String),
     /// The connection closed before an answer came.
     #[error("{0}")]
     Closed(String),
+    /// It answered before, and answers neither requests nor pings nor new connections any more.
+    #[error("the backend stopped answering")]
+    Silent,
     /// The answer was no HTTP.
     #[error("{0}")]
     Protocol(String),
@@ -79,8 +88,10 @@ impl UpstreamFault {
             | Self::WrongName { .. }
             | Self::Expired { .. }
             | Self::Alert(_)
+            | Self::NothingInCommon { .. }
             | Self::Tls(_)
             | Self::Closed(_)
+            | Self::Silent
             | Self::Protocol(_) => self.to_string(),
         }
     }
@@ -93,6 +104,7 @@ impl UpstreamFault {
                 | Self::WrongName { .. }
                 | Self::Expired { .. }
                 | Self::Alert(_)
+                | Self::NothingInCommon { .. }
                 | Self::Tls(_)
         )
     }
@@ -111,6 +123,9 @@ impl UpstreamFault {
     pub fn from_handshake(error: &io::Error, wanted: &str) -> Self {
         match error.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
             Some(Error::InvalidCertificate(certificate)) => Self::from_certificate(certificate, wanted),
+            Some(Error::AlertReceived(
+                alert @ (AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity),
+            )) => Self::NothingInCommon { alert: words::alert(*alert) },
             Some(Error::AlertReceived(alert)) => Self::Alert(words::alert(*alert)),
             Some(other) => Self::Tls(words::handshake(other)),
             None => match error.kind() {
@@ -256,6 +271,14 @@ mod tests {
                 "remote error: tls: protocol version not supported",
             ),
             (Error::AlertReceived(AlertDescription::Unknown(200)), "remote error: tls: alert(200)"),
+            (
+                Error::AlertReceived(AlertDescription::HandshakeFailure),
+                concat!(
+                    "remote error: tls: handshake failure: the backend takes no cipher suite (TLS 1.3, or TLS 1.2 ",
+                    "with ECDHE and AES-GCM or ChaCha20-Poly1305) or no key exchange (X25519MLKEM768, X25519, P-256, ",
+                    "P-384) that Umbel offers: allow one of these in the backend's TLS settings",
+                ),
+            ),
             (
                 Error::InvalidMessage(InvalidMessage::InvalidContentType),
                 "tls: first record does not look like a TLS handshake",

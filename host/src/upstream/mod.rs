@@ -4,10 +4,13 @@ mod connect;
 mod fault;
 mod interim;
 mod pinned;
+mod stream;
 mod tls;
+mod verify;
 mod words;
 
-pub use connect::{Connection, Protocol, Stream, connect};
+pub use connect::{Connection, Protocol, connect};
 pub use fault::UpstreamFault;
 pub use interim::{INTERIM_MAX, InterimCount, InterimLimit, write_interim};
+pub use stream::Stream;
 pub use tls::{BackendTls, FrontProxy, TlsError, TlsSource};

@@ -1,11 +1,9 @@
 //! Backends that serve with a certificate that is itself pinned.
 
+use super::verify::{Chains, verify_name};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
-use std::sync::Arc;
 use std::time::Duration;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -15,11 +13,11 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 #[derive(Debug)]
 pub(super) struct PinnedOr {
     pinned: Vec<CertificateDer<'static>>,
-    chains: Arc<WebPkiServerVerifier>,
+    chains: Chains,
 }
 
 impl PinnedOr {
-    pub(super) fn new(pinned: Vec<CertificateDer<'static>>, chains: Arc<WebPkiServerVerifier>) -> Self {
+    pub(super) fn new(pinned: Vec<CertificateDer<'static>>, chains: Chains) -> Self {
         Self { pinned, chains }
     }
 }
@@ -43,7 +41,7 @@ impl ServerCertVerifier for PinnedOr {
             );
         }
         check_time_and_purpose(end_entity, now)?;
-        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        verify_name(end_entity, server_name)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -101,6 +99,7 @@ mod tests {
     use rustls::pki_types::PrivateKeyDer;
     use rustls::{ClientConnection, ServerConfig, ServerConnection};
     use std::io;
+    use std::sync::Arc;
 
     const NAME: &str = "api.default.svc";
 

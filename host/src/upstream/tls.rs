@@ -1,16 +1,15 @@
 //! TLS settings towards backends: trust, our certificate, and what is shared between backends.
 
 use super::pinned::PinnedOr;
+use super::verify::{AcceptAny, Chains};
 use arc_swap::ArcSwap;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 use std::sync::Arc;
 
 /// How a backend's certificate is verified.
@@ -109,7 +108,7 @@ impl BackendTls {
             .with_safe_default_protocol_versions()?;
         let verifier: Arc<dyn ServerCertVerifier> = match source {
             TlsSource::Insecure => Arc::new(AcceptAny(provider.signature_verification_algorithms)),
-            TlsSource::Default => build_verifier(Arc::clone(&self.default_roots), provider)?,
+            TlsSource::Default => Arc::new(build_verifier(Arc::clone(&self.default_roots), provider)?),
             TlsSource::CaBundle(pem) => {
                 let certificates = parse_certificates(pem)?;
                 let roots = Arc::new(collect_roots(&certificates)?);
@@ -127,13 +126,12 @@ impl BackendTls {
     }
 }
 
-fn build_verifier(
-    roots: Arc<RootCertStore>,
-    provider: Arc<CryptoProvider>,
-) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
-    WebPkiServerVerifier::builder_with_provider(roots, provider)
+fn build_verifier(roots: Arc<RootCertStore>, provider: Arc<CryptoProvider>) -> Result<Chains, TlsError> {
+    let algorithms = provider.signature_verification_algorithms;
+    let strict = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider)
         .build()
-        .map_err(|error| TlsError::BadCertificate(error.to_string()))
+        .map_err(|error| TlsError::BadCertificate(error.to_string()))?;
+    Ok(Chains { roots, algorithms, strict })
 }
 
 fn parse_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -149,45 +147,6 @@ fn collect_roots(certificates: &[CertificateDer<'static>]) -> Result<RootCertSto
         roots.add(certificate.clone()).map_err(|error| TlsError::BadCertificate(error.to_string()))?;
     }
     Ok(roots)
-}
-
-/// Verifies nothing but that the peer holds the key of the certificate it shows.
-#[derive(Debug)]
-struct AcceptAny(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
 }
 
 #[cfg(test)]

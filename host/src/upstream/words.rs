@@ -3,6 +3,11 @@
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
+/// What Umbel offers to a backend that takes nothing of it. Go also offers P-521 and CBC suites, which rustls lacks.
+pub(super) const OFFER: &str = "the backend takes no cipher suite (TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM or \
+    ChaCha20-Poly1305) or no key exchange (X25519MLKEM768, X25519, P-256, P-384) that Umbel offers: allow one of these \
+    in the backend's TLS settings";
+
 /// What is wrong with a certificate, without the causes that have an `UpstreamFault` of their own.
 pub(super) fn certificate(error: &CertificateError) -> &'static str {
     match error {
