@@ -131,11 +131,12 @@ impl LocalApi for Api {
         let Some(this) = self.this.upgrade() else {
             return Box::pin(async { reply::failure(&shutting_down()) });
         };
+        let is_safe = request.method().is_safe();
         let task = self.runtime.spawn(this.answer(request, caller));
         Box::pin(async move {
             task.await.unwrap_or_else(|error| {
                 if error.is_cancelled() {
-                    return reply::failure(&shutting_down());
+                    return reply::failure(&if is_safe { shutting_down() } else { cut_off() });
                 }
                 reply::failure(&Failure::panicked())
             })
@@ -186,6 +187,13 @@ fn too_slow() -> Failure {
 
 fn shutting_down() -> Failure {
     Failure::unavailable("the server is shutting down").retry_after(1)
+}
+
+/// Without `Retry-After`: the write may be done, and clients repeat every verb that carries it.
+fn cut_off() -> Failure {
+    Failure::unavailable(
+        "the server is shutting down and may have processed the request: look before you repeat it",
+    )
 }
 
 #[cfg(test)]

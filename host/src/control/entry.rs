@@ -515,4 +515,27 @@ mod tests {
         assert!(is_checked);
         assert!(!entry.take_openapi_fault(Some("too large")), "it has no backend to speak for");
     }
+
+    /// The condition of an earlier time stands, so nothing of it changes; that it was verified must show all the same.
+    #[test]
+    fn what_is_found_as_it_was_stored_counts_as_checked() {
+        let counter = Metrics::new().unwrap().proxied("a.com", "v1");
+        let mut entry = Entry::new(ApiService::read(&Object::default()), counter);
+        let trouble = entry.trouble.clone();
+        entry.condition = Some(Condition::fails("FailedDiscoveryCheck", "down"));
+        let is_checked = |entry: &Entry| match entry.availability() {
+            Availability::Closed { is_checked, .. } => is_checked,
+            Availability::Open => panic!("it is open"),
+        };
+        assert!(!is_checked(&entry));
+        let (reason, message) = ("FailedDiscoveryCheck".to_owned(), "down".to_owned());
+        let judgement = Judgement { state: State::Down, reason, message, trouble };
+        let mut find = || {
+            let judgement = Some(judgement.clone());
+            entry.take(Finding { api_service: String::new(), judgement, listing: None })
+        };
+        assert!(find(), "the routes have to be published anew");
+        assert!(!find(), "once");
+        assert!(is_checked(&entry));
+    }
 }

@@ -2,11 +2,12 @@
 
 use super::body::AnswerBody;
 use super::head::{too_many_headers, uri_too_long};
+use super::repeat::Processing;
 use crate::model::failure::Failure;
 use crate::upstream::UpstreamFault;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 /// `Audit-ID`, which ties the log lines of client, gateway and backend together.
 pub const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -62,16 +63,60 @@ pub fn keep_head(response: &mut Response<AnswerBody>) {
 /// Seconds after which a client may try again when a backend may be back by then.
 const RETRY_AFTER_SECONDS: i32 = 1;
 
-/// 503 that says why a backend did not answer, without its address.
-pub fn refuse_fault(fault: &UpstreamFault) -> Box<Failure> {
-    let failure = Failure::unavailable(format!("error trying to reach service: {}", fault.for_client()));
-    Box::new(if fault.is_transient() { failure.retry_after(RETRY_AFTER_SECONDS) } else { failure })
+/// What a client reads of a write that may be done already.
+const OUTCOME_UNKNOWN: &str = "the backend may have processed the request: look before you repeat it";
+
+/// 503 that says why a backend did not answer, without its address. It asks for a retry where that may help and can
+/// do no harm.
+pub fn refuse_fault(fault: &UpstreamFault, processing: Processing, method: &Method) -> Box<Failure> {
+    let text = format!("error trying to reach service: {}", fault.for_client());
+    refuse_unanswered(Failure::unavailable(text), fault.is_transient(), processing, method)
+}
+
+/// 504 for a request whose time ran out.
+pub fn refuse_late(processing: Processing, method: &Method) -> Box<Failure> {
+    let text = "Timeout: request did not complete within the allotted timeout";
+    refuse_unanswered(Failure::new(504, "Timeout", text), true, processing, method)
+}
+
+fn refuse_unanswered(
+    mut failure: Failure,
+    is_transient: bool,
+    processing: Processing,
+    method: &Method,
+) -> Box<Failure> {
+    if !processing.allows_retry(method) {
+        failure.message = format!("{}; {OUTCOME_UNKNOWN}", failure.message);
+    } else if is_transient {
+        failure = failure.retry_after(RETRY_AFTER_SECONDS);
+    }
+    Box::new(failure)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use http_body::Body;
+
+    #[test]
+    fn a_write_that_may_be_done_carries_no_request_to_repeat_it() {
+        let fault = UpstreamFault::Closed("the connection closed".to_owned());
+        let lasting = UpstreamFault::UnknownAuthority;
+        for (processing, method, asks) in [
+            (Processing::Excluded, Method::POST, true),
+            (Processing::Possible, Method::POST, false),
+            (Processing::Possible, Method::DELETE, false),
+            (Processing::Possible, Method::GET, true),
+        ] {
+            for failure in [refuse_fault(&fault, processing, &method), refuse_late(processing, &method)] {
+                assert_eq!(failure.retry_after_seconds().is_some(), asks, "{method}: {failure}");
+                let response = refuse(&failure);
+                assert_eq!(response.headers().contains_key(RETRY_AFTER), asks, "{method}");
+                assert_eq!(failure.message.ends_with(OUTCOME_UNKNOWN), !asks, "{method}: {failure}");
+            }
+            assert_eq!(refuse_fault(&lasting, processing, &method).retry_after_seconds(), None);
+        }
+    }
 
     #[test]
     fn the_answer_to_a_head_has_a_length_and_no_body() {

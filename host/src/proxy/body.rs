@@ -7,6 +7,7 @@ use super::response_headers::clean_trailers;
 use super::upload::StreamHold;
 use crate::model::message_head::HEADERS_MAX;
 use crate::route::{LocalBody, LocalError};
+use crate::upstream::UpstreamFault;
 use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
@@ -24,6 +25,9 @@ pub enum BodyError {
     /// A backend's HTTP/1.1 connection broke.
     #[error("backend: {0}")]
     Http1(#[from] hyper::Error),
+    /// A backend answers nothing any more.
+    #[error("backend: {0}")]
+    Silent(UpstreamFault),
     /// An own answer broke.
     #[error(transparent)]
     Local(#[from] LocalError),
@@ -159,6 +163,13 @@ impl AnswerBody {
             Source::Dedicated(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
             Source::Http1 { body, lease } => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
+                if let Some(lease) = lease.as_ref() {
+                    if lease.is_dead() {
+                        // Hyper gives a body whose connection was dropped an end like any other.
+                        return Poll::Ready(Some(Err(BodyError::Silent(UpstreamFault::Silent))));
+                    }
+                    lease.note_read();
+                }
                 if frame.is_none()
                     && let Some(lease) = lease.take()
                 {

@@ -1,10 +1,11 @@
 //! Forwarding one request to a backend.
 
-use super::answer::refuse_fault;
+use super::answer::{refuse_fault, refuse_late};
 use super::body::AnswerBody;
 use super::connection::Client;
 use super::pool::{Host, Http2Connection, Lease};
 use super::reach::reach;
+use super::repeat::Processing;
 use super::request_body::RequestBody;
 use super::request_headers::Context;
 use super::send::{Lost, Unsent, send_http1, send_http2};
@@ -13,8 +14,9 @@ use crate::model::identity::Caller;
 use crate::observe::ProxiedRequests;
 use crate::route::{Backend, ClientBody, SignalKind};
 use crate::upstream::UpstreamFault;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,22 +71,23 @@ pub async fn forward(
     caller: &Caller,
     journey: Journey,
 ) -> Result<Response<AnswerBody>, Box<Failure>> {
-    let delivery = deliver(client, request, caller, &journey.backend);
+    let (method, processing) = (request.method().clone(), Cell::default());
+    let delivery = deliver(client, request, caller, &journey.backend, &processing);
     match tokio::time::timeout(journey.limit.unwrap_or(FOR_EVER), delivery).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(time_out(client, &journey)),
+        Err(_) => Err(time_out(client, &journey, processing.get(), &method)),
     }
 }
 
 /// 503 for discovery, as upstream has it, 504 for everything else.
-fn time_out(client: &Client, journey: &Journey) -> Box<Failure> {
+fn time_out(client: &Client, journey: &Journey, processing: Processing, method: &Method) -> Box<Failure> {
     client.worker.inputs.signals.report(journey.backend.id, SignalKind::Undeliverable);
     tracing::warn!(service = %journey.backend.service, limit = ?journey.limit, "a backend did not answer in time");
     if journey.limit == Some(super::deadline::DISCOVERY) {
-        return refuse_fault(&UpstreamFault::TimedOut { during: "waiting for the answer".to_owned() });
+        let fault = UpstreamFault::TimedOut { during: "waiting for the answer".to_owned() };
+        return refuse_fault(&fault, processing, method);
     }
-    let text = "Timeout: request did not complete within the allotted timeout";
-    Box::new(Failure::new(504, "Timeout", text).retry_after(1))
+    refuse_late(processing, method)
 }
 
 async fn deliver(
@@ -92,6 +95,7 @@ async fn deliver(
     request: Request<ClientBody>,
     caller: &Caller,
     backend: &Arc<Backend>,
+    processing: &Cell<Processing>,
 ) -> Result<Response<AnswerBody>, Box<Failure>> {
     let (head, body) = request.into_parts();
     let context = Context {
@@ -104,20 +108,24 @@ async fn deliver(
     let body =
         (!body.is_end_stream()).then(|| RequestBody::new(body, client.worker.inputs.upload_pause, buffer));
     let interim = client.takes_interim(head.version).then(|| client.http1.clone());
-    let unsent = Unsent { head: &head, context, body, interim };
+    let unsent = Unsent { head: &head, context, body, interim, processing };
     let mut route = Choice::new(backend);
     loop {
-        let (host, lease) = route.lease(client).await?;
+        let (host, lease) = route.lease(client, unsent.method()).await?;
+        unsent.processing.set(Processing::Possible);
         let outcome = match lease {
             Lease::Http2(lease) => send_http2(&host, lease, &unsent).await,
             Lease::Http1(lease) => Box::pin(send_http1(&host, lease, &unsent)).await,
         };
         match outcome {
             Ok(answer) => return answer,
-            Err(lost) => match unsent.client_failure() {
-                Some(failure) => return Err(failure),
-                None => route.try_again(&host, lost)?,
-            },
+            Err(lost) => {
+                unsent.processing.set(lost.attempt.processing);
+                match unsent.client_failure() {
+                    Some(failure) => return Err(failure),
+                    None => route.try_again(client, &host, lost, unsent.method())?,
+                }
+            }
         }
     }
 }
@@ -136,7 +144,11 @@ impl<'a> Choice<'a> {
     }
 
     /// A connection to some endpoint; endpoints that cannot be reached are passed over.
-    async fn lease(&mut self, client: &Rc<Client>) -> Result<(Rc<Host>, Lease), Box<Failure>> {
+    async fn lease(
+        &mut self,
+        client: &Rc<Client>,
+        method: &Method,
+    ) -> Result<(Rc<Host>, Lease), Box<Failure>> {
         let first = client.worker.pool.choose(self.backend, &[]).unwrap_or_default();
         // The last try goes over a new connection, so that stale ones cannot use up all tries.
         if self.retries < RETRIES
@@ -145,11 +157,16 @@ impl<'a> Choice<'a> {
         {
             return Ok((host, lease));
         }
-        Box::pin(self.dial(client, first)).await
+        Box::pin(self.dial(client, method, first)).await
     }
 
-    async fn dial(&self, client: &Rc<Client>, first: usize) -> Result<(Rc<Host>, Lease), Box<Failure>> {
-        reach(client, self.backend, first, async |index| {
+    async fn dial(
+        &self,
+        client: &Rc<Client>,
+        method: &Method,
+        first: usize,
+    ) -> Result<(Rc<Host>, Lease), Box<Failure>> {
+        reach(client, self.backend, method, first, async |index| {
             let host = client.worker.pool.host(self.backend, index);
             let no_host = || UpstreamFault::Protocol("no usable address".to_owned());
             let host = host.ok_or_else(no_host)?;
@@ -160,18 +177,31 @@ impl<'a> Choice<'a> {
     }
 
     /// Decides about another try after a request was lost.
-    fn try_again(&mut self, host: &Host, lost: Lost) -> Result<(), Box<Failure>> {
+    fn try_again(
+        &mut self,
+        client: &Client,
+        host: &Host,
+        lost: Lost,
+        method: &Method,
+    ) -> Result<(), Box<Failure>> {
         let service = &self.backend.service;
+        let is_dead = lost.fault == UpstreamFault::Silent;
+        if is_dead {
+            client.worker.pool.note_away(self.backend, host.index);
+        }
         // A second connection that refuses speaks for the backend: more of them would only add to its load.
         let is_refused_again = self.avoid.is_some() && lost.refused_by.is_some();
-        if lost.is_safe_to_repeat && !is_refused_again && self.retries < RETRIES {
+        // The only endpoint answers nothing: another connection to it would use up the client's time.
+        let is_pointless = is_refused_again || (is_dead && self.backend.endpoints.len() == 1);
+        let may_repeat = lost.is_at_hand && lost.attempt.may_repeat(method);
+        if may_repeat && !is_pointless && self.retries < RETRIES {
             self.retries += 1;
             self.avoid = lost.refused_by.or(self.avoid.take());
-            tracing::debug!(%service, fault = %lost.fault, "sending a request again that the backend has not seen");
+            tracing::debug!(%service, fault = %lost.fault, "sending a request again that the backend did not process");
             return Ok(());
         }
         tracing::warn!(%service, fault = %lost.fault, "a backend did not answer");
         host.report(SignalKind::Undeliverable);
-        Err(refuse_fault(&lost.fault))
+        Err(refuse_fault(&lost.fault, lost.attempt.processing, method))
     }
 }

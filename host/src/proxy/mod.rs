@@ -19,6 +19,7 @@ mod path;
 mod pool;
 mod progress;
 mod reach;
+mod repeat;
 mod request_body;
 mod request_headers;
 mod response_headers;

@@ -2,12 +2,17 @@
 
 use super::answer::refuse_fault;
 use super::connection::Client;
+use super::repeat::Processing;
 use crate::model::failure::Failure;
 use crate::route::{Backend, SignalKind};
 use crate::upstream::UpstreamFault;
+use http::Method;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Time after which a backend that is being dialled is to be checked.
+const DOUBT: Duration = Duration::from_secs(2);
 /// Limit for reaching one endpoint while another one is left: one that swallows packets must not use up the time
 /// of the request.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -19,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub async fn reach<T>(
     client: &Client,
     backend: &Arc<Backend>,
+    method: &Method,
     first: usize,
     mut dial: impl AsyncFnMut(usize) -> Result<T, UpstreamFault>,
 ) -> Result<T, Box<Failure>> {
@@ -30,7 +36,7 @@ pub async fn reach<T>(
         let next = pool.choose(backend, &tried);
         let dialling = dial(index);
         let outcome = if next.is_none() {
-            dialling.await
+            doubting(client, backend, dialling).await
         } else {
             let late = |_| Err(UpstreamFault::TimedOut { during: format!("dial {}", backend.service) });
             tokio::time::timeout(PATIENCE, dialling).await.unwrap_or_else(late)
@@ -47,7 +53,18 @@ pub async fn reach<T>(
         client.worker.inputs.signals.report(backend.id, SignalKind::Undeliverable);
         match next {
             Some(next) => index = next,
-            None => return Err(refuse_fault(&fault)),
+            // What is dialled was not sent yet, or does no harm when it is sent again.
+            None => return Err(refuse_fault(&fault, Processing::Excluded, method)),
         }
     }
+}
+
+/// Has the backend checked while it is dialled, so that the verdict does not wait for the dial to fail.
+async fn doubting<T>(client: &Client, backend: &Backend, dialling: impl Future<Output = T>) -> T {
+    let mut dialling = pin!(dialling);
+    if let Ok(outcome) = tokio::time::timeout(DOUBT, &mut dialling).await {
+        return outcome;
+    }
+    client.worker.inputs.signals.report(backend.id, SignalKind::Silent);
+    dialling.await
 }

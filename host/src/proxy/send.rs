@@ -2,6 +2,7 @@
 
 use super::body::AnswerBody;
 use super::pool::{Host, Http1Lease, Http2Connection, Http2Lease};
+use super::repeat::{FailedAttempt, Processing, http2_processing, is_refusal};
 use super::request_body::{RequestBody, UploadBody};
 use super::request_headers::{Context, join_cookies, outgoing};
 use super::response_headers::{clean, too_many_headers};
@@ -15,6 +16,7 @@ use h2::client::ResponseFuture;
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -31,12 +33,14 @@ pub struct Unsent<'a> {
     pub body: Option<RequestBody>,
     /// Takes interim responses, where the client speaks HTTP/1.1.
     pub interim: Option<Http1OutputHandle>,
+    /// What a backend may have done about it, as far as the last attempt tells.
+    pub processing: &'a Cell<Processing>,
 }
 
 impl Unsent<'_> {
-    /// Reading twice does no harm.
-    fn is_read(&self) -> bool {
-        matches!(self.head.method, Method::GET | Method::HEAD)
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.head.method
     }
 
     /// Whether another attempt could send all of it.
@@ -61,15 +65,20 @@ impl Unsent<'_> {
 pub struct Lost {
     /// Why.
     pub fault: UpstreamFault,
-    /// Whether it is certain that sending it again changes nothing twice.
-    pub is_safe_to_repeat: bool,
+    /// What is known of the attempt.
+    pub attempt: FailedAttempt,
+    /// Whether another attempt could send all of it.
+    pub is_at_hand: bool,
     /// The connection that works and refused it.
     pub refused_by: Option<Rc<Http2Connection>>,
 }
 
 impl Lost {
-    fn new(fault: UpstreamFault, is_safe_to_repeat: bool) -> Self {
-        Self { fault, is_safe_to_repeat, refused_by: None }
+    /// A request that was not written.
+    fn unwritten(fault: UpstreamFault, is_at_hand: bool) -> Self {
+        let processing = Processing::Excluded;
+        let attempt = FailedAttempt { processing, is_connection_lost: false, had_answered: false };
+        Self { fault, attempt, is_at_hand, refused_by: None }
     }
 }
 
@@ -89,7 +98,7 @@ pub async fn send_http2(host: &Host, lease: Http2Lease, unsent: &Unsent<'_>) -> 
     let sent = lease.sender().send_request(request, unsent.body.is_none());
     let (response, stream) = sent.map_err(|error| {
         lease.connection().spend();
-        Lost::new(fault_of(&error), true)
+        Lost::unwritten(fault_of(&error), unsent.is_at_hand())
     })?;
     let connection = Rc::clone(lease.connection());
     let hold = StreamHold::start(lease, unsent.body.as_ref().map(RequestBody::attempt), stream);
@@ -103,13 +112,16 @@ pub async fn send_http2(host: &Host, lease: Http2Lease, unsent: &Unsent<'_>) -> 
         response => response,
     };
     let response = response.map_err(|error| {
-        let broke = error.is_io() || error.is_go_away();
-        if broke {
+        let is_connection_lost = error.is_io() || error.is_go_away();
+        if is_connection_lost {
             connection.spend();
         }
-        let was_harmless = was_left_alone(&error) || (broke && unsent.is_read() && connection.has_answered());
-        let refused_by = was_refused(&error).then(|| Rc::clone(&connection));
-        Lost { refused_by, ..Lost::new(fault_of(&error), was_harmless && unsent.is_at_hand()) }
+        let fault = if connection.is_dead() { UpstreamFault::Silent } else { fault_of(&error) };
+        let had_answered = connection.has_answered();
+        let attempt =
+            FailedAttempt { processing: http2_processing(&error), is_connection_lost, had_answered };
+        let refused_by = is_refusal(&error).then(|| Rc::clone(&connection));
+        Lost { fault, attempt, is_at_hand: unsent.is_at_hand(), refused_by }
     })?;
     connection.note_answer();
     unsent.note_answer();
@@ -170,16 +182,6 @@ fn too_many_interim() -> Failure {
     Failure::new(502, "", text)
 }
 
-/// Whether the backend says that it did nothing about the request: it refused the stream, or went away and named
-/// an earlier one as the last that it looked at (RFC 9113 §6.8, §8.7).
-fn was_left_alone(error: &h2::Error) -> bool {
-    was_refused(error) || (error.is_remote() && error.is_go_away())
-}
-
-fn was_refused(error: &h2::Error) -> bool {
-    error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
-}
-
 /// Sends a request on an HTTP/1.1 connection.
 ///
 /// # Errors
@@ -198,9 +200,11 @@ pub async fn send_http1(host: &Host, mut lease: Http1Lease, unsent: &Unsent<'_>)
     join_cookies(request.headers_mut());
     let (interim, client) = (lease.interim(), unsent.interim.clone());
     interim.attach(&mut request, move |status, headers| pass_interim(client.as_ref(), status, headers));
+    lease.note_request(unsent.head.method.is_safe());
     match lease.sender().try_send_request(request).await {
         Ok(response) => {
             unsent.note_answer();
+            lease.note_answer();
             if interim.is_exceeded() {
                 return Ok(Err(Box::new(too_many_interim())));
             }
@@ -211,12 +215,17 @@ pub async fn send_http1(host: &Host, mut lease: Http1Lease, unsent: &Unsent<'_>)
         Err(_) if interim.is_exceeded() => Ok(Err(Box::new(too_many_interim()))),
         Err(error) if error.error().is_parse_too_large() => Ok(Err(Box::new(too_many_headers()))),
         Err(mut error) => {
-            let was_sent = error.take_message().is_none();
+            let processing = match error.take_message() {
+                Some(_) => Processing::Excluded,
+                None => Processing::Possible,
+            };
             let error = error.into_error();
-            let broke =
+            let is_connection_lost =
                 error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_io(&error);
-            let was_harmless = !was_sent || (unsent.is_read() && broke && lease.is_reused());
-            Err(Lost::new(fault_of_http1(&error), was_harmless && unsent.is_at_hand()))
+            let fault = if lease.is_dead() { UpstreamFault::Silent } else { fault_of_http1(&error) };
+            let had_answered = lease.has_answered();
+            let attempt = FailedAttempt { processing, is_connection_lost, had_answered };
+            Err(Lost { fault, attempt, is_at_hand: unsent.is_at_hand(), refused_by: None })
         }
     }
 }
@@ -231,7 +240,7 @@ fn absolute(host: &Host, uri: &Uri) -> Result<Uri, Lost> {
     parts.authority = Some(host.authority.clone());
     parts.path_and_query = Some(path_of(uri));
     // Fails on parts that contradict each other, which these do not.
-    Uri::from_parts(parts).map_err(|error| Lost::new(UpstreamFault::Protocol(error.to_string()), false))
+    Uri::from_parts(parts).map_err(|error| Lost::unwritten(UpstreamFault::Protocol(error.to_string()), false))
 }
 
 fn fault_of(error: &h2::Error) -> UpstreamFault {
@@ -254,6 +263,11 @@ pub fn fault_of_http1(error: &hyper::Error) -> UpstreamFault {
         return UpstreamFault::Protocol(format!("the backend's answer is no HTTP: {error}"));
     }
     let source = std::error::Error::source(error);
+    if error.is_incomplete_message() {
+        return UpstreamFault::Closed(
+            "the connection closed before an answer came: the backend cut it off".to_owned(),
+        );
+    }
     let cause = match source.and_then(|source| source.downcast_ref::<io::Error>()) {
         Some(broken) => words_of(broken),
         None => source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),

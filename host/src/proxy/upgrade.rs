@@ -5,6 +5,7 @@ use super::body::AnswerBody;
 use super::connection::Client;
 use super::forward::Journey;
 use super::reach::reach;
+use super::repeat::Processing;
 use super::request_body::{RequestBody, UploadBody};
 use super::request_headers::{Context, outgoing};
 use super::response_headers::clean;
@@ -61,13 +62,15 @@ pub async fn upgrade(
     journey: &Journey,
 ) -> Result<Response<AnswerBody>, Box<Failure>> {
     let for_client = hyper::upgrade::on(&mut request);
-    let stream = open(client, &journey.backend).await?;
+    let method = request.method().clone();
+    let stream = open(client, &journey.backend, &method).await?;
     let exchange = exchange(client, request, caller, journey, stream.0, stream.1);
     let timed_out = |_| Err(UpstreamFault::TimedOut { during: "waiting for the answer".to_owned() });
     let outcome = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or_else(timed_out);
     let mut response = outcome.map_err(|fault| {
         client.worker.inputs.signals.report(journey.backend.id, SignalKind::Undeliverable);
-        refuse_fault(&fault)
+        // An upgrade may start a program whatever its method is: `exec` by WebSocket is a GET.
+        refuse_fault(&fault, Processing::Possible, &Method::CONNECT)
     })?;
     match response.status() {
         StatusCode::SWITCHING_PROTOCOLS => {
@@ -88,9 +91,13 @@ pub async fn upgrade(
     }
 }
 
-async fn open(client: &Rc<Client>, backend: &Arc<Backend>) -> Result<(Stream, HeaderValue), Box<Failure>> {
+async fn open(
+    client: &Rc<Client>,
+    backend: &Arc<Backend>,
+    method: &Method,
+) -> Result<(Stream, HeaderValue), Box<Failure>> {
     let first = client.worker.pool.choose(backend, &[]).unwrap_or_default();
-    reach(client, backend, first, async |index| {
+    reach(client, backend, method, first, async |index| {
         let place = backend.endpoints.get(index).zip(backend.authorities.get(index));
         let no_place = || UpstreamFault::Protocol("no usable address".to_owned());
         let (endpoint, host) = place.ok_or_else(no_place)?;

@@ -10,6 +10,8 @@ pub enum SignalKind {
     ConnectionClosed,
     /// A request could not be delivered.
     Undeliverable,
+    /// Nothing has come for a while although requests wait: slow, or dead.
+    Silent,
 }
 
 /// One observation.

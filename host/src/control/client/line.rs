@@ -16,9 +16,9 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 /// How often an idle HTTP/2 connection is asked whether the other side still lives.
-const PING_EVERY: Duration = Duration::from_secs(10);
-/// How long that may take.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
+const PING_EVERY: Duration = Duration::from_secs(3);
+/// How long that may take. The end of the connection is only a reason to check the backend on a new one.
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Bytes of the headers of a response by HTTP/2, as its codec counts them.
 const HEADER_LIST: u32 = 1 << 20;

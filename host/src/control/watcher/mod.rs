@@ -138,10 +138,14 @@ impl Watcher {
     /// goes. Says whether somebody still listens.
     async fn sweep(&mut self, cause: Cause) -> bool {
         let client = Arc::clone(&self.client);
+        let mut is_doubted = cause == Cause::Wake;
+        if is_doubted {
+            // The connection that is kept may be what is in doubt: a new one decides.
+            client.hang_up();
+        }
         let round = Round::new(&client);
-        let connected = round.connect().await;
+        let mut connected = round.connect(is_doubted).await;
         let recovered = connected.is_ok() && !self.was_connected;
-        self.was_connected = connected.is_ok();
         let told = match connected {
             Ok(endpoint) if recovered || cause == Cause::Full || self.document.style != Style::Legacy => {
                 let wanted: HashSet<GroupVersion> =
@@ -150,6 +154,15 @@ impl Watcher {
             }
             _ => Told::Nothing,
         };
+        if let Ok(endpoint) = connected
+            && round.is_silent(endpoint)
+        {
+            // Asking on would take a time limit for each question: whether the backend is there is settled first.
+            is_doubted = true;
+            client.hang_up();
+            connected = round.connect(true).await;
+        }
+        self.was_connected = connected.is_ok();
         let selected = self.select(cause, told, connected.is_err() || recovered);
         let listings = self.settle_listings(told, &selected);
         if !self.report(listings).await {
@@ -164,7 +177,7 @@ impl Watcher {
                 .filter(|(name, look)| look.is_down() && self.members.get(name).is_some_and(Member::is_up))
                 .map(|(name, _)| name.clone())
                 .collect();
-            if !doubtful.is_empty() {
+            if !doubtful.is_empty() && !(is_doubted && connected.is_err()) {
                 // One failure may be an accident: a second try over a new connection decides.
                 let again = again.get_or_insert_with(|| {
                     client.hang_up();

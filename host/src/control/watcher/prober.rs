@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// Limit for opening a connection (contract appendix B: probe 5 s).
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// The same where there is a reason to doubt that the backend is there.
+const DOUBT_LIMIT: Duration = Duration::from_secs(4);
 /// Longest time that a checker may ask a probe to take.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 /// An endpoint that accepts requests and leaves so many in a row unanswered answers none in this round.
@@ -55,12 +57,13 @@ impl<'a> Round<'a> {
     }
 
     /// Connects to the first endpoint that can be connected to and returns its index, or the last fault.
-    pub(super) async fn connect(&self) -> Result<usize, UpstreamFault> {
+    pub(super) async fn connect(&self, is_doubted: bool) -> Result<usize, UpstreamFault> {
+        let limit = if is_doubted { DOUBT_LIMIT } else { CONNECT_LIMIT };
         let mut last = UpstreamFault::Closed("the service has no endpoint".to_owned());
         for endpoint in 0..self.client.backend().endpoints.len() {
             let opened = match self.known_fault(endpoint) {
                 Some(fault) => Err(fault),
-                None => self.client.open(endpoint, CONNECT_LIMIT).await,
+                None => self.client.open(endpoint, limit).await,
             };
             match opened {
                 Ok(()) => return Ok(endpoint),
@@ -71,6 +74,11 @@ impl<'a> Round<'a> {
             }
         }
         Err(last)
+    }
+
+    /// Whether the last request to an endpoint ran out of a reasonable time.
+    pub(super) fn is_silent(&self, endpoint: usize) -> bool {
+        self.silences.lock().get(endpoint).is_some_and(|count| *count > 0)
     }
 
     /// Sends a request unless its endpoint is known to be down.
@@ -112,7 +120,13 @@ impl<'a> Round<'a> {
 }
 
 fn is_about_connecting(fault: &UpstreamFault) -> bool {
-    !matches!(fault, UpstreamFault::TimedOut { .. } | UpstreamFault::Closed(_) | UpstreamFault::Protocol(_))
+    !matches!(
+        fault,
+        UpstreamFault::TimedOut { .. }
+            | UpstreamFault::Silent
+            | UpstreamFault::Closed(_)
+            | UpstreamFault::Protocol(_)
+    )
 }
 
 /// The probes of one subject.
@@ -265,7 +279,7 @@ fn is_reserved(name: &str) -> bool {
 fn name(fault: &UpstreamFault) -> ProbeFault {
     let text = fault.to_string();
     match fault {
-        UpstreamFault::TimedOut { .. } => ProbeFault::TimedOut(TIMED_OUT.to_owned()),
+        UpstreamFault::TimedOut { .. } | UpstreamFault::Silent => ProbeFault::TimedOut(TIMED_OUT.to_owned()),
         UpstreamFault::Closed(_) | UpstreamFault::Protocol(_) => ProbeFault::Protocol(text),
         UpstreamFault::Lookup { .. } | UpstreamFault::Refused { .. } | UpstreamFault::Dial { .. } => {
             ProbeFault::Connect(text)

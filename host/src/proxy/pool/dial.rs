@@ -22,7 +22,7 @@ pub(super) async fn dial(host: &Rc<Host>) -> Result<Lease, UpstreamFault> {
         Protocol::Http1 => {
             host.protocol.set(Some(Protocol::Http1));
             let connection = http1::open(host, opened.stream).await?;
-            Ok(Lease::Http1(Http1Lease::fresh(connection, Rc::clone(host))))
+            Ok(Lease::Http1(Http1Lease::new(connection, Rc::clone(host))))
         }
     }
 }

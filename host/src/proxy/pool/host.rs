@@ -1,20 +1,26 @@
 //! The connections to one endpoint.
 
 use super::dial::{self, SharedDial};
-use super::http1::{Http1Lease, IdleHttp1};
+use super::http1::{Http1Lease, Http1State, IdleHttp1};
 use super::http2::{Http2Connection, Http2Lease};
 use crate::decision::resolver::Endpoint;
 use crate::route::{Backend, BackendId, SignalKind, Signals};
-use crate::upstream::{Protocol, UpstreamFault};
+use crate::upstream::{Protocol, UpstreamFault, connect};
 use http::HeaderValue;
 use http::uri::Authority;
 use rustls::pki_types::ServerName;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Idle HTTP/1.1 connections that are kept (contract §2.8).
 const IDLE_HTTP1: usize = 25;
+
+/// Limit for the check of an endpoint from which nothing comes.
+const CHECK_LIMIT: Duration = Duration::from_secs(4);
+/// Time after which the control plane is to have a look, too.
+const CHECK_DOUBT: Duration = Duration::from_secs(1);
 
 /// How often a request waits for a new connection only to find it full already.
 const DIALS_PER_REQUEST: usize = 64;
@@ -31,6 +37,8 @@ pub enum Lease {
 pub struct Host {
     /// The backend.
     pub id: BackendId,
+    /// Which of the backend's endpoints it is.
+    pub index: usize,
     /// `:authority` for HTTP/2.
     pub authority: Authority,
     /// `Host` for HTTP/1.1.
@@ -44,6 +52,10 @@ pub struct Host {
     pub(super) is_retired: Cell<bool>,
     http2: RefCell<Vec<Rc<Http2Connection>>>,
     http1: RefCell<Vec<IdleHttp1>>,
+    /// All open HTTP/1.1 connections, idle or not.
+    open_http1: RefCell<Vec<Rc<Http1State>>>,
+    /// Whether a check of the endpoint is under way.
+    is_checking: Cell<bool>,
     dial: RefCell<Option<SharedDial>>,
     signals: Signals,
 }
@@ -53,6 +65,7 @@ impl Host {
         let host_header = backend.authorities.get(endpoint)?.clone();
         Some(Self {
             id: backend.id,
+            index: endpoint,
             authority: Authority::try_from(host_header.as_bytes()).ok()?,
             host_header,
             endpoint: backend.endpoints.get(endpoint)?.clone(),
@@ -63,6 +76,8 @@ impl Host {
             is_retired: Cell::new(false),
             http2: RefCell::default(),
             http1: RefCell::default(),
+            open_http1: RefCell::default(),
+            is_checking: Cell::new(false),
             dial: RefCell::default(),
             signals,
         })
@@ -81,7 +96,7 @@ impl Host {
         while let Some(index) = idle.iter().rposition(IdleHttp1::is_settled) {
             let connection = idle.remove(index);
             if connection.is_usable() {
-                return Some(Lease::Http1(Http1Lease::reuse(connection, Rc::clone(self))));
+                return Some(Lease::Http1(Http1Lease::new(connection, Rc::clone(self))));
             }
         }
         None
@@ -157,10 +172,44 @@ impl Host {
         }
     }
 
-    pub(super) fn tick(&self, now: u64) {
+    pub(super) fn watch_http1(&self, state: Rc<Http1State>) {
+        self.open_http1.borrow_mut().push(state);
+    }
+
+    pub(super) fn forget_http1(&self, state: &Rc<Http1State>) {
+        self.open_http1.borrow_mut().retain(|known| !Rc::ptr_eq(known, state));
+    }
+
+    pub(super) fn tick(self: &Rc<Self>, now: u64) {
         self.now.set(now);
+        let is_quiet = self.open_http1.borrow().iter().any(|state| state.is_quiet(now));
+        if is_quiet && !self.is_checking.replace(true) {
+            let _detached = tokio::task::spawn_local(Rc::clone(self).check());
+        }
         self.http1.borrow_mut().retain(|connection| connection.is_worth_keeping(now));
         self.http2.borrow_mut().retain(|connection| connection.tick(now));
+    }
+
+    /// Finds out whether a quiet endpoint is slow or dead. HTTP/1.1 has no ping, and the system of a stopped process
+    /// still acknowledges what is sent to it; but it makes no TLS handshake. The connection is not kept: a server that
+    /// serves one connection at a time would wait for its request.
+    async fn check(self: Rc<Self>) {
+        let checked_at = self.now.get();
+        let mut dial = Box::pin(connect(&self.endpoint, &self.server_name, &self.tls));
+        let mut is_silent = tokio::time::timeout(CHECK_DOUBT, &mut dial).await.is_err();
+        if is_silent {
+            self.report(SignalKind::Silent);
+            is_silent = tokio::time::timeout(CHECK_LIMIT - CHECK_DOUBT, dial).await.is_err();
+        }
+        self.is_checking.set(false);
+        let now = self.now.get();
+        if is_silent {
+            tracing::warn!(endpoint = %self.authority, "a backend stopped answering; requests that read from it end");
+            self.open_http1.borrow().iter().for_each(|state| state.give_up(checked_at));
+            self.report(SignalKind::Undeliverable);
+        } else {
+            self.open_http1.borrow().iter().for_each(|state| state.hear(now));
+        }
     }
 
     /// Takes no more requests; those under way go on, and are still looked after by [`Self::tick`].
@@ -172,6 +221,6 @@ impl Host {
 
     /// Whether nothing is left to look after.
     pub(super) fn is_empty(&self) -> bool {
-        self.http2.borrow().is_empty() && self.http1.borrow().is_empty()
+        self.http2.borrow().is_empty() && self.open_http1.borrow().is_empty()
     }
 }

@@ -9,17 +9,84 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use std::cell::Cell;
 use std::rc::Rc;
+use tokio::sync::Notify;
 
 /// Seconds that a connection without a request is kept (contract §2.8).
 const IDLE: u64 = 90;
+/// Seconds that a safe request waits for its answer before the endpoint is checked.
+const QUIET_ANSWER: u64 = 3;
+/// Seconds without a byte of a body, such as that of a watch, before the endpoint is checked.
+const QUIET_BODY: u64 = 6;
+
+/// What a connection is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Usage {
+    /// It lies in the pool, so its end is news.
+    Idle,
+    /// It belongs to a request that is not written yet, or it is being closed.
+    Reserved,
+    /// A write waits for its answer. It is left to its own time limit: cutting it helps no client, because the
+    /// outcome is unknown then.
+    Write,
+    /// A safe request waits for its answer.
+    Answer,
+    /// The body of an answer is read.
+    Body,
+}
+
+/// What the host of a connection watches.
+pub(super) struct Http1State {
+    usage: Cell<Usage>,
+    /// When something came last, or was waited for first.
+    heard_at: Cell<u64>,
+    is_dead: Cell<bool>,
+    /// Whether a request was answered on it.
+    has_answered: Cell<bool>,
+    end: Notify,
+}
+
+impl Http1State {
+    fn new(now: u64) -> Rc<Self> {
+        Rc::new(Self {
+            usage: Cell::new(Usage::Reserved),
+            heard_at: Cell::new(now),
+            is_dead: Cell::new(false),
+            has_answered: Cell::new(false),
+            end: Notify::new(),
+        })
+    }
+
+    /// Whether so much time has passed without a byte that the endpoint is to be checked.
+    pub(super) fn is_quiet(&self, now: u64) -> bool {
+        let limit = match self.usage.get() {
+            Usage::Idle | Usage::Reserved | Usage::Write => return false,
+            Usage::Answer => QUIET_ANSWER,
+            Usage::Body => QUIET_BODY,
+        };
+        now.saturating_sub(self.heard_at.get()) >= limit
+    }
+
+    /// The endpoint answers: waiting begins anew.
+    pub(super) fn hear(&self, now: u64) {
+        self.heard_at.set(now);
+    }
+
+    /// The endpoint answers nothing: ends what reads from it and has heard nothing since `checked_at`.
+    pub(super) fn give_up(&self, checked_at: u64) {
+        let reads = matches!(self.usage.get(), Usage::Answer | Usage::Body);
+        if reads && self.heard_at.get() <= checked_at {
+            self.is_dead.set(true);
+            self.end.notify_one();
+        }
+    }
+}
 
 /// A connection without a request.
 pub struct IdleHttp1 {
     sender: SendRequest<UploadBody>,
     interim: InterimCount,
     since: u64,
-    /// Whether it lies in the pool, so that its end is news.
-    is_idle: Rc<Cell<bool>>,
+    state: Rc<Http1State>,
 }
 
 impl IdleHttp1 {
@@ -39,7 +106,7 @@ impl IdleHttp1 {
 
 impl Drop for IdleHttp1 {
     fn drop(&mut self) {
-        self.is_idle.set(false);
+        self.state.usage.set(Usage::Reserved);
     }
 }
 
@@ -47,22 +114,41 @@ impl Drop for IdleHttp1 {
 pub struct Http1Lease {
     connection: IdleHttp1,
     host: Rc<Host>,
-    is_reused: bool,
 }
 
 impl Http1Lease {
-    pub(super) fn fresh(connection: IdleHttp1, host: Rc<Host>) -> Self {
-        Self { connection, host, is_reused: false }
+    pub(super) fn new(connection: IdleHttp1, host: Rc<Host>) -> Self {
+        connection.state.usage.set(Usage::Reserved);
+        Self { connection, host }
     }
 
-    pub(super) fn reuse(connection: IdleHttp1, host: Rc<Host>) -> Self {
-        connection.is_idle.set(false);
-        Self { connection, host, is_reused: true }
+    /// Whether an earlier request was answered on it. A connection that comes from the pool need not have carried one:
+    /// the first dial to an endpoint leaves its connection there for whichever request waits.
+    pub fn has_answered(&self) -> bool {
+        self.connection.state.has_answered.get()
     }
 
-    /// Whether it carried a request before.
-    pub fn is_reused(&self) -> bool {
-        self.is_reused
+    /// Whether the endpoint was found to answer nothing while this request waited.
+    pub fn is_dead(&self) -> bool {
+        self.connection.state.is_dead.get()
+    }
+
+    /// A request is about to be sent.
+    pub fn note_request(&self, is_safe: bool) {
+        self.connection.state.usage.set(if is_safe { Usage::Answer } else { Usage::Write });
+        self.note_read();
+    }
+
+    /// The answer begins.
+    pub fn note_answer(&self) {
+        self.connection.state.has_answered.set(true);
+        self.connection.state.usage.set(Usage::Body);
+        self.note_read();
+    }
+
+    /// Something of the answer came.
+    pub fn note_read(&self) {
+        self.connection.state.hear(self.host.now.get());
     }
 
     /// Counts the interim responses to the request.
@@ -77,10 +163,10 @@ impl Http1Lease {
 
     /// The answer is complete: keeps the connection for the next request, unless it is to be closed.
     pub fn give_back(self) {
-        let Self { mut connection, host, .. } = self;
+        let Self { mut connection, host } = self;
         if !connection.sender.is_closed() {
             connection.since = host.now.get();
-            connection.is_idle.set(true);
+            connection.state.usage.set(Usage::Idle);
             host.add_http1(connection);
         }
     }
@@ -96,17 +182,58 @@ pub(super) async fn open(host: &Rc<Host>, stream: Stream) -> Result<IdleHttp1, U
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| UpstreamFault::Protocol(format!("HTTP/1.1: {error}")))?;
-    let is_idle = Rc::new(Cell::new(false));
-    let (watched, host) = (Rc::clone(&is_idle), Rc::downgrade(host));
+    let state = Http1State::new(host.now.get());
+    host.watch_http1(Rc::clone(&state));
+    let (watched, host) = (Rc::clone(&state), Rc::downgrade(host));
     let _detached = tokio::task::spawn_local(async move {
-        let outcome = driver.await;
-        if watched.get()
-            && let Some(host) = host.upgrade()
-        {
+        let outcome = tokio::select! {
+            outcome = driver => outcome,
+            () = watched.end.notified() => Ok(()),
+        };
+        let Some(host) = host.upgrade() else { return };
+        host.forget_http1(&watched);
+        if watched.usage.get() == Usage::Idle {
             tracing::debug!(endpoint = %host.authority, error = outcome.err().map(tracing::field::display), "idle HTTP/1.1 connection to a backend closed");
             host.report(SignalKind::ConnectionClosed);
         }
     });
     sender.ready().await.map_err(|error| UpstreamFault::Closed(error.to_string()))?;
-    Ok(IdleHttp1 { sender, interim, since: 0, is_idle })
+    Ok(IdleHttp1 { sender, interim, since: 0, state })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn used(usage: Usage, since: u64) -> Rc<Http1State> {
+        let state = Http1State::new(since);
+        state.usage.set(usage);
+        state
+    }
+
+    #[test]
+    fn only_what_is_read_becomes_quiet() {
+        let first_quiet = |usage| (10..100).find(|now| used(usage, 10).is_quiet(*now));
+        assert_eq!(first_quiet(Usage::Answer), Some(10 + QUIET_ANSWER));
+        assert_eq!(first_quiet(Usage::Body), Some(10 + QUIET_BODY));
+        for usage in [Usage::Idle, Usage::Reserved, Usage::Write] {
+            assert_eq!(first_quiet(usage), None, "{usage:?}");
+        }
+    }
+
+    #[test]
+    fn a_dead_endpoint_ends_what_reads_and_nothing_else() {
+        for (usage, heard_at, is_ended) in [
+            (Usage::Answer, 10, true),
+            (Usage::Body, 9, true),
+            (Usage::Body, 11, false),
+            (Usage::Write, 0, false),
+            (Usage::Reserved, 0, false),
+            (Usage::Idle, 0, false),
+        ] {
+            let state = used(usage, heard_at);
+            state.give_up(10);
+            assert_eq!(state.is_dead.get(), is_ended, "{usage:?} heard at {heard_at}");
+        }
+    }
 }

@@ -89,16 +89,16 @@ impl Http2Connection {
     /// Looks after the connection once a second; `false` drops it from the pool.
     pub(super) fn tick(&self, now: u64) -> bool {
         let mut health = self.health.borrow_mut();
-        match health.liveness.judge(now, self.has_read.replace(false)) {
+        let is_busy = self.streams.get() > 0;
+        match health.liveness.judge(now, self.has_read.replace(false), is_busy) {
             Verdict::Dead => {
                 health.is_dead = true;
                 drop(health);
                 self.retire();
-                if let Some(host) = self.host.upgrade() {
-                    host.report(SignalKind::Undeliverable);
-                }
+                self.report(SignalKind::Undeliverable);
                 return false;
             }
+            Verdict::Doubt => self.report(SignalKind::Silent),
             Verdict::Ping => health.send_ping(now),
             Verdict::Wait => {}
         }
@@ -108,6 +108,17 @@ impl Http2Connection {
             self.retire();
         }
         !is_idle
+    }
+
+    /// Whether the peer answered no ping.
+    pub fn is_dead(&self) -> bool {
+        self.health.borrow().is_dead
+    }
+
+    fn report(&self, kind: SignalKind) {
+        if let Some(host) = self.host.upgrade() {
+            host.report(kind);
+        }
     }
 
     fn wake(&self) {
@@ -122,18 +133,18 @@ impl Http2Connection {
         if !task.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
             *task = Some(cx.waker().clone());
         }
-        self.is_spent.get() && (self.streams.get() == 0 || self.health.borrow().is_dead)
+        self.is_spent.get() && (self.streams.get() == 0 || self.is_dead())
     }
 }
 
 impl Health {
     fn send_ping(&mut self, now: u64) {
         let Some(ping) = self.ping.as_mut() else { return };
-        // Collects the answer to the ping before, without which no new one may be sent.
+        // Collects the answer to the ping before, without which no new one may be sent. Where that has not come, the
+        // earlier ping is the one that is waited for.
         drop(ping.poll_pong(&mut Context::from_waker(Waker::noop())));
-        if ping.send_ping(Ping::opaque()).is_ok() {
-            self.liveness.note_ping(now);
-        }
+        drop(ping.send_ping(Ping::opaque()));
+        self.liveness.note_ping(now);
     }
 }
 
@@ -309,21 +320,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_whose_peer_answers_no_ping_is_dropped() {
-        let (signals, mut seen) = Signals::channel(4);
+        let (signals, mut seen) = Signals::channel(16);
         let host = Rc::new(Host::new(&backend_for_tests(&[1]), 0, signals, 0).unwrap());
         let test = async {
             let (connection, mut far) = settle(&host).await;
             let lease = Http2Lease::new(Rc::clone(&connection));
             let (answer, _) = lease.sender().send_request(http::Request::default(), true).unwrap();
-            (0..=30).for_each(|now| host.tick(now));
+            (0..=3).for_each(|now| host.tick(now));
             assert!(read_ping(&mut far).await.is_some(), "silence is not asked about");
-            (31..45).for_each(|now| host.tick(now));
+            (4..8).for_each(|now| host.tick(now));
             assert!(host.take(None).is_some(), "a ping has its time");
-            host.tick(45);
+            host.tick(8);
             assert!(host.take(None).is_none(), "a dead connection is still offered");
             assert!(answer.await.is_err(), "a request waits for a dead peer");
             while read_frame(&mut far).await.is_some() {}
-            assert_eq!(seen.recv().await.unwrap().kind, SignalKind::Undeliverable);
+            let mut told = Vec::new();
+            while let Ok(signal) = seen.try_recv() {
+                told.push(signal.kind);
+            }
+            assert_eq!(told.first(), Some(&SignalKind::Silent), "the check need not wait for the end");
+            assert_eq!(told.last(), Some(&SignalKind::Undeliverable));
         };
         let local = LocalSet::new();
         tokio::time::timeout(Duration::from_secs(20), local.run_until(test)).await.unwrap();
@@ -338,7 +354,7 @@ mod tests {
             let _lease = Http2Lease::new(connection.clone());
             for round in 0..3 {
                 let start = round * 40;
-                (start..=start + 31).for_each(|now| host.tick(now));
+                (start..=start + 4).for_each(|now| host.tick(now));
                 let ping = read_ping(&mut far).await.unwrap();
                 far.write_all(&[0, 0, 8, PING, ACK, 0, 0, 0, 0]).await.unwrap();
                 far.write_all(&ping).await.unwrap();
@@ -351,7 +367,7 @@ mod tests {
                     }
                 })
                 .await;
-                (start + 32..start + 40).for_each(|now| host.tick(now));
+                host.tick(start + 5);
             }
             assert!(host.take(None).is_some());
         };

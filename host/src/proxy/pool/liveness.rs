@@ -1,9 +1,15 @@
-//! Whether the other end of an HTTP/2 connection is still there.
+//! Whether the other end of an HTTP/2 connection still answers.
 
-/// Seconds without a read before a ping is sent (contract §2.8).
-const PING_AFTER: u64 = 30;
-/// Seconds for its answer (contract §2.8).
-const PING_ANSWER: u64 = 15;
+/// Seconds without a read before a ping is sent while requests wait.
+const PING_AFTER_BUSY: u64 = 3;
+/// The same on a connection without requests (contract §2.8).
+const PING_AFTER_IDLE: u64 = 30;
+/// Seconds after a ping without an answer until the backend is to be checked.
+const DOUBT_AFTER: u64 = 1;
+/// Seconds for the answer to a ping. A process that is only slow answers within that: pings need no handler.
+const PING_ANSWER: u64 = 5;
+/// Seconds between two looks that show that this process itself did not run, for example because it was stopped.
+const PAUSE: u64 = 4;
 
 /// What is to be done about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +18,8 @@ pub enum Verdict {
     Wait,
     /// Silence has lasted: ask whether the peer is there.
     Ping,
+    /// The answer is overdue: let the control plane have a look.
+    Doubt,
     /// The peer does not answer.
     Dead,
 }
@@ -21,22 +29,31 @@ pub enum Verdict {
 pub struct Liveness {
     last_read: u64,
     pinged: Option<u64>,
+    judged: u64,
 }
 
 impl Liveness {
     /// A connection that opens at `now`, in seconds of its worker.
     pub fn new(now: u64) -> Self {
-        Self { last_read: now, pinged: None }
+        Self { last_read: now, pinged: None, judged: now }
     }
 
-    /// Once a second: `has_read` says whether anything came since the last time.
-    pub fn judge(&mut self, now: u64, has_read: bool) -> Verdict {
+    /// Once a second: `has_read` says whether anything came since the last time, `is_busy` whether requests wait.
+    pub fn judge(&mut self, now: u64, has_read: bool, is_busy: bool) -> Verdict {
+        let was_paused = now.saturating_sub(self.judged) >= PAUSE;
+        self.judged = now;
         if has_read {
             *self = Self::new(now);
         }
-        match self.pinged {
-            Some(sent) if now.saturating_sub(sent) >= PING_ANSWER => Verdict::Dead,
-            None if now.saturating_sub(self.last_read) >= PING_AFTER => Verdict::Ping,
+        if was_paused {
+            // An answer that came meanwhile is not read yet.
+            self.pinged = self.pinged.map(|_| now);
+        }
+        let quiet = if is_busy { PING_AFTER_BUSY } else { PING_AFTER_IDLE };
+        match self.pinged.map(|sent| now.saturating_sub(sent)) {
+            Some(waited) if waited >= PING_ANSWER => Verdict::Dead,
+            Some(waited) if waited >= DOUBT_AFTER && is_busy => Verdict::Doubt,
+            None if now.saturating_sub(self.last_read) >= quiet => Verdict::Ping,
             _ => Verdict::Wait,
         }
     }
@@ -51,11 +68,11 @@ impl Liveness {
 mod tests {
     use super::*;
 
-    fn verdicts(answers_at: &[u64], until: u64) -> Vec<(u64, Verdict)> {
+    fn verdicts(answers_at: &[u64], until: u64, is_busy: bool) -> Vec<(u64, Verdict)> {
         let mut liveness = Liveness::new(0);
         let mut notable = Vec::new();
         for now in 1..=until {
-            let verdict = liveness.judge(now, answers_at.contains(&now));
+            let verdict = liveness.judge(now, answers_at.contains(&now), is_busy);
             if verdict == Verdict::Ping {
                 liveness.note_ping(now);
             }
@@ -68,14 +85,30 @@ mod tests {
 
     #[test]
     fn silence_is_asked_about_and_then_means_death() {
-        assert_eq!(verdicts(&[], 45), [(30, Verdict::Ping), (45, Verdict::Dead)]);
+        assert_eq!(verdicts(&[], 35, false), [(30, Verdict::Ping), (35, Verdict::Dead)]);
+        let doubts = (4..8).map(|now| (now, Verdict::Doubt));
+        let busy = verdicts(&[], 8, true);
+        assert_eq!(busy[..1], [(3, Verdict::Ping)]);
+        assert!(busy[1..5].iter().copied().eq(doubts));
+        assert_eq!(busy[5..], [(8, Verdict::Dead)]);
     }
 
     #[test]
     fn a_peer_that_answers_lives() {
-        assert_eq!(verdicts(&[31, 62], 80), [(30, Verdict::Ping), (61, Verdict::Ping)]);
-        assert_eq!(verdicts(&[44], 60), [(30, Verdict::Ping)], "late is not dead");
-        let busy: Vec<u64> = (1..200).step_by(20).collect();
-        assert_eq!(verdicts(&busy, 200), [], "one that sends need not be asked");
+        let pings = verdicts(&[31, 62], 80, false);
+        assert_eq!(pings, [(30, Verdict::Ping), (61, Verdict::Ping)]);
+        let late = [(3, Verdict::Ping), (4, Verdict::Doubt), (5, Verdict::Doubt), (6, Verdict::Doubt)];
+        assert_eq!(verdicts(&[7], 9, true), late, "late is not dead");
+        let talking: Vec<u64> = (1..200).step_by(2).collect();
+        assert_eq!(verdicts(&talking, 200, true), [], "one that sends need not be asked");
+    }
+
+    #[test]
+    fn a_pause_of_this_process_is_no_silence_of_the_peer() {
+        let mut liveness = Liveness::new(0);
+        assert_eq!(liveness.judge(3, false, true), Verdict::Ping);
+        liveness.note_ping(3);
+        assert_eq!(liveness.judge(60, false, true), Verdict::Wait);
+        assert_eq!(liveness.judge(61, true, true), Verdict::Wait);
     }
 }
