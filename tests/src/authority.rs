@@ -107,7 +107,11 @@ impl Authority {
         self.sign(&params)
     }
 
-    fn sign(&self, params: &CertificateParams) -> Result<Leaf> {
+    /// A certificate for anything.
+    ///
+    /// # Errors
+    /// When there can be no key.
+    pub fn sign(&self, params: &CertificateParams) -> Result<Leaf> {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         let der = PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?;
@@ -119,8 +123,11 @@ impl Authority {
     /// # Errors
     /// When key and certificate do not fit.
     pub fn serve(&self, leaf: Leaf, alpn: &[&str]) -> Result<Arc<ServerConfig>> {
-        let mut config =
-            ServerConfig::builder().with_no_client_auth().with_single_cert(leaf.chain, leaf.key)?;
+        // Looks at nothing in the certificate: bad ones are to be tried too.
+        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&leaf.key)?;
+        let shown = SingleCertAndKey::from(CertifiedKey::new(leaf.chain, key));
+        let builder = ServerConfig::builder().with_no_client_auth();
+        let mut config = builder.with_cert_resolver(Arc::new(shown));
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Ok(Arc::new(config))
     }

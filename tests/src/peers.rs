@@ -19,6 +19,8 @@ pub enum Peer {
     SampleApiServer,
     /// etcd, which the sample API server stores in.
     Etcd,
+    /// A program that writes once by client-go: `PROGRAM KUBECONFIG GROUP VERB`.
+    ClientGoWriter,
 }
 
 /// A peer that cannot be had, and why.
@@ -51,7 +53,8 @@ pub fn need<T>(peer: Result<T, Missing>) -> Result<Option<T>> {
 
 impl Peer {
     /// Every peer.
-    pub const ALL: [Self; 4] = [Self::Kubectl, Self::OldestKubectl, Self::SampleApiServer, Self::Etcd];
+    pub const ALL: [Self; 5] =
+        [Self::Kubectl, Self::OldestKubectl, Self::SampleApiServer, Self::Etcd, Self::ClientGoWriter];
 
     /// Name and version, which is also the file's name in the cache.
     pub fn name(self) -> &'static str {
@@ -60,6 +63,7 @@ impl Peer {
             Self::OldestKubectl => "kubectl-v0.27.16",
             Self::SampleApiServer => "sample-apiserver-v0.36.6",
             Self::Etcd => "etcd-v3.6.7",
+            Self::ClientGoWriter => "client-go-writer-v0.37.2",
         }
     }
 
@@ -97,6 +101,7 @@ impl Peer {
             Self::Kubectl => build_main(work.path(), KUBECTL_MAIN, "k8s.io/kubectl@v0.37.2")?,
             Self::OldestKubectl => build_main(work.path(), KUBECTL_MAIN, "k8s.io/kubectl@v0.27.16")?,
             Self::Etcd => build_main(work.path(), ETCD_MAIN, "go.etcd.io/etcd/server/v3@v3.6.7")?,
+            Self::ClientGoWriter => build_main(work.path(), WRITER_MAIN, "k8s.io/client-go@v0.37.2")?,
         };
         fs::rename(&built, program).with_context(|| format!("no {} came out", built.display()))
     }
@@ -123,6 +128,63 @@ import (
 )
 
 func main() { etcdmain.Main(os.Args) }
+"#;
+
+const WRITER_MAIN: &str = r#"package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+func write(kubeconfig, group, verb string) error {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return err
+	}
+	config.Timeout = 3 * time.Second
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	things := client.Resource(schema.GroupVersionResource{Group: group, Version: "v1", Resource: "things"}).Namespace("default")
+	thing := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": group + "/v1", "kind": "Thing",
+		"metadata": map[string]any{"name": "known", "namespace": "default"},
+	}}
+	ctx := context.Background()
+	switch verb {
+	case "create":
+		_, err = things.Create(ctx, thing, metav1.CreateOptions{})
+	case "update":
+		_, err = things.Update(ctx, thing, metav1.UpdateOptions{})
+	case "patch":
+		_, err = things.Patch(ctx, "known", types.MergePatchType, []byte("{}"), metav1.PatchOptions{})
+	case "delete":
+		err = things.Delete(ctx, "known", metav1.DeleteOptions{})
+	case "deletecollection":
+		err = things.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+	default:
+		err = fmt.Errorf("no verb %q", verb)
+	}
+	return err
+}
+
+func main() {
+	if err := write(os.Args[1], os.Args[2], os.Args[3]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
 "#;
 
 fn build_main(work: &Path, source: &str, module: &str) -> Result<PathBuf> {

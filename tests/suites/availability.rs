@@ -17,7 +17,7 @@ use umbel::decision::discovery::DiscoveryTransformer;
 use umbel::decision::health::HealthChecker;
 use umbel::decision::resolver::{Resolution, ResolveFault, Resolver, Target};
 use umbel::route::SignalKind;
-use umbel_tests::{ReservedPort, Umbel, wait_for};
+use umbel_tests::{ReservedPort, StoppableBackend, Umbel, wait_for};
 
 const VERBS: &[&str] = &["delete", "get", "list"];
 /// So many requests to a bad backend show how often it is asked.
@@ -472,6 +472,69 @@ async fn a_restart_trusts_what_is_stored_and_verifies_it() -> Result<()> {
     assert_eq!(control.registry.revision(), revision, "verified, and nothing to write");
     drop(backend);
     control.condition("kept.example.com", "False").await?;
+    Ok(())
+}
+
+/// A backend that is still down after a restart: once that is found out, clients are no longer asked to try again,
+/// although neither the condition nor its reason changes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_still_down_after_a_restart_is_said_for_good() -> Result<()> {
+    let control = Control::start().await?;
+    control.name_backend().await?;
+    let unused = ReservedPort::new()?;
+    control.register("down.example.com", unused.number()).await?;
+    let (before, _) = control.condition("down.example.com", "False").await?;
+    let control = control.restart().await?;
+    wait_for("the check after the restart", BOUND, || async {
+        let snapshot = control.shared.load();
+        let route = snapshot.route("down.example.com", "v1").context("a route")?;
+        let umbel::route::Target::Backend { availability, .. } = &route.target else {
+            anyhow::bail!("{:?}", route.target)
+        };
+        let is_checked = matches!(availability, umbel::route::Availability::Closed { is_checked: true, .. });
+        anyhow::ensure!(is_checked, "{availability:?}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(control.condition("down.example.com", "False").await?.0, before);
+    Ok(())
+}
+
+/// As after SIGSTOP: connections are accepted and data is acknowledged by the system, and nothing else happens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_stops_is_unavailable_within_seconds() -> Result<()> {
+    const PARTS: [&[&str]; 2] = [&["h2"], &["http/1.1"]];
+    let ca = Arc::new(Authority::new("backends")?);
+    let mut controls = Vec::new();
+    for alpn in PARTS {
+        let control = Control::start().await?;
+        control.name_backend().await?;
+        let backend = StoppableBackend::start(Arc::clone(&ca), alpn, legacy(VERBS)).await?;
+        let bundle = json!({ "caBundle": encode(&ca.pem) });
+        control.register_with("stop.example.com", backend.port, bundle).await?;
+        control.condition("stop.example.com", "True").await?;
+        controls.push((alpn, control, backend));
+    }
+    let verdicts = controls.iter().map(async |(alpn, control, backend)| {
+        let stopped = backend.stop()?;
+        let began = Instant::now();
+        if *alpn == ["http/1.1"] {
+            // Nothing but traffic, or the check every 30 s, tells of an HTTP/1.1 backend without a request.
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            let id =
+                control.shared.load().backends().next().map(|backend| backend.id).context("a backend")?;
+            control.signals.report(id, SignalKind::Silent);
+        }
+        let (condition, _) = control.condition("stop.example.com", "False").await?;
+        let took = began.elapsed();
+        println!("{alpn:?}: False after {took:?}: {condition}");
+        // 12 s, and room for a busy machine.
+        anyhow::ensure!(took < Duration::from_secs(16), "{alpn:?}: False after {took:?}");
+        drop(stopped);
+        control.condition("stop.example.com", "True").await?;
+        anyhow::Ok(())
+    });
+    futures_util::future::try_join_all(verdicts).await?;
     Ok(())
 }
 

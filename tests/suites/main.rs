@@ -5,6 +5,7 @@
 mod availability;
 mod bad_input;
 mod cli;
+mod compatibility;
 mod control_client;
 mod control_kit;
 mod demo;
@@ -30,4 +31,5 @@ mod robustness;
 mod sample_apiserver;
 mod stopping;
 mod store_commands;
+mod writes_once;
 mod yaml;

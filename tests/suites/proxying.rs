@@ -1,6 +1,8 @@
 //! The data plane between real TLS clients and real TLS backends, all in this process.
 
 mod bodies;
+mod breaking;
+mod endings;
 mod endpoints;
 mod faults;
 mod frames;
@@ -10,10 +12,12 @@ mod heads;
 mod identity;
 mod interim;
 mod lifetime;
+mod once;
 mod plane;
 mod raw;
 mod refusals;
 mod repeats;
+mod silence;
 mod stalls;
 mod trailers;
 mod unread;

@@ -100,6 +100,7 @@ impl Drop for FrameServer {
     }
 }
 
+/// A frame of HTTP/2.
 pub struct Frame {
     pub kind: u8,
     pub flags: u8,
@@ -107,7 +108,70 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
+/// A frame as far as a backend that reads requests needs it.
+pub enum HttpFrame {
+    /// The head of a request.
+    Head { stream: u32, is_last: bool },
+    /// A part of its body.
+    Data { stream: u32, is_last: bool },
+    /// Anything else; settings and pings are answered already.
+    Other,
+}
+
+impl HttpFrame {
+    /// Reads the preface of a client and sends settings with large windows.
+    pub async fn greet(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<()> {
+        let mut preface = [0; PREFACE.len()];
+        io.read_exact(&mut preface).await?;
+        ensure!(preface == PREFACE, "no HTTP/2");
+        let window = [&[0, 4][..], &WINDOW.to_be_bytes()].concat();
+        Frame::new(SETTINGS, 0, 0, &window).write(io).await?;
+        Frame::new(WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes()).write(io).await
+    }
+
+    /// The next frame.
+    pub async fn next(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<Self> {
+        let frame = Frame::read(io).await?;
+        let (stream, is_last) = (frame.stream, frame.flags & END_STREAM != 0);
+        Ok(match frame.kind {
+            HEADERS => Self::Head { stream, is_last },
+            DATA => Self::Data { stream, is_last },
+            SETTINGS | PING if frame.flags & ACK == 0 => {
+                let payload: &[u8] = if frame.kind == PING { &frame.payload } else { &[] };
+                Frame::new(frame.kind, ACK, 0, payload).write(io).await?;
+                Self::Other
+            }
+            _ => Self::Other,
+        })
+    }
+}
+
 impl Frame {
+    /// `200` without a body. RFC 7541 has 0x88 for ":status: 200".
+    pub fn answer(stream: u32) -> Self {
+        Self::new(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88])
+    }
+
+    /// The same with a body to come.
+    pub fn answer_head(stream: u32) -> Self {
+        Self::new(HEADERS, END_HEADERS, stream, &[0x88])
+    }
+
+    /// A part of a body.
+    pub fn data(stream: u32, data: &[u8]) -> Self {
+        Self::new(DATA, 0, stream, data)
+    }
+
+    /// `RST_STREAM`.
+    pub fn reset(stream: u32, reason: u32) -> Self {
+        Self::new(RST_STREAM, 0, stream, &reason.to_be_bytes())
+    }
+
+    /// `GOAWAY` without an error.
+    pub fn go_away(last: u32) -> Self {
+        Self::new(GOAWAY, 0, 0, &[last.to_be_bytes(), 0_u32.to_be_bytes()].concat())
+    }
+
     pub fn new(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Self {
         Self { kind, flags, stream, payload: payload.to_vec() }
     }
@@ -132,12 +196,7 @@ impl Frame {
 }
 
 async fn serve(mut io: impl AsyncRead + AsyncWrite + Unpin, reply: Reply, record: &Record) -> Result<()> {
-    let mut preface = [0; PREFACE.len()];
-    io.read_exact(&mut preface).await?;
-    ensure!(preface == PREFACE, "no HTTP/2");
-    let window = [&[0, 4][..], &WINDOW.to_be_bytes()].concat();
-    Frame::new(SETTINGS, 0, 0, &window).write(&mut io).await?;
-    Frame::new(WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes()).write(&mut io).await?;
+    HttpFrame::greet(&mut io).await?;
     let mut bodies: HashMap<u32, Vec<u8>> = HashMap::new();
     loop {
         let frame = Frame::read(&mut io).await?;
@@ -156,20 +215,15 @@ async fn serve(mut io: impl AsyncRead + AsyncWrite + Unpin, reply: Reply, record
         }
         record.requests.fetch_add(1, Ordering::SeqCst);
         let body = bodies.remove(&frame.stream).unwrap_or_default();
-        // RFC 7541 has 0x88 for ":status: 200".
-        let answer = Frame::new(HEADERS, END_HEADERS | END_STREAM, frame.stream, &[0x88]);
-        let leave = |last: u32| Frame::new(GOAWAY, 0, 0, &[last.to_be_bytes(), 0_u32.to_be_bytes()].concat());
         match reply {
             Reply::Answer => {
                 record.executed.lock().push(body);
-                answer.write(&mut io).await?;
+                Frame::answer(frame.stream).write(&mut io).await?;
             }
-            Reply::Refuse => {
-                Frame::new(RST_STREAM, 0, frame.stream, &7_u32.to_be_bytes()).write(&mut io).await?;
-            }
-            Reply::LeaveBefore => leave(frame.stream.saturating_sub(2)).write(&mut io).await?,
+            Reply::Refuse => Frame::reset(frame.stream, 7).write(&mut io).await?,
+            Reply::LeaveBefore => Frame::go_away(frame.stream.saturating_sub(2)).write(&mut io).await?,
             Reply::LeaveAfter => {
-                leave(frame.stream).write(&mut io).await?;
+                Frame::go_away(frame.stream).write(&mut io).await?;
                 return Ok(io.shutdown().await?);
             }
         }

@@ -222,6 +222,33 @@ async fn a_client_certificate_of_version_1_is_answered() -> Result<()> {
     Ok(())
 }
 
+/// Go accepts both. Backends see the same caller as with any other certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn client_certificates_for_any_usage_or_with_critical_policies_count() -> Result<()> {
+    let plane = Plane::start()?;
+    let mut any_usage = rcgen::CertificateParams::default();
+    any_usage.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::Any];
+    let mut policies = rcgen::CertificateParams::default();
+    let value = vec![0x30, 0x08, 0x30, 0x06, 0x06, 0x04, 0x55, 0x1d, 0x20, 0x00];
+    let mut extension = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 32], value);
+    extension.set_criticality(true);
+    policies.custom_extensions = vec![extension];
+    let mut for_servers = rcgen::CertificateParams::default();
+    for_servers.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    for (mut params, status) in [(any_usage, 200), (policies, 200), (for_servers, 401)] {
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "eve");
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:masters");
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let tls = plane.ca.call_by(&[version], Some(plane.client_ca.sign(&params)?), "http/1.1")?;
+            let mut client = Client::new(plane.dial_by(tls).await?, "http/1.1").await?;
+            let answer = Answer::read(client.send(Request::get("/metrics").body(empty())?).await?).await?;
+            assert_eq!(answer.status, status, "{version:?} {}", answer.text());
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn what_a_certificate_of_version_1_lacks_is_told() -> Result<()> {
     let ca = Authority::new("clients")?;

@@ -1,5 +1,6 @@
 //! What is sent again when a backend did not look at it, and what never is.
 
+use super::breaking::{Break, BreakingServer};
 use super::frames::{FrameServer, Reply};
 use super::pki::Authority;
 use super::plane::{Plane, whole};
@@ -71,5 +72,38 @@ async fn a_backend_that_refuses_everything_is_asked_twice() -> Result<()> {
         assert_eq!(plane.ask("h2", Request::post(PATH).body(whole("x"))?).await?.status, 503);
     }
     assert_eq!((server.requests(), server.connections()), (2 * ASKS, 2));
+    Ok(())
+}
+
+/// A request that its backend never answers may be what breaks it: it is not sent to one fresh connection after another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_is_not_repeated_on_connections_that_never_answered() -> Result<()> {
+    let ca = Authority::new("backends")?;
+    let server = FrameServer::start(&ca, |_| Reply::LeaveAfter).await?;
+    let plane = Plane::before(server.port, &ca)?;
+    let answer = plane.ask("h2", Request::get(PATH).body(whole(""))?).await?;
+    assert_eq!((answer.status, server.requests(), server.connections()), (503, 1, 1));
+    let mut server = BreakingServer::start(&ca, "http/1.1", Break::AfterHead, 0).await?;
+    let plane = Plane::before(server.port, &ca)?;
+    let answer = plane.ask("h2", Request::get(PATH).body(whole(""))?).await?;
+    assert_eq!((answer.status, server.executed()), (503, 1));
+    server.stop().await;
+    Ok(())
+}
+
+/// The backend breaks the protocol, so the gateway leaves. That says nothing about what the backend did.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_is_not_repeated_after_a_go_away_of_the_gateway() -> Result<()> {
+    let ca = Authority::new("backends")?;
+    for good in [0, 1] {
+        let server = BreakingServer::start(&ca, "h2", Break::Garbage, good).await?;
+        let plane = Plane::before(server.port, &ca)?;
+        for _ in 0..good {
+            assert_eq!(plane.ask("h2", Request::get(PATH).body(whole(""))?).await?.status, 200);
+        }
+        let answer = plane.ask("h2", Request::post(PATH).body(whole("x"))?).await?;
+        assert_eq!((answer.status, server.executed()), (503, good + 1));
+        assert!(!answer.headers.contains_key("retry-after"), "{}", answer.text());
+    }
     Ok(())
 }
