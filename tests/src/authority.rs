@@ -123,7 +123,7 @@ impl Authority {
     /// # Errors
     /// When key and certificate do not fit.
     pub fn serve(&self, leaf: Leaf, alpn: &[&str]) -> Result<Arc<ServerConfig>> {
-        // Looks at nothing in the certificate: bad ones are to be tried too.
+        // Verifies nothing in the certificate, because tests try invalid ones, too.
         let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&leaf.key)?;
         let shown = SingleCertAndKey::from(CertifiedKey::new(leaf.chain, key));
         let builder = ServerConfig::builder().with_no_client_auth();

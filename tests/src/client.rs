@@ -78,7 +78,7 @@ impl Client {
         Ok(Self { address, tls: Arc::new(tls), headers: HeaderMap::new() })
     }
 
-    /// Shows a certificate from elsewhere. `pki` has the CA that signed the server's.
+    /// Presents a client certificate of another CA. `pki` has the CA that signed the server's.
     ///
     /// # Errors
     /// When the files cannot be used.
@@ -163,7 +163,7 @@ impl Client {
     /// The same with any body.
     ///
     /// # Errors
-    /// When there is no complete answer.
+    /// When the response is not complete.
     pub async fn send_body<B>(
         &self,
         method: Method,

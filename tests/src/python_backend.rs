@@ -1,4 +1,4 @@
-//! A backend of Python's standard library: `http.server` behind `ssl`, as people write them.
+//! A backend with Python's standard library: a typical server made of `http.server` and `ssl`.
 
 use super::authority::Leaf;
 use super::peers::Missing;
@@ -75,7 +75,7 @@ print(server.server_port, flush=True)
 server.serve_forever()
 "#;
 
-/// A running one; killed when dropped.
+/// A running backend; killed when dropped.
 #[derive(Debug)]
 pub struct PythonBackend {
     /// On loopback.
@@ -88,7 +88,7 @@ impl PythonBackend {
     /// Checks that there is a Python with `ssl`.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is no such Python.
     pub fn available() -> Result<(), Missing> {
         let output = Command::new("python3").args(["-c", "import ssl, http.server"]).output();
         match output {

@@ -1,5 +1,5 @@
-//! A backend that can stop as a process does that receives SIGSTOP: its system goes on to accept connections and to
-//! acknowledge data, and nothing else happens.
+//! A backend that can stop like a process that receives SIGSTOP: the kernel goes on accepting connections and
+//! acknowledging data, but the process does nothing.
 
 use super::authority::Authority;
 use super::tls_backend::{Backend, Handler};

@@ -121,7 +121,7 @@ impl Umbel {
         self.data_dir().join("admin.kubeconfig")
     }
 
-    /// Everything that it has logged.
+    /// All log lines so far.
     pub fn log(&self) -> String {
         self.process.log()
     }

@@ -228,7 +228,7 @@ async fn a_status_that_denies_the_check_says_what_is_wrong_and_what_to_do() -> R
     Ok(())
 }
 
-/// Knows no service, and says so in words of its own.
+/// Rejects every service with a text of its own.
 #[derive(Default)]
 struct Unknowing(BuiltInDecisions);
 
@@ -475,8 +475,8 @@ async fn a_restart_trusts_what_is_stored_and_verifies_it() -> Result<()> {
     Ok(())
 }
 
-/// A backend that is still down after a restart: once that is found out, clients are no longer asked to try again,
-/// although neither the condition nor its reason changes.
+/// A backend that is still down after a restart: once the gateway knows that, clients are no longer asked to try
+/// again, although neither the condition nor its reason changes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_still_down_after_a_restart_is_said_for_good() -> Result<()> {
     let control = Control::start().await?;
@@ -500,7 +500,7 @@ async fn what_is_still_down_after_a_restart_is_said_for_good() -> Result<()> {
     Ok(())
 }
 
-/// As after SIGSTOP: connections are accepted and data is acknowledged by the system, and nothing else happens.
+/// As after SIGSTOP: the kernel accepts connections and acknowledges data, but the backend does nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_that_stops_is_unavailable_within_seconds() -> Result<()> {
     const PARTS: [&[&str]; 2] = [&["h2"], &["http/1.1"]];
@@ -519,7 +519,7 @@ async fn a_backend_that_stops_is_unavailable_within_seconds() -> Result<()> {
         let stopped = backend.stop()?;
         let began = Instant::now();
         if *alpn == ["http/1.1"] {
-            // Nothing but traffic, or the check every 30 s, tells of an HTTP/1.1 backend without a request.
+            // Without requests, only the check every 30 s can detect that an HTTP/1.1 backend stopped.
             tokio::time::sleep(Duration::from_secs(4)).await;
             let id =
                 control.shared.load().backends().next().map(|backend| backend.id).context("a backend")?;

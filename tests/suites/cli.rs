@@ -202,7 +202,7 @@ fn version_and_completions_come_on_standard_output() -> Result<()> {
     Ok(())
 }
 
-/// As after `| head`: such a command ends well and says nothing.
+/// As after `| head`: such a command exits successfully and prints nothing.
 #[test]
 fn a_reader_that_has_gone_is_no_failure() -> Result<()> {
     let commands: [&[&str]; 5] = [

@@ -1,5 +1,5 @@
-//! What backends may do that Go accepts, beyond HTTP itself; and what Umbel does not accept, with its reason.
-//! `host/docs/compatibility.md` lists it.
+//! Behavior of backends that Go accepts, beyond HTTP itself, and behavior that Umbel rejects, with the reason.
+//! `host/docs/compatibility.md` lists both.
 
 use crate::control_kit::{Control, encode, legacy};
 use crate::proxying::backend::{Backend, NAME};
@@ -25,7 +25,7 @@ fn critical_policies() -> CustomExtension {
     extension
 }
 
-/// The leaf with dates that are none.
+/// The leaf with invalid dates.
 fn with_bad_dates(leaf: Leaf) -> Leaf {
     let mut der = leaf.chain[0].to_vec();
     let tags: Vec<usize> =
@@ -97,7 +97,7 @@ async fn what_is_verified_is_verified_all_the_same() -> Result<()> {
         ("name.example.com", control.ca.sign(&other_name)?, &bundle, "not backend.default.svc"),
         ("usage.example.com", control.ca.sign(&client_only)?, &bundle, "incompatible key usage"),
         ("version1.example.com", version_1, &bundle, "unsupported certificate version"),
-        // The key is proven even where nothing else is verified.
+        // The key is verified even if nothing else is.
         ("stolen.example.com", stolen, &skip, "a signature does not fit"),
     ];
     let mut backends = Vec::new();
@@ -114,7 +114,7 @@ async fn what_is_verified_is_verified_all_the_same() -> Result<()> {
     Ok(())
 }
 
-/// A real OpenSSL, limited to what rustls lacks: the condition says what to change.
+/// A real OpenSSL, limited to parameters that rustls lacks: the condition says how to change that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_with_nothing_in_common_is_told_what_to_allow() -> Result<()> {
     if need(PythonBackend::available())?.is_none() {
@@ -210,7 +210,7 @@ async fn python_backends_are_available_and_their_bodies_complete() -> Result<()>
     Ok(())
 }
 
-/// `kill -STOP`: reads fail, the APIService becomes unavailable, watches end; and one that is only slow is left alone.
+/// `kill -STOP`: reads fail, the APIService becomes unavailable, watches end; requests to a slow backend continue.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_process_is_given_up_and_comes_back() -> Result<()> {
     if need(PythonBackend::available())?.is_none() {

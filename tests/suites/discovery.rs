@@ -84,8 +84,8 @@ async fn dead_backend_leaves_other_groups_untouched() -> Result<()> {
     Ok(())
 }
 
-/// Answers the own path with this list of resources, and `/apis` with an aggregated document if there is one. Each body
-/// is in the content coding; `gzip` is true to its name.
+/// Answers the own path with this list of resources, and `/apis` with an aggregated document if there is one. Each
+/// body has the content coding; with `gzip` it really is compressed.
 fn encoded(coding: &'static str, own: String, shared: Option<String>) -> Handler {
     let v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     let pack = move |text: String| {

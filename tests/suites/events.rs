@@ -203,7 +203,7 @@ async fn the_first_fault_of_a_plugin_and_its_recovery_are_events() -> Result<()>
     let Some(bench) = Bench::start().await? else { return Ok(()) };
     bench.drop_plugin("p")?;
     bench.wait("p", "condition=Healthy").await?;
-    // The guest does what the annotation says.
+    // The annotation controls the guest.
     let objects = "apiVersion: service.grafana.app/v0alpha1
 kind: ExternalName
 metadata: {name: shop, namespace: default, annotations: {umbel.dev/resolver: p, do: trap}}

@@ -82,7 +82,7 @@ async fn the_kubeconfig_is_complete_and_verifies_the_server() -> Result<()> {
     Ok(())
 }
 
-/// What an earlier version wrote keeps working, under the new names.
+/// Files of an earlier version keep working, under the new names.
 #[tokio::test]
 async fn an_older_kubeconfig_gets_the_new_names() -> Result<()> {
     let mut umbel = Umbel::start().await?;
@@ -183,7 +183,7 @@ async fn a_store_that_is_gone_is_never_replaced_by_an_empty_one_unasked() -> Res
     umbel.terminate(Duration::from_secs(15)).await?;
     let store = umbel.data_dir().join("store");
     fs::rename(&store, umbel.data_dir().join("store.away"))?;
-    // Each of these alone says that there was a store.
+    // Each of these alone shows that there was a store.
     for _ in 0..3 {
         let told = umbel.restart().await.err().context("it started without its objects")?;
         let told = format!("{told:#}");

@@ -224,7 +224,7 @@ async fn a_file_in_progress_takes_nothing_away() -> Result<()> {
     let before = [uid(&admin, "api").await?, uid(&admin, "other").await?];
     let mut file = fs::File::create(directory.join("a.yaml"))?;
     wait_log(&mut umbel, "a manifest file is being written and does not count yet").await?;
-    // Another file counts meanwhile, and by then the directory was looked at.
+    // Another file counts meanwhile, which shows that the directory was scanned.
     fs::write(directory.join("b.yaml"), external_name("third", "three.example.com"))?;
     wait_host(&admin, "third", Some("three.example.com")).await?;
     let cut = external_name("api", "one.exam");
@@ -237,14 +237,14 @@ async fn a_file_in_progress_takes_nothing_away() -> Result<()> {
     wait_host(&admin, "other", Some("new.example.com")).await?;
     assert_eq!([uid(&admin, "api").await?, uid(&admin, "other").await?], before, "an object was made anew");
 
-    // A writer that never closes the file is not waited for endlessly.
+    // The gateway does not wait endlessly for a writer that never closes the file.
     let mut file = fs::File::create(directory.join("a.yaml"))?;
     file.write_all(external_name("api", "five.example.com").as_bytes())?;
     wait_host(&admin, "api", Some("five.example.com")).await?;
     wait_host(&admin, "other", None).await?;
     drop(file);
 
-    // A file that is renamed into place counts, however empty.
+    // A file that is renamed into place counts, even if it is empty.
     fs::write(directory.join(".a.new"), "")?;
     fs::rename(directory.join(".a.new"), directory.join("a.yaml"))?;
     wait_host(&admin, "api", None).await

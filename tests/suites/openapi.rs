@@ -132,7 +132,7 @@ async fn a_backends_documents_are_collected_kept_and_dropped() -> Result<()> {
         Ok(())
     })
     .await?;
-    // Another backend that comes now shows that the loss was seen: its document was collected after that.
+    // The document of another backend that is added now shows that the loss was handled: it was collected after that.
     let (later, ca) = ("apis/later.example.com/v1", Authority::new("later")?);
     let backend = Backend::start(&ca, &ALPN, later_backend(later)).await?;
     let named = json!({"apiVersion": "service.grafana.app/v0alpha1", "kind": "ExternalName",

@@ -1,4 +1,4 @@
-//! OpenAPI documents of backends that write unusual ones, as clients of the gateway see them.
+//! Unusual OpenAPI documents of backends, as clients of the gateway see them.
 
 use crate::control_kit::{ALPN, encode};
 use crate::proxying::backend::{Backend, Body, handler, whole};
@@ -26,8 +26,8 @@ struct Odd {
 }
 
 impl Odd {
-    /// Every body has the content coding `coding`, if one is named; `gzip` is true to its name. With a coding, only
-    /// requests for `identity` are answered.
+    /// Every body has the content coding `coding`, if one is named; with `gzip` it really is compressed. With a
+    /// coding, only requests for `identity` are answered.
     async fn start(pages: Vec<(&str, Bytes)>, coding: Option<&'static str>) -> Result<Self> {
         let (umbel, ca) = (Umbel::start().await?, Authority::new("odd")?);
         let list = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "odd.example.com/v1",
@@ -96,7 +96,7 @@ fn answer(found: Option<Bytes>, coding: Option<&'static str>) -> Response<Body> 
     response
 }
 
-/// A v2 document with a kind whose schema uses a Go type by its name, as some generators write it.
+/// A v2 document with a kind whose schema refers to a Go type by its name, as some generators write it.
 fn with_go_names() -> Value {
     let option = json!({"$ref": "#/definitions/github.com~1x~1y.Option"});
     json!({
@@ -251,7 +251,7 @@ fn peak(umbel: &mut Umbel) -> Result<usize> {
     Ok(line.split_whitespace().nth(1).context("a number")?.parse::<usize>()? * 1024)
 }
 
-/// 200,000 small definitions: what is kept of each counts.
+/// 200,000 small definitions, so that the memory for each one matters.
 fn many_definitions(count: usize) -> String {
     let mut text = String::from(
         r##"{"swagger":"2.0","info":{"title":"many","version":"1"},"paths":{"/apis/odd.example.com/v1/things":{"get":{"responses":{"200":{"description":"OK","schema":{"$ref":"#/definitions/d0"}}}}}},"definitions":{"##,

@@ -114,7 +114,7 @@ fn an_operators_manifest_outlives_an_install() -> Result<()> {
     ensure!(refused.code == 1 && refused.said.contains("ManifestInvalid"), "{refused:?}");
     author.ok(&[&install[..], &["--replace-manifest"]].concat())?;
     ensure!(std::fs::read_to_string(author.path("plugins/mine.yaml"))? == authors);
-    // Without a manifest of its own, the plugin has nothing to say against the installed one.
+    // Without a manifest of its own, the plugin does not conflict with the installed one.
     std::fs::remove_file(author.path("mine.yaml"))?;
     author.ok(&install)?;
     Ok(())

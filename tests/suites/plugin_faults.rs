@@ -1,4 +1,4 @@
-//! What authors read when their plugin is broken.
+//! Error messages for authors of broken plugins.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use umbel_tests::{Author, AuthorLanguage, Guest, Umbel, need, umbel_program, wait_for};
 
-/// A slip in each language: where, what stood there, what stands there now, and what the author must read.
+/// A mistake in each language: the file, the text before, the text after, and the expected messages.
 const SLIPS: [(AuthorLanguage, &str, &str, &str, [&str; 3]); 6] = [
     (
         AuthorLanguage::Rust,
@@ -175,7 +175,7 @@ async fn install_says_which_gateway_it_does_not_find() -> Result<()> {
     let Some(component) = need(Guest::ResolverExternalName.component())? else { return Ok(()) };
     let mut author = Author::new()?;
     fs::copy(component, author.path("mine.wasm"))?;
-    // There is none at all.
+    // There is no gateway.
     let nowhere = author.umbel(&["plugin", "install", "mine.wasm"])?;
     ensure!(nowhere.code == 2 && nowhere.said.contains("./umbel-data does not exist"), "{nowhere:?}");
     ensure!(nowhere.said.contains("umbel serve --data-dir"), "{nowhere:?}");
@@ -188,7 +188,7 @@ async fn install_says_which_gateway_it_does_not_find() -> Result<()> {
     );
     let mistyped = author.umbel(&["plugin", "install", "mine.wasm", "--plugin-dir", "umbel-dat"])?;
     ensure!(mistyped.code == 2 && mistyped.said.contains("did you mean umbel-dta?"), "{mistyped:?}");
-    // One watches another directory.
+    // A gateway watches another directory.
     let gateway = Umbel::start().await?;
     let kubeconfig = gateway.kubeconfig().display().to_string();
     fs::create_dir(author.path("plugins"))?;
@@ -197,7 +197,7 @@ async fn install_says_which_gateway_it_does_not_find() -> Result<()> {
     ensure!(other.code == 2 && other.said.contains("watches "), "{other:?}");
     ensure!(other.said.contains(&gateway.data_dir().join("plugins").display().to_string()), "{other:?}");
     ensure!(fs::read_dir(author.path("plugins"))?.next().is_none(), "nothing is installed");
-    // The kubeconfig of the data directory counts, whatever lies elsewhere.
+    // The kubeconfig of the data directory is used, regardless of others.
     std::os::unix::fs::symlink(gateway.data_dir(), author.path("umbel-data"))?;
     fs::write(author.path("umbel-dta/admin.kubeconfig"), "current-context: gone\n")?;
     let wrong = author.umbel(&["plugin", "install", "mine.wasm", "--data-dir", "umbel-dta", "--wait"])?;
@@ -217,7 +217,7 @@ async fn install_says_which_gateway_it_does_not_find() -> Result<()> {
     Ok(())
 }
 
-/// A command in the background, with what it says in a file.
+/// A command in the background, with its output in a file.
 struct Watching(Child);
 
 impl Watching {
@@ -236,7 +236,7 @@ impl Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         self.0.kill().ok();
         self.0.wait().ok();
     }

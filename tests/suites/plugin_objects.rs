@@ -63,15 +63,15 @@ impl Bench {
         self.kubectl.ok(&["get", "plugin", name, "-o", &format!("jsonpath={{{path}}}")]).await
     }
 
-    /// What a watch of all plugins shows within so many seconds after a version.
+    /// Events of a watch of all plugins within this many seconds after a version.
     async fn watched(&self, version: &str, seconds: u64) -> Result<String> {
         let path = "/apis/plugins.umbel.dev/v1alpha1/plugins?watch=1";
         let path = format!("{path}&timeoutSeconds={seconds}&resourceVersion={version}");
         self.kubectl.ok(&["get", "--raw", &path]).await
     }
 
-    /// Waits for a time of so many seconds in which nothing changes; returns the version from then on. What is still
-    /// coming to rest may change once or twice more, but an object that is written all the time never rests.
+    /// Waits until nothing changes for this many seconds; returns the version from then on. An object that is still
+    /// settling may change once or twice more, but an object that is written continuously never settles.
     async fn wait_quiet(&self, name: &str, seconds: u64) -> Result<String> {
         wait_for(&format!("{name} to change no more"), PATIENCE, || async {
             let version = self.field(name, ".metadata.resourceVersion").await?;
@@ -193,10 +193,10 @@ async fn a_watch_sees_a_plugin_come_and_go_and_nothing_when_nothing_happens() ->
     let Some(bench) = Bench::start().await? else { return Ok(()) };
     bench.drop_plugin("p")?;
     bench.wait("p", "condition=Ready").await?;
-    // Longer than counters wait to be written.
+    // Longer than the delay before counters are written.
     let version = bench.wait_quiet("p", 13).await?;
     fs::remove_file(bench.file("p.wasm"))?;
-    // The watch tells of it however long it takes: it begins where the quiet ended.
+    // The watch sees the change however long it takes, because it starts at the version when the quiet time ended.
     bench.wait_field("p", ".status.state", "Removed").await?;
     let last = bench.watched(&version, 2).await?;
     assert!(last.contains(r#""state":"Removed""#), "{last}");

@@ -1,4 +1,4 @@
-//! What serves after a gateway was killed, as operators see it.
+//! The state of plugins after a gateway was killed, as operators see it.
 
 use super::plugin_objects::Bench;
 use anyhow::Result;

@@ -1,4 +1,4 @@
-//! What the process survives: a log that cannot be written, panics, and many clients at once.
+//! Failures that the process survives: a log that cannot be written, panics, and many clients at once.
 
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, stream};
@@ -112,13 +112,13 @@ async fn a_log_that_cannot_be_written_stops_nothing() -> Result<()> {
         }
         served.check_alive()?;
         let dropped = counter(&admin, "umbel_log_lines_dropped_total").await?;
-        // Where standard error is closed, the runtime opens /dev/null in its place, which takes everything.
+        // If standard error is closed, the runtime opens /dev/null in its place, which accepts everything.
         assert_eq!(dropped > 0, redirection != "2>&-", "{redirection} {dropped}");
     }
     Ok(())
 }
 
-/// A pipe that is full because its reader stopped holds up neither requests nor the end of the process.
+/// A pipe that is full because its reader stopped delays neither requests nor the exit of the process.
 #[tokio::test]
 async fn a_log_that_is_not_read_stops_nothing() -> Result<()> {
     let (reader, writer) = std::io::pipe()?;
@@ -142,7 +142,7 @@ async fn a_log_that_is_not_read_stops_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Every place where a debug build can be told to panic and that a gateway without plugins passes.
+/// Every place where a debug build can be made to panic and that a gateway without plugins passes.
 const POINTS: [&str; 15] = [
     "proxy.accept",
     "proxy.connection",
@@ -161,7 +161,7 @@ const POINTS: [&str; 15] = [
     "store.writer",
 ];
 
-/// One panic in each part ends one connection, request or task. All of it serves afterwards.
+/// One panic in each part ends one connection, request or task. All parts serve afterwards.
 #[tokio::test]
 async fn a_panic_ends_nothing_but_what_panicked() -> Result<()> {
     let asked = POINTS.map(|point| format!("{point}=1")).join(",");
@@ -257,17 +257,17 @@ async fn connect(
     Ok(connector.connect(ServerName::from(address.ip()), stream).await?)
 }
 
-/// What connections take goes back to the system when they are closed.
+/// The memory of connections returns to the system when they are closed.
 #[tokio::test(flavor = "multi_thread")]
 async fn closed_connections_leave_no_memory_behind() -> Result<()> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     const COUNT: u64 = 2000;
-    /// For each open connection. A release build takes less than 20 KiB.
+    /// Limit for each open connection. A release build takes less than 20 KiB.
     const EACH: u64 = 28 << 10;
     let mut umbel = Umbel::start().await?;
     let (address, pki) = (umbel.address(), umbel.data_dir().join("pki"));
     let process = umbel.process().id();
-    // What the first requests allocate for good.
+    // Permanent allocations of the first requests.
     for _ in 0..20 {
         umbel.anonymous()?.get("/livez").await?;
     }

@@ -20,8 +20,8 @@ const LONG_DRAIN: &str = "--drain-timeout=10m";
 const NAMES: &str = "/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames";
 const FLUNDERS: &str = "/apis/wardle.example.com/v1alpha1/namespaces/default/flunders";
 
-/// SIGTERM as soon as a step of a first start shows: what was begun is given up, and that is no failure. Says whether the
-/// start was still under way then.
+/// Sends SIGTERM as soon as a step of a first start is reached: the start is abandoned, and that is not a failure.
+/// Returns whether the start was still in progress then.
 async fn stop_at(step: &str) -> Result<bool> {
     let home = TempDir::new()?;
     let (log, data) = (home.path().join("umbel.log"), home.path().join("data"));
@@ -46,7 +46,7 @@ async fn stop_at(step: &str) -> Result<bool> {
 
 #[tokio::test]
 async fn a_signal_while_it_starts_ends_it_well() -> Result<()> {
-    /// A start that was faster than this test shows nothing, so it is begun again.
+    /// A start that was faster than this test proves nothing, so it is repeated.
     const ATTEMPTS: usize = 10;
     for step in ["store", "pki", "pki/admin.crt", "manifests"] {
         let mut attempts = 0;
@@ -58,8 +58,8 @@ async fn a_signal_while_it_starts_ends_it_well() -> Result<()> {
     Ok(())
 }
 
-/// A start that waits for a file for ever: a pipe in its place, into which something is written only for the check of the
-/// settings that comes first.
+/// A start that waits for a file forever: a pipe in its place, which is written to only for the check of the settings
+/// that comes first.
 #[tokio::test]
 async fn a_signal_ends_a_start_that_hangs() -> Result<()> {
     let home = TempDir::new()?;
@@ -155,10 +155,10 @@ async fn a_signal_that_comes_twice_at_once_is_one() -> Result<()> {
         let upload = Unfinished::begin(&umbel).await?;
         let process = umbel.process().id();
         let script: String = names.split(' ').map(|name| format!("kill {name} {process}; ")).collect();
-        // One shell, whose own command this is: nothing comes between the two.
+        // One shell that runs both commands itself, so that nothing comes between the two.
         ensure!(Command::new("sh").args(["-c", &script]).status()?.success());
         wait_for_drain(&mut umbel).await?;
-        // What a second signal does, it does at once; nothing is shown by waiting shorter.
+        // A second signal takes effect at once; a shorter wait would show nothing.
         tokio::time::sleep(Duration::from_millis(300)).await;
         umbel.process().check_alive()?;
         assert_eq!(upload.finish().await?, 201, "{names}: {}", umbel.process().log_tail());
@@ -231,7 +231,7 @@ async fn a_proxied_watch_ends_at_once() -> Result<()> {
     let mut watch = admin.watch(&format!("{FLUNDERS}?watch=true&resourceVersion={version}")).await?;
     let status = umbel.terminate(BOUND).await?;
     assert_eq!(status.code(), Some(0), "{}", umbel.process().log_tail());
-    // Events that came meanwhile are whole, and the end is one.
+    // Events that arrived meanwhile are complete, and the stream ends cleanly.
     while watch.next(BOUND).await?.is_some() {}
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Stock kubectl and client-go against a backend that executes each write and then breaks off: they repeat what
-//! carries `Retry-After`, so each write must be executed once.
+//! Stock kubectl and client-go against a backend that executes each write and then breaks off: clients retry
+//! responses with `Retry-After`, so each write must be executed once.
 
 use crate::control_kit::encode;
 use crate::proxying::backend::NAME;
@@ -30,9 +30,9 @@ enum Fault {
     Close,
     /// It executes the write and resets the connection.
     Reset,
-    /// It executes the write and answers nonsense (HTTP/1.1), or resets the stream (HTTP/2).
+    /// It executes the write and sends garbage (HTTP/1.1), or resets the stream (HTTP/2).
     Nonsense,
-    /// It executes the write and breaks off in its answer.
+    /// It executes the write and breaks off in its response.
     PartialAnswer,
     /// It executes the write and does not answer; clients ask with `?timeout=3s`.
     Silence,
@@ -40,7 +40,7 @@ enum Fault {
     RefuseTwice,
 }
 
-/// What the backend does, and did.
+/// The behavior of the backend, and its record.
 struct Behavior {
     fault: Mutex<Fault>,
     /// Methods of the writes that were executed.
@@ -185,7 +185,7 @@ async fn serve_http2(stream: TlsStream<TcpStream>, behavior: Arc<Behavior>) -> R
         let fault = *behavior.fault.lock();
         if fault == Fault::RefuseTwice {
             let mut refusals = behavior.refusals.lock();
-            // The gateway tries a second connection itself before it tells the client.
+            // The gateway tries a second connection itself before it answers the client.
             if *refusals < 2 {
                 *refusals += 1;
                 respond.send_reset(Reason::REFUSED_STREAM);
@@ -260,7 +260,7 @@ async fn open(umbel: &Umbel) -> Result<()> {
     .await
 }
 
-/// One write by a client: what to run, and its method.
+/// One write by a client: the command, and its method.
 enum Write<'a> {
     Kubectl(&'a Kubectl, &'static [&'static str], &'static str),
     ClientGo(&'a Path, &'static str, &'static str),
@@ -332,7 +332,7 @@ async fn write_once(alpn: &'static str) -> Result<()> {
         }
     }
     if alpn == "h2" {
-        // What was refused is repeated, by the gateway or by the client, and executed once, too.
+        // Rejected writes are retried, by the gateway or by the client, and executed once, too.
         for write in &writes {
             open(&umbel).await?;
             backend.set(Fault::RefuseTwice);

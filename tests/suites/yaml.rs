@@ -1,4 +1,4 @@
-//! YAML of a running Umbel, as readers and writers of other programs meet it.
+//! YAML of a running Umbel, read and written by other programs.
 
 use anyhow::{Context, Result, ensure};
 use http::Method;
@@ -10,12 +10,12 @@ use umbel_tests::{Missing, Umbel, need};
 
 const NAMES: &str = "/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames";
 
-/// Reads YAML from standard input as PyYAML does, and prints it as JSON. What JSON does not have, such as a date, is an
-/// error.
+/// Reads YAML from standard input as PyYAML does, and prints it as JSON. Values that JSON does not have, such as dates,
+/// are errors.
 const READER: &str =
     "import json, sys, yaml\njson.dump(yaml.safe_load(sys.stdin.buffer.read().decode()), sys.stdout)";
 
-/// Text that some reader of YAML takes for something else, or that does not stand in YAML as it is.
+/// Text that some YAML parser misreads, or that cannot be written in YAML unchanged.
 const TRAPS: [&str; 90] = [
     "on",
     "On",

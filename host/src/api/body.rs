@@ -14,10 +14,11 @@ use std::time::Duration;
 /// Upstream's limit for a request body, in bytes.
 pub const BODY_MAX: usize = 3 * 1024 * 1024;
 
-/// Bytes of all bodies that are read or worked on at a time. What is made of them takes several times as much.
+/// Limit for the bytes of all request bodies that are being read or processed at a time. Processing takes several
+/// times as much memory.
 pub const BODIES_MAX: usize = 32 * 1024 * 1024;
 
-/// A body that was read. It counts as long as this lives.
+/// A body that was read. Its bytes count against the budget until it is dropped.
 #[derive(Debug)]
 pub struct HeldBody {
     bytes: Bytes,
@@ -25,7 +26,7 @@ pub struct HeldBody {
 }
 
 impl HeldBody {
-    /// What was read.
+    /// The bytes of the body.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }

@@ -1,9 +1,9 @@
 //! `GET /api/v1/namespaces/<name>`, for kubectl.
 //!
-//! Before kubectl reports that an object was not found, it asks whether the object's namespace exists, and reports a 404
-//! of that request in place of the first one. The gateway has no Namespace objects: a namespace exists as soon as an
-//! object names it. So every valid name is answered with a Namespace. Discovery does not list the core group, and an
-//! APIService `v1.` gets these requests instead.
+//! Before kubectl reports that an object was not found, it asks whether the object's namespace exists, and reports a
+//! 404 of that request in place of the first one. The gateway has no Namespace objects: a namespace exists as soon as
+//! an object names it. So every valid name is answered with a Namespace. Discovery does not list the core group, and
+//! an APIService `v1.` gets these requests instead.
 
 use crate::model::failure::Failure;
 use crate::model::request_info::{RequestInfo, ResourceTarget};

@@ -114,7 +114,7 @@ impl DeleteParameters {
             let detail = "orphanDependents and deletionPropagation cannot be both set";
             errors.push(FieldError::invalid("propagationPolicy", quoted(policy), detail));
         }
-        // Checked and not used: objects here have no dependents that a policy could be about.
+        // Validated but not used: the gateway's objects have no dependents, so all policies have the same effect.
         if let Some(other) = policy.filter(|policy| !PROPAGATION_POLICIES.contains(&policy.as_str())) {
             let supported = ["Foreground", "Background", "Orphan", "nil"];
             errors.push(FieldError::not_supported("propagationPolicy", quoted(&other), &supported));

@@ -52,7 +52,7 @@ pub struct Api {
     pub(super) readiness: Arc<Readiness>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) plugins: Option<Arc<dyn Plugins>>,
-    /// What the bodies of requests may take.
+    /// Memory budget of request bodies.
     pub(super) bodies: Arc<ByteBudget>,
     runtime: tokio::runtime::Handle,
     this: std::sync::Weak<Self>,
@@ -189,7 +189,7 @@ fn shutting_down() -> Failure {
     Failure::unavailable("the server is shutting down").retry_after(1)
 }
 
-/// Without `Retry-After`: the write may be done, and clients repeat every verb that carries it.
+/// Without `Retry-After`: the write may have been done, and clients retry every verb for which they get this header.
 fn cut_off() -> Failure {
     Failure::unavailable(
         "the server is shutting down and may have processed the request: look before you repeat it",

@@ -20,7 +20,7 @@ pub struct Presentation {
     /// Form and view agreed on.
     pub accepted: Accepted,
     include: IncludeObject,
-    /// The routes, for cells that show endpoints.
+    /// The routes, for table cells that show endpoints.
     shared: Arc<Shared>,
 }
 
@@ -46,7 +46,8 @@ impl Presentation {
         })
     }
 
-    /// The object of a watch event. The first table has the columns; whether later ones repeat them depends on the kind.
+    /// The object of a watch event. The first table has the column definitions; the kind decides whether later ones
+    /// do.
     pub fn event(&self, kind: &'static Kind, object: Object, is_first: bool) -> Result<Value, Failure> {
         match self.accepted.view {
             View::Table(version) => {

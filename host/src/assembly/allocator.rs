@@ -2,13 +2,13 @@
 
 use tikv_jemalloc_ctl::{Access, AsName, Mib, Result};
 
-/// How long freed pages stay with the process, in milliseconds. Long enough for the next request to find them, short
-/// enough that a burst leaves nothing behind.
+/// How long freed pages stay with the process, in milliseconds: long enough for the next request to reuse them, short
+/// enough that memory returns soon after a burst.
 const DECAY: isize = 1000;
 
-/// Lets a thread of the allocator return pages, so that an idle process shrinks too. Without it pages are returned
-/// only while the thread that freed them goes on to allocate. Where the platform has no such thread (musl), that
-/// remains so.
+/// Starts the allocator's background thread, which returns pages, so that an idle process shrinks too. Without it,
+/// pages are returned only while the thread that freed them goes on allocating. Platforms without such a thread
+/// (musl) keep this behavior.
 pub(super) fn return_memory_early() {
     if let Err(error) = set_decay() {
         tracing::debug!(%error, "the allocator keeps its default decay times");
@@ -27,7 +27,7 @@ fn set_decay() -> Result<()> {
         let decay = if name.contains("dirty") { DECAY } else { 0 };
         for arena in 0..count {
             existing[1] = arena as usize;
-            // Most of them are not in use yet, and get the defaults then.
+            // Most arenas are not in use yet. They get the defaults when they are created.
             let _unused = existing.write(decay);
         }
     }

@@ -40,7 +40,7 @@ pub fn run() -> ExitCode {
         Err(error) => {
             let printed = error.print();
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            // A reader that has gone away (`| head`) is no failure.
+            // A reader that has closed the pipe (`| head`) is not an error.
             let is_lost = printed.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
             return ExitCode::from(if is_lost { 1 } else { code });
         }

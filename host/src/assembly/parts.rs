@@ -22,7 +22,7 @@ use tokio::runtime::Runtime;
 /// Threads for everything that is not the request path. Two, so that one long job delays nobody.
 const CONTROL_THREADS: usize = 2;
 
-/// What is made when Umbel serves from a data directory, and by nothing else: where one of these is, there was a store.
+/// Files that only `umbel serve` makes in a data directory. If one of them exists, the directory had a store.
 const MADE_BY_SERVING: [&str; 3] = ["admin.kubeconfig", "backend", "pki/serving.crt"];
 
 /// Opens the store of the data directory. Its lock keeps a second process from touching anything, so it comes

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// How often certificates are looked at. They are renewed weeks before they expire, so an hour is often enough;
 /// a `--tls-cert-file` that somebody replaced is taken up as soon.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
-/// How often the clock is compared with the time that has passed.
+/// How often the clock is compared with the elapsed time.
 const COMPARE_CLOCK_EVERY: Duration = Duration::from_secs(60);
-/// A clock that was set by more than this makes certificates due that were good before.
+/// A clock that was set forward or back by more than this can make valid certificates due for renewal.
 const CLOCK_JUMP: Duration = Duration::from_secs(600);
 
 /// What new connections are shown.
@@ -41,7 +41,7 @@ pub(super) async fn run(config: ServeConfig, address: SocketAddr, shown: Shown) 
     }
 }
 
-/// Waits for the next look: an hour, or less when the clock is set.
+/// Waits until the next check: an hour, or less when the clock is set.
 async fn until_due() {
     let (began, clock) = (Instant::now(), SystemTime::now());
     while began.elapsed() < LOOK_EVERY {
@@ -53,7 +53,7 @@ async fn until_due() {
     }
 }
 
-/// Whether a clock shows a time that lies far from what `passed` since it showed `before`.
+/// Whether the clock differs from the time `before` plus the elapsed time `passed` by too much.
 fn has_jumped(before: SystemTime, now: SystemTime, passed: Duration) -> bool {
     let expected = before + passed;
     let distance = now.duration_since(expected).unwrap_or_else(|error| error.duration());

@@ -123,11 +123,11 @@ impl Ends {
         }
     }
 
-    /// The next signal that is an order of its own. One order may come as several signals: GNU `timeout` sends its signal
-    /// to the process and at once to the process group again.
+    /// The next signal that counts as a separate one. One request to stop may arrive as several signals: GNU
+    /// `timeout` sends its signal to the process and at once to the process group again.
     async fn second(&mut self) -> &'static str {
         tokio::time::sleep(SAME_ORDER).await;
-        // What came meanwhile, also where this thread had to wait for a processor for longer than that.
+        // Signals that arrived meanwhile, even if this thread was not scheduled for longer than that.
         while self.next().now_or_never().is_some() {}
         self.next().await
     }

@@ -1,4 +1,4 @@
-//! Verifying a chain as Go does where webpki is stricter.
+//! Verifying a certificate chain as Go does in the cases in which webpki is stricter.
 
 use super::policies::without_critical_policies;
 use rustls::RootCertStore;
@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
 use x509_parser::asn1_rs::{Any, FromDer};
 
-/// What a certificate is shown for.
+/// The role of the peer that presents a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// By a server.
@@ -50,11 +50,12 @@ impl ExtendedKeyUsageValidator for Purpose {
     }
 }
 
-/// Whether `leaf` may be used for `purpose` under one of `roots`: signatures, times, constraints and usages hold, as
-/// webpki verifies them; any extended key usage counts as the wanted one, and critical policies are ignored.
+/// Verifies that `leaf` may be used for `purpose` under one of `roots`. webpki verifies signatures, times,
+/// constraints and usages; in addition, any extended key usage counts as the required one, and critical policies are
+/// ignored.
 ///
 /// # Errors
-/// What webpki says of the chain.
+/// The error of webpki.
 pub fn verify_chain(
     roots: &RootCertStore,
     algorithms: &[&dyn SignatureVerificationAlgorithm],
@@ -93,7 +94,7 @@ impl<'a> Relaxed<'a> {
         Self { original, shown }
     }
 
-    /// What was signed, where that is not what is shown.
+    /// The signed original of a certificate that was modified for webpki.
     fn original(&self) -> Option<Original<'_>> {
         let Cow::Owned(shown) = &self.shown else { return None };
         Some(Original { shown: to_be_signed(shown)?, signed: to_be_signed(self.original)? })
@@ -113,7 +114,7 @@ struct Original<'a> {
     signed: &'a [u8],
 }
 
-/// Verifies signatures over what was signed, not over what webpki was shown.
+/// Verifies signatures over the original certificate, not over the modified one that webpki reads.
 #[derive(Debug)]
 struct Restoring<'a> {
     algorithm: &'a dyn SignatureVerificationAlgorithm,
@@ -262,7 +263,7 @@ mod tests {
         let foreign = stranger.leaf(&[], vec![critical_policies()]);
         assert!(verify(&root, &foreign, &[], Purpose::Server).is_err());
         let leaf = root.leaf(&[], vec![critical_policies()]);
-        // What webpki is shown is not what was signed, so nobody else may show it.
+        // The modified certificate for webpki does not match its signature, so a peer must not be able to present it.
         let relaxed = without_critical_policies(&leaf).unwrap();
         assert!(verify(&root, &relaxed, &[], Purpose::Server).is_err());
         for index in (0..leaf.len()).step_by(7) {

@@ -1,4 +1,4 @@
-//! Whether a peer holds the key of the certificate that it shows, whatever else the certificate says.
+//! Verifying that a peer holds the key of its certificate, regardless of the certificate's other contents.
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
@@ -68,7 +68,7 @@ mod tests {
         let der = made.cert.der();
         let key = rcgen::PublicKeyData::subject_public_key_info(&made.signing_key);
         assert_eq!(public_key(der).unwrap().as_ref(), key);
-        // A validity whose dates are no dates.
+        // A validity whose dates cannot be parsed.
         let mut broken = der.to_vec();
         let date = broken.windows(2).position(|w| w == [0x17, 0x0d]).unwrap();
         broken[date + 2..date + 6].copy_from_slice(b"abcd");

@@ -7,21 +7,21 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 /// A DER `BOOLEAN TRUE`.
 const TRUE: [u8; 3] = [1, 1, 0xff];
 
-/// The certificate as it is when nothing says that its policies are critical; `None` where nothing does. It is as
-/// long as the original: one byte differs, so its signature no longer fits, and whoever verifies that has to put the
-/// original back.
+/// Returns the certificate with its policies marked as not critical; `None` if they are not critical. The result is
+/// as long as the original: one byte differs, so its signature no longer matches, and the verifier of the signature
+/// has to restore the original.
 ///
-/// webpki refuses every critical extension that it does not process. Policies are safe to ignore, as Go does without
-/// `VerifyOptions.CertificatePolicies`: they only say under which rules the certificate was issued. The related
-/// constraints (`policyConstraints`, `inhibitAnyPolicy`, `policyMappings`) are not ignored: those limit what a
-/// chain may be used for.
+/// webpki rejects every critical extension that it does not process. Policies are safe to ignore, as Go does without
+/// `VerifyOptions.CertificatePolicies`: they only describe the rules under which the certificate was issued. The
+/// related constraints (`policyConstraints`, `inhibitAnyPolicy`, `policyMappings`) are not ignored, because they
+/// limit the use of a chain.
 pub fn without_critical_policies(der: &CertificateDer<'_>) -> Option<CertificateDer<'static>> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let policies = certificate
         .extensions()
         .iter()
         .find(|extension| extension.critical && extension.oid == OID_X509_EXT_CERTIFICATE_POLICIES)?;
-    // `critical` stands before the header of the octet string that holds the value.
+    // `critical` comes before the header of the octet string that holds the value.
     let value = (policies.value.as_ptr() as usize).checked_sub(der.as_ptr() as usize)?;
     let end = value.checked_sub(header_length(policies.value.len())?)?;
     let start = end.checked_sub(TRUE.len())?;
@@ -33,7 +33,7 @@ pub fn without_critical_policies(der: &CertificateDer<'_>) -> Option<Certificate
     Some(relaxed.into())
 }
 
-/// The length of the header of a DER value with so much content.
+/// The length of the header of a DER value whose content has this length.
 fn header_length(content: usize) -> Option<usize> {
     match content {
         0..0x80 => Some(2),

@@ -19,7 +19,7 @@ pub enum LogFormat {
 pub struct ServeConfig {
     /// `--data-dir`.
     pub data_dir: PathBuf,
-    /// `--allow-empty-store`: a store that was lost is replaced by an empty one.
+    /// `--allow-empty-store`: start with an empty store if the previous one was lost.
     pub allow_empty_store: bool,
     /// `--listen`; port 0 picks a free one.
     pub listen: SocketAddr,

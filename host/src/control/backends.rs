@@ -54,7 +54,7 @@ struct Used {
     members: usize,
 }
 
-/// An id that no backend had before, also none of a reconciler that panicked: workers keep connections by it.
+/// An id that no earlier backend had, including those of a reconciler that panicked: workers key connections by it.
 fn next_id() -> BackendId {
     static LAST: AtomicU64 = AtomicU64::new(0);
     BackendId(LAST.fetch_add(1, Ordering::Relaxed) + 1)

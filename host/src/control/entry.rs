@@ -65,11 +65,11 @@ pub(super) struct Entry {
     trouble: String,
     last: Option<Arc<Vec<Resource>>>,
     fresh: bool,
-    /// What the last judgement says; the condition adds to it what cannot be shown of the backend.
+    /// The result of the last check. The condition adds the documents of the backend that cannot be shown.
     judged: Option<Condition>,
-    /// Why `last` is not what the backend serves now.
+    /// The reason that `last` is out of date.
     listing_fault: Option<String>,
-    /// Why the OpenAPI documents are not what the backend serves now.
+    /// The reason that the OpenAPI documents are out of date.
     openapi_fault: Option<String>,
     counter: Arc<ProxiedRequests>,
 }
@@ -188,7 +188,7 @@ impl Entry {
         judged | listed | self.qualify()
     }
 
-    /// Takes in what is wrong with the OpenAPI documents of the backend; says whether the condition changes.
+    /// Sets the error of the backend's OpenAPI documents; returns whether the condition changes.
     pub(super) fn take_openapi_fault(&mut self, fault: Option<&str>) -> bool {
         if self.openapi_fault.as_deref() == fault {
             return false;
@@ -197,8 +197,8 @@ impl Entry {
         self.qualify()
     }
 
-    /// Requests pass, and still something of the backend is not shown: an available one says so, or its resources
-    /// would be missing without a reason. Says whether the condition changes.
+    /// Adds to the condition of an available backend that some of its documents cannot be used; otherwise resources
+    /// would be missing without a reason. Returns whether the condition changes.
     fn qualify(&mut self) -> bool {
         let Some(judged) = self.judged.as_ref().filter(|judged| judged.status == Truth::True) else {
             return false;
@@ -516,7 +516,7 @@ mod tests {
         assert!(!entry.take_openapi_fault(Some("too large")), "it has no backend to speak for");
     }
 
-    /// The condition of an earlier time stands, so nothing of it changes; that it was verified must show all the same.
+    /// The condition of an earlier process is unchanged, but the status must still show that it was verified again.
     #[test]
     fn what_is_found_as_it_was_stored_counts_as_checked() {
         let counter = Metrics::new().unwrap().proxied("a.com", "v1");

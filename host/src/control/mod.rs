@@ -106,9 +106,9 @@ impl ControlPlane {
     }
 }
 
-/// What the tasks that make snapshots of stored objects are started with. They hold much state in common, so a panic in
-/// one of them starts all of them again, from the stored objects. The last snapshot stays published until the first
-/// new one is complete.
+/// Inputs of the tasks that build snapshots from stored objects. The tasks share much state, so a panic in one of
+/// them restarts all of them from the stored objects. The last snapshot stays published until the first new one is
+/// complete.
 struct Core {
     source: Source,
     shared: Arc<Shared>,
@@ -136,7 +136,7 @@ impl Core {
                     }
                 },
                 Some(signal) = signals.recv() => {
-                    // A full queue already wakes the reconciler; losing one more hint loses nothing.
+                    // If the queue is full, the reconciler wakes anyway; one more lost hint does not matter.
                     let _: Result<(), _> = hints.try_send(signal);
                 }
             }
@@ -150,7 +150,7 @@ impl Core {
         let (report, reports) = mpsc::channel(QUEUE);
         let (started, when_started) = oneshot::channel();
         let mut openapi_faults = self.parts.openapi_faults.subscribe();
-        // What was found out before a panic is news to a new reconciler.
+        // Results from before a panic are new to a restarted reconciler.
         openapi_faults.mark_changed();
         let inbox = Inbox { intake, resolved, reports, signals, openapi_faults };
         let reconciler = Reconciler::new(

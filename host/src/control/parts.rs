@@ -13,7 +13,7 @@ pub struct SnapshotParts {
     pub(super) openapi_faults: watch::Sender<Arc<OpenApiFaults>>,
 }
 
-/// What is wrong with the OpenAPI documents of backends, for the conditions of their APIServices.
+/// The errors of the OpenAPI documents of backends, for the conditions of their APIServices.
 pub(super) type OpenApiFaults = BTreeMap<BackendId, String>;
 
 impl SnapshotParts {

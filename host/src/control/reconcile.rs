@@ -494,7 +494,7 @@ impl Reconciler {
     }
 }
 
-/// An APIService that is no longer available is what an operator looks for in a log.
+/// Operators look in the log for an APIService that is no longer available.
 fn log_transition(name: &str, old: Option<&Condition>, new: &Condition) {
     let (was, is) = (old.map_or("none", |c| c.status.as_str()), new.status.as_str());
     let (reason, cause) = (&new.reason, &new.message);

@@ -22,8 +22,8 @@ use tokio::time::Instant;
 const AT_A_TIME: usize = 4;
 /// After so many failures in a row a transformer is left alone for a while.
 const PATIENCE: u32 = 5;
-/// Transformers are not asked about a group that is larger, as JSON: none could read it within its limits of memory and
-/// time, and its failures would count against what it makes of all other groups.
+/// Transformers are not called for a group whose JSON is larger. They could not process it within their limits of
+/// memory and time, and the failures would count against their results for all other groups.
 const DOCUMENT_MAX: usize = 4 << 20;
 /// Where the order stands among the news of groups: the core group, which has no name, is not in the documents.
 const ORDER: &str = "";

@@ -84,7 +84,7 @@ async fn probe_own_path(subject: &Subject, prober: &dyn Prober) -> Result<Verdic
     })
 }
 
-/// What a status of a group-version's own path says about the backend, and how to correct it.
+/// What the status of a group-version's own path means for the backend, and how to correct the cause.
 fn status_hint(status: u16, path: &str) -> Option<String> {
     match status {
         401 | 403 => Some(format!(
@@ -109,7 +109,8 @@ pub fn status_meaning(status: u16, path: &str) -> Option<String> {
     }
 }
 
-/// The gateway asks as a member of `system:masters`, so only a backend that does not believe that denies the request.
+/// The gateway sends this request as a member of `system:masters`, so only a backend that does not trust the gateway
+/// denies it.
 const UNTRUSTED: &str = "the backend does not trust the front proxy of the gateway";
 
 /// Where a group-version describes itself; the legacy core group lives under `/api`.

@@ -29,13 +29,13 @@ pub struct PluginView {
     pub state: String,
     /// Since when.
     pub since: Timestamp,
-    /// The number of what became last of its files; differs from all others of this process, 0 before the first.
+    /// The number of the last outcome of its files; unique in this process, 0 before the first.
     pub outcome: u64,
     /// The steps of the newest files that are over, and the milliseconds that they took.
     pub steps: Vec<(String, u64)>,
     /// Whether it answers when it is asked.
     pub serves: bool,
-    /// The last fault of what serves, until enough calls were answered since.
+    /// The last fault of the serving generation, until enough calls were answered since.
     pub failing: Option<String>,
     /// The reason code and the words why what is loaded is not asked, where that is so.
     pub hold: Option<(String, String)>,
@@ -102,7 +102,7 @@ pub trait Plugins: Send + Sync {
     fn views(&self) -> Option<Vec<PluginView>>;
     /// Moves when a plugin was loaded, refused, suspended, removed or asked for something.
     fn changes(&self) -> watch::Receiver<u64>;
-    /// The names of those that are there, loaded or not; `None` while the directory has not been looked at yet.
+    /// The names of the existing plugins, loaded or not; `None` before the first scan of the directory.
     fn present(&self) -> Option<Vec<String>>;
     /// Does what an operator asks; tells what was done.
     ///

@@ -39,7 +39,7 @@ pub static KIND: Kind = Kind {
     selectable: &[],
     schema: &SCHEMA,
     columns: COLUMNS,
-    // kube-aggregator ignores the wish to leave them out.
+    // kube-aggregator ignores a request to leave them out.
     repeats_columns: true,
     rules: &Rules,
 };
@@ -152,7 +152,7 @@ const COLUMNS: &[Column] = &[
 
 /// The number of endpoints that a cell names; as in kubectl, further ones are counted.
 const SHOWN_ENDPOINTS: usize = 3;
-/// What kubectl shows for a cell without a value.
+/// The text that kubectl shows for a cell without a value.
 const NO_VALUE: &str = "<none>";
 
 /// An APIService as a typed value; `None` only for objects that were never decoded against the schema.

@@ -172,8 +172,8 @@ fn check_host(host: &str) -> Result<(), String> {
     check_dns_name(host)
 }
 
-/// Resolvers read more than four numbers as an IPv4 address: `127.1`, `2130706433`, `0x7f.1` and `017700000001` all
-/// mean 127.0.0.1. As in a URL (WHATWG), a host whose last part is a number is an address or nothing.
+/// Resolvers read one to four numbers as an IPv4 address: `127.1`, `2130706433`, `0x7f.1` and `017700000001` all mean
+/// 127.0.0.1. As in a URL (WHATWG), a host whose last part is a number is an address or invalid.
 fn check_numeric(host: &str) -> Result<(), String> {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     let last = name.rsplit('.').next().unwrap_or_default();
@@ -191,8 +191,8 @@ fn check_numeric(host: &str) -> Result<(), String> {
     })
 }
 
-/// What `inet_aton` makes of it: one to four numbers in decimal, octal or hexadecimal, the last of which fills the
-/// rest.
+/// The address that `inet_aton` reads: one to four numbers in decimal, octal or hexadecimal, the last of which fills
+/// the remaining bytes.
 fn read_as_resolvers_do(name: &str) -> Option<Ipv4Addr> {
     let number = |part: &str| match part.strip_prefix("0x") {
         Some("") => Some(0),

@@ -306,7 +306,7 @@ impl KindRules for Rules {
     }
 }
 
-/// What is wrong with the text of an annotation that is known.
+/// The problem with the value of a known annotation.
 fn useless(key: &str, value: &str) -> Option<String> {
     if DEEDS.contains(&key) {
         let empty = || format!("annotation {key} is empty and does nothing: give it any new text");

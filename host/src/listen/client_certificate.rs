@@ -62,7 +62,8 @@ fn explain(leaf: &CertificateDer<'_>, error: &rustls::Error) -> String {
     }
 }
 
-/// The error without the times of this check and of this certificate, so that one cause always has one text.
+/// The error without the times of this check and of this certificate, so that the same cause always has the same
+/// text.
 fn words(error: &rustls::Error) -> String {
     let rustls::Error::InvalidCertificate(certificate) = error else { return error.to_string() };
     let text = match certificate {
@@ -79,7 +80,8 @@ fn words(error: &rustls::Error) -> String {
     text.to_owned()
 }
 
-/// The values, in their order. One that cannot be read is not left out: the caller would be another one without it.
+/// The values, in their order. A value that cannot be read is an error: without it the identity would be a different
+/// one.
 fn read_names<'a>(
     attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>,
 ) -> Result<Vec<String>, String> {
@@ -100,7 +102,8 @@ fn read_caller(leaf: &CertificateDer<'_>) -> Result<Caller, String> {
     let user = match names.as_slice() {
         [user] if !user.is_empty() => user.as_str(),
         [] | [_] => return Err("the certificate's subject has no common name".to_owned()),
-        // Go takes the last one and other readers the first: gateway and backend could disagree on the user.
+        // Go uses the last common name and other readers the first, so gateway and backend could disagree on the
+        // user.
         many => {
             let count = many.len();
             return Err(format!(
@@ -262,7 +265,7 @@ mod tests {
         assert!(caller(&[(DnType::CommonName, strange)]).unwrap_err().contains("encoding"));
     }
 
-    /// rcgen writes each kind of name once, so the second one is made of another.
+    /// rcgen writes each kind of name once, so the test replaces the type of another attribute.
     fn with_two(kind: DnType, other: &[u8], known: &[u8]) -> Result<Caller, String> {
         let mut params = CertificateParams::default();
         params.distinguished_name = Subject::new();

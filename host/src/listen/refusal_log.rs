@@ -1,4 +1,4 @@
-//! Log lines about rejected client certificates: one for each cause, because a client may reconnect without end.
+//! Log lines about rejected client certificates: one for each cause, because a client may reconnect endlessly.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;

@@ -1,5 +1,4 @@
-//! The annotations that mean something on the objects of this program, and what is wrong with those that look like
-//! them.
+//! The annotations that Umbel reads on its objects, and warnings about similar ones that it does not know.
 
 use super::failure::quoted;
 use super::object::Object;
@@ -10,26 +9,26 @@ use serde_json::Value;
 pub const RESOLVER: &str = "umbel.dev/resolver";
 /// On an APIService or its ExternalName: the name of the plugin that judges its health.
 pub const HEALTH_CHECKER: &str = "umbel.dev/health-checker";
-/// On either: what stands in when the plugin that decides for it fails.
+/// On either: the fallback when the plugin that decides for it fails.
 pub use super::failure_policy::ANNOTATION as FAILURE_POLICY;
 
 /// On an object that a file of the manifest directory declares: the name of the file.
 pub const MANIFEST: &str = "umbel.dev/manifest";
-/// On such an object: why the file does not have its way.
+/// On such an object: why the file is not applied.
 pub const MANIFEST_CONFLICT: &str = "umbel.dev/manifest-conflict";
 
-/// Those that mean something on an APIService or an ExternalName.
+/// Annotations that are valid on an APIService or an ExternalName.
 pub const OF_ROUTED_OBJECTS: [&str; 5] =
     [RESOLVER, HEALTH_CHECKER, FAILURE_POLICY, MANIFEST, MANIFEST_CONFLICT];
 
 /// The domain of all annotations that this program reads.
 const DOMAIN: &str = "umbel.dev";
-/// Letters of a name that may be meant for one that holds it.
+/// Minimum length of a name that is suggested as a part of a longer one.
 const PART_MIN: usize = 4;
-/// Unknown annotations that are reported.
+/// Maximum number of unknown annotations that are reported.
 const COMPLAINTS_MAX: usize = 16;
 
-/// What to tell of annotations of this program's domain that mean nothing on an object. `known` are those that do.
+/// Warnings about annotations of this domain that are not among `known`.
 pub fn unknown(object: &Object, known: &[&str]) -> Vec<String> {
     let annotations = object.at(&["metadata", "annotations"]).and_then(Value::as_object);
     let unknown = annotations.into_iter().flatten().map(|(key, _)| key.as_str()).filter(|key| {
@@ -48,8 +47,8 @@ fn complaint(key: &str, known: &[&str]) -> String {
     format!("annotation {key} is unknown and does nothing: {hint}")
 }
 
-/// The known key whose name is the same, holds the other, or is most like it. All begin with this program's domain, so
-/// whole keys would all be alike.
+/// The known key whose name is the same, contains the given one, or is most similar to it. All keys begin with the
+/// same domain, so comparing whole keys would find all of them similar.
 fn meant<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     let typed = name_of(key);
     let is_named = |known: &&&str| name_of(known) == typed;
@@ -62,12 +61,12 @@ fn meant<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     })
 }
 
-/// What stands behind the domain of a key.
+/// The part of a key after its domain.
 fn name_of(key: &str) -> String {
     key.rsplit('/').next().unwrap_or_default().to_ascii_lowercase()
 }
 
-/// What to tell of plugins that an object names and that are not `present`.
+/// Warnings about plugins that an object names and that are not `present`.
 pub fn absent_plugins(object: &Object, present: &[String]) -> Vec<String> {
     let named = [RESOLVER, HEALTH_CHECKER].into_iter().filter_map(|key| Some((key, object.annotation(key)?)));
     let absent = named.filter(|(_, name)| !present.iter().any(|present| present == name));

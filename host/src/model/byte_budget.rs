@@ -1,4 +1,4 @@
-//! A limit for memory that many requests share.
+//! A memory limit that many requests share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ impl ByteBudget {
         Arc::new(Self { limit, used: AtomicUsize::new(0) })
     }
 
-    /// Takes `bytes`; `None` when that is more than what is left.
+    /// Reserves `bytes`; `None` if fewer are left.
     pub fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
         let mut reservation = Reservation { budget: Arc::clone(self), bytes: 0 };
         reservation.grow(bytes).then_some(reservation)
@@ -36,7 +36,7 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Takes `more` bytes; `false`, and nothing taken, when that is more than what is left.
+    /// Reserves `more` bytes; `false`, without reserving any, if fewer are left.
     pub fn grow(&mut self, more: usize) -> bool {
         let before = self.budget.used.fetch_add(more, Ordering::Relaxed);
         let fits = before.saturating_add(more) <= self.budget.limit;

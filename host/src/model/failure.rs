@@ -271,7 +271,7 @@ impl Failure {
         Self::new(503, "ServiceUnavailable", message)
     }
 
-    /// 429: the bodies of other requests take all the memory that there is for them.
+    /// 429: the bodies of other requests use all the memory that is available for them.
     pub fn too_many_uploads() -> Self {
         let text = "too many request bodies are under way, please try again later";
         Self::new(429, "TooManyRequests", text).retry_after(1)

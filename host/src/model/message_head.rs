@@ -1,4 +1,4 @@
-//! What the head of an HTTP message may be like, in requests and responses, from clients and backends alike.
+//! Limits for the head of an HTTP message, in requests and responses, from clients and backends alike.
 
 use http::HeaderMap;
 use http::header::TRANSFER_ENCODING;
@@ -11,14 +11,14 @@ pub const HEADERS_MAX: usize = 256;
 /// Most bytes of a path with its query. `http::Uri` holds no more than 65,534.
 pub const URI_MAX: usize = 64_000;
 
-/// How a message says that its body is encoded for the way.
+/// The transfer encoding of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransferCoding {
     /// Not at all.
     Absent,
     /// In chunks.
     Chunked,
-    /// Some other way, in the words of the message. Its bytes must not pass as plain ones.
+    /// Another one, with the value in the message. Its bytes must not be passed on as a plain body.
     Unsupported(String),
 }
 

@@ -1,9 +1,9 @@
-//! Which known name a mistyped one may have meant.
+//! Suggestions for mistyped names.
 
-/// How alike two names must be, from 0 to 1.
+/// Minimum similarity of two names, from 0 to 1.
 const LEAST: f64 = 0.8;
 
-/// The known name that is most like a mistyped one, where one is alike enough.
+/// The known name that is most similar to a mistyped one, if it is similar enough.
 pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     let likeness = |known: &'a str| (strsim::jaro_winkler(&name, &known.to_lowercase()), known);

@@ -90,7 +90,7 @@ pub struct Column {
     pub priority: i32,
 }
 
-/// What cells show that is not in the object.
+/// Values in table cells that are not in the object.
 #[derive(Clone, Copy)]
 pub struct CellContext<'a> {
     /// The time that ages are computed against.

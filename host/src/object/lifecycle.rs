@@ -71,8 +71,8 @@ pub fn update_status(kind: &'static Kind, object: &mut Object, stored: &Object) 
 
 /// Removes the finalizers of the garbage collector from an object that is being deleted.
 ///
-/// Objects of the gateway have no dependents, so the work that these finalizers wait for is already done. Without this
-/// they would never be removed: the gateway does not run a garbage collector.
+/// Objects of the gateway have no dependents, so the work that these finalizers wait for is already done. Without
+/// this function they would never be removed: the gateway does not run a garbage collector.
 pub fn remove_garbage_collection_finalizers(object: &mut Object) {
     let Some(Value::Array(mut finalizers)) = object.take(&["metadata", "finalizers"]) else { return };
     finalizers.retain(|finalizer| !GARBAGE_COLLECTION.iter().any(|name| finalizer == name));

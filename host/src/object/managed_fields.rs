@@ -18,7 +18,7 @@ const LONGEST_NAME: usize = 128;
 const MOST_UPDATERS: usize = 10;
 /// The manager of united entries.
 const ANCIENT: &str = "ancient-changes";
-/// Metadata that only a delete writes. No manager owns these fields, whatever a client sends.
+/// Metadata that only a delete writes. These fields have no manager, whatever a client sends.
 const SET_BY_DELETE: [&str; 2] = ["deletionTimestamp", "deletionGracePeriodSeconds"];
 /// Fields that the server keeps and nobody owns.
 const UNOWNED: [&str; 8] = [

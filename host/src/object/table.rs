@@ -46,7 +46,7 @@ pub struct TableRequest<'a> {
     pub include: IncludeObject,
     /// Whether to write the column definitions.
     pub with_columns: bool,
-    /// What cells show that is not in the object.
+    /// Values in table cells that are not in the object.
     pub context: CellContext<'a>,
 }
 

@@ -39,7 +39,7 @@ pub struct StreamError {
 /// The objects of a stream in their order, one document in memory at a time. Lists (`kind: …List` with `items`) are
 /// taken apart, empty documents skipped.
 ///
-/// An error is a document that is broken or no object; what comes after it is not to be trusted.
+/// An error is a broken document or one that is not an object; later documents are not trustworthy.
 pub fn objects(text: &str) -> impl Iterator<Item = Result<(Place, Object), StreamError>> {
     documents(text).flat_map(|(place, source)| match read(place, &source) {
         Ok(objects) => objects.into_iter().map(Ok).collect::<Vec<_>>(),

@@ -1,4 +1,4 @@
-//! What is in use of a limit for memory.
+//! The metric of a memory budget.
 
 use super::sample::sample;
 use crate::model::byte_budget::ByteBudget;
@@ -18,7 +18,7 @@ impl BudgetCollector {
     /// Shows `budget` under this name.
     ///
     /// # Errors
-    /// When the name is no metric name.
+    /// When the name is not a valid metric name.
     pub fn new(name: &str, help: &str, budget: Arc<ByteBudget>) -> Result<Self, prometheus::Error> {
         let description = Desc::new(name.to_owned(), help.to_owned(), vec![], HashMap::new())?;
         Ok(Self { budget, description })

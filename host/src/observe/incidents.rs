@@ -1,4 +1,4 @@
-//! What went wrong in the process as a whole: counted where it happens, read when `/metrics` is asked for.
+//! Failures of the process as a whole: counted where they happen, read when `/metrics` is requested.
 
 use super::sample::sample;
 use super::{log_queue, panics};

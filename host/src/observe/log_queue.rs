@@ -1,8 +1,8 @@
-//! Log lines on their way to standard error.
+//! A queue of log lines before standard error.
 //!
-//! The reader of the log may stop, go away, or run out of disk. So no thread that serves writes there itself:
-//! lines wait in a queue with a limit, a thread of its own writes them, and what cannot be written is dropped and
-//! counted.
+//! The reader of the log may stop, close the pipe, or run out of disk. So threads that serve requests do not write
+//! there: lines wait in a bounded queue, a separate thread writes them, and lines that cannot be written are dropped
+//! and counted.
 
 use parking_lot::{Condvar, Mutex};
 use std::io::{self, ErrorKind, Write};
@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Bytes of lines that may wait.
+/// Maximum number of bytes in the queue.
 const LIMIT: usize = 4 << 20;
 /// Memory that the queue keeps when it is empty.
 const KEPT: usize = 64 << 10;
-/// How long a full non-blocking pipe is left alone.
+/// Delay before the next write to a full non-blocking pipe.
 const PIPE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Lines that could not be written since the process started.
@@ -53,7 +53,7 @@ impl LogQueue {
         Ok(queue)
     }
 
-    /// Adds a line with its end. Waits for no reader; drops the line when too much waits already.
+    /// Adds a line with its line break. Does not wait for the reader; drops the line if the queue is full.
     pub(super) fn push(&self, line: &[u8]) {
         let mut state = self.0.state.lock();
         if state.waiting.len() + line.len() > LIMIT {
@@ -118,7 +118,7 @@ mod tests {
 
     const BOUND: Duration = Duration::from_secs(20);
 
-    /// Takes what it is given once it may.
+    /// Records its input once it is allowed to.
     struct Pipe {
         may_go: mpsc::Receiver<()>,
         written: mpsc::Sender<Vec<u8>>,
@@ -155,7 +155,7 @@ mod tests {
         let queue = LogQueue::start(Pipe { may_go, written }).unwrap();
         let line = [vec![b'x'; 1023], vec![b'\n']].concat();
         let before = dropped();
-        // The first lines may be with the writer already, so twice the limit is more than fits.
+        // The writer may have taken the first lines already, so twice the limit is certainly too much.
         let count = 2 * LIMIT / line.len();
         (0..count).for_each(|_| queue.push(&line));
         assert!(dropped() - before >= (count / 2 - 1) as u64, "{} lines dropped", dropped() - before);

@@ -12,7 +12,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 /// Environment variable that overrides the filter derived from `-v`, in the syntax of `RUST_LOG`.
 pub const FILTER_VARIABLE: &str = "UMBEL_LOG";
-/// How long the end of the process waits for a reader of the log.
+/// How long the process waits for the reader of the log before it exits.
 const LAST_FLUSH: Duration = Duration::from_secs(1);
 
 /// Why logging cannot be set up.
@@ -59,10 +59,10 @@ impl Drop for Logs {
 /// When the filter cannot be read, or when called twice.
 pub fn start(format: LogFormat, verbosity: u8, filter: Option<&str>) -> Result<Logs, LogError> {
     let filter = parse_filter(verbosity, filter)?;
-    // Not `io::stderr()`, whose lock would be held for as long as the reader of the log does not read.
+    // Not `io::stderr()`, whose lock would be held while the reader of the log does not read.
     let queue = LogQueue::start(File::from(io::stderr().as_fd().try_clone_to_owned()?))?;
     let logs = Logs(queue.clone());
-    // An error of the writer would be reported by `eprintln!`, which panics where standard error is gone.
+    // An error of the writer would be reported by `eprintln!`, which panics if standard error is closed.
     let builder = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     let builder = builder.with_writer(move || LineWriter(queue.clone()));
     match format {

@@ -1,4 +1,4 @@
-//! Panics: logged with their place, counted, and kept from ending more than the work that panicked.
+//! Panics: logged with their location, counted, and limited to the request, connection or task that panicked.
 
 use pin_project_lite::pin_project;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,8 +33,8 @@ pub(super) fn log_panics() {
     }));
 }
 
-/// Does `work`; `None` when it panicked. The hook has logged why. `work` must leave nothing half-done behind that
-/// outlives it: locks do not notice a panic.
+/// Runs `work`; `None` if it panicked. The hook has logged the reason. `work` must not leave shared state
+/// half-changed: locks do not detect a panic.
 pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
@@ -61,7 +61,7 @@ impl<F: Future> Future for CatchPanic<F> {
     }
 }
 
-/// The waits between the starts of one task that panics.
+/// The delays between restarts of a task that panics.
 #[derive(Debug, Default)]
 pub struct RestartPause(Option<Duration>);
 
@@ -88,8 +88,8 @@ impl Supervisor {
         Self { task, pauses: RestartPause::default() }
     }
 
-    /// Runs the task; `true`, after a pause, when it panicked and is to be run again. What it borrows stays as the panic
-    /// left it, so that must be whole between any two of its statements.
+    /// Runs the task; returns `true`, after a pause, if it panicked and must run again. State that it borrows stays
+    /// as the panic left it, so it must be consistent between any two statements.
     pub async fn must_restart(&mut self, run: impl Future<Output = ()>) -> bool {
         let began = Instant::now();
         if catch_panic_in(run).await.is_some() {
@@ -102,9 +102,9 @@ impl Supervisor {
     }
 }
 
-/// Panics when the environment variable `UMBEL_FAILPOINTS` asks for it, for example `proxy.request=2,control.intake=1`:
-/// at the first two passes of `proxy.request`, and at the first of `control.intake`. Compiled into debug builds only, for
-/// the tests that show what a panic in one place leaves untouched.
+/// Panics if the environment variable `UMBEL_FAILPOINTS` asks for it, for example `proxy.request=2,control.intake=1`:
+/// at the first two passes of `proxy.request`, and at the first of `control.intake`. Compiled into debug builds only,
+/// for the tests that show that a panic in one place affects nothing else.
 #[cfg(debug_assertions)]
 #[track_caller]
 pub fn failpoint(name: &str) {

@@ -30,8 +30,8 @@ pub(super) struct Entry {
 
 /// Writes a kubeconfig with a cluster and a context `umbel`, and the user of `entry`.
 ///
-/// Other content of the file is kept, and entries with the names of earlier versions are renamed. Nothing is written when
-/// nothing differs.
+/// Other content of the file is kept, and entries with the names of earlier versions are renamed. The file is written
+/// only if something differs.
 pub(super) fn write(path: &Path, entry: &Entry, server: &str) -> Result<(), PkiError> {
     let text = match disk::read(path)? {
         None => Some(render(entry, server)),
@@ -121,8 +121,8 @@ fn update(found: &str, entry: &Entry, server: &str) -> Result<Option<String>, St
     if new == old { Ok(None) } else { Ok(Some(yaml::write(&Value::Object(new)))) }
 }
 
-/// Gives the entries that an earlier version wrote the names of this one, wherever the file refers to them. A name that is
-/// already taken by another entry is left as it is.
+/// Renames the entries that an earlier version wrote, and all references to them in the file. An entry is not renamed
+/// if another one already has the new name.
 fn rename_old_entries(file: &mut Map<String, Value>, user: &str) {
     let (old_cluster, old_context, old_user) = OLD_NAMES;
     if rename(file, "clusters", old_cluster, CLUSTER) {
@@ -137,7 +137,7 @@ fn rename_old_entries(file: &mut Map<String, Value>, user: &str) {
     }
 }
 
-/// Renames the entry of a list; false when there is no such entry or another one has the new name.
+/// Renames the entry of a list; false if it does not exist or another one has the new name.
 fn rename(file: &mut Map<String, Value>, list: &str, old: &str, new: &str) -> bool {
     let Some(items) = file.get_mut(list).and_then(Value::as_array_mut) else { return false };
     if items.iter().any(|item| is_named(item, new)) {
@@ -229,7 +229,7 @@ mod tests {
         }
     }
 
-    /// What an earlier version wrote, with a context and a namespace that a user added.
+    /// A kubeconfig of an earlier version, with a context and a namespace that a user added.
     const OLD: &str = "apiVersion: v1
 kind: Config
 clusters:

@@ -61,8 +61,8 @@ impl<'a> Place<'a> {
         let Some(why) = reason_to_renew(&found.facts, now, CA_RENEWAL) else {
             return Authority::new(found.pem, found.der, found.key);
         };
-        // With the same name and key, what it signed is good under the new certificate as well, and a peer that has
-        // the old one verifies new leaves with it.
+        // With the same name and key, certificates that it signed are valid under the new certificate as well, and a
+        // peer that has the old one verifies new leaves with it.
         let renewed = Authority::certificate(name, &found.key, now)?;
         disk::write(&self.certificate(), renewed.pem().as_bytes())?;
         notices.push(format!(
@@ -193,8 +193,8 @@ impl Leaf {
     }
 }
 
-/// Umbel did not exist before (2026-01-01). A clock that says so has not been set yet, as on a machine without a
-/// battery: under it every certificate seems to come from the future, and none is touched.
+/// Umbel did not exist before 2026-01-01. An earlier time means that the clock has not been set yet, as on a machine
+/// without a battery. Every certificate would seem to come from the future then, so none is renewed.
 const EARLIEST_CLOCK: Duration = Duration::from_secs(1_767_225_600);
 
 /// Why a certificate must be renewed, for example because it was made while the clock was ahead; `None` when it is

@@ -15,8 +15,8 @@ const CALLS_MIN: usize = 20;
 const WINDOW: Duration = Duration::from_secs(60);
 /// Calls that are remembered for that rule; the newest count.
 const CALLS_KEPT: usize = 256;
-/// Answers in a row, and time without a fault, after which a generation counts as healthy again. Both, so that one that
-/// fails now and then is not reported as failing and recovered with every call.
+/// Consecutive answers, and time without a fault, after which a generation counts as healthy again. Both are
+/// required, so that a generation with occasional failures is not reported as failing and recovered with every call.
 const GOOD_MIN: u32 = 3;
 const GOOD_TIME: Duration = Duration::from_secs(10);
 /// The opening within this time that ends in quarantine.
@@ -30,7 +30,7 @@ pub(in crate::plugin) struct Breaker(Mutex<Count>);
 #[derive(Debug, Default)]
 struct Count {
     in_row: u32,
-    /// When the last call failed, until the plugin counts as recovered, and how many were answered since.
+    /// When the last call failed, until the plugin counts as recovered, and the number of calls answered since.
     last_fault: Option<Instant>,
     good_in_row: u32,
     /// When calls ended, and whether with a fault.

@@ -101,12 +101,12 @@ impl Roster {
         }
     }
 
-    /// Forgets what was saved of a plugin whose files went while no process was there.
+    /// Deletes the saved files of a plugin whose files were removed while the gateway was stopped.
     pub(in crate::plugin) fn forget_saved(&self, name: &str) {
         self.saved.iter().for_each(|saved| saved.forget(name));
     }
 
-    /// Waits for what is being saved, for a limited time.
+    /// Waits for pending saves, for a limited time.
     pub(in crate::plugin) fn flush(&self) {
         self.saved.iter().for_each(|saved| saved.flush());
     }
@@ -191,7 +191,7 @@ impl Roster {
         }
     }
 
-    /// The plugin directory, so that whoever installs can see whether it is the one that is watched.
+    /// The plugin directory, so that `umbel plugin install` can check that the gateway watches the same one.
     pub(in crate::plugin) fn directory(&self) -> PathBuf {
         std::path::absolute(&self.directory).unwrap_or_else(|_| self.directory.clone())
     }

@@ -1,8 +1,8 @@
-//! The settings schema that a plugin states in `describe`, and what it finds wrong in settings.
+//! The settings schema that a plugin returns from `describe`, and the validation of settings against it.
 //!
-//! A schema comes from a component, so it may be hostile: it must cost little memory, little time and no stack. What
-//! it may refer to, how large it may grow when every reference is followed, and how large its patterns may become is
-//! therefore checked before the library sees it. References that form a cycle are refused for the same reason.
+//! A schema comes from a component, so it may be hostile: it must cost little memory, little time and no stack. So
+//! its references, its size with every reference expanded, and the size of its patterns are checked before the
+//! library reads it. References that form a cycle are rejected for the same reason.
 
 use crate::model::spelling::did_you_mean;
 use boon::{Compiler, ErrorKind, SchemaIndex, Schemas, UrlLoader, ValidationError};
@@ -10,20 +10,20 @@ use regex::RegexBuilder;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// Bytes of the text of a schema.
+/// Maximum size of a schema's text in bytes.
 const TEXT_MAX: usize = 64 << 10;
-/// Schemas within a schema, when each reference is replaced by what it leads to.
+/// Maximum number of subschemas, counted with every reference replaced by its target.
 const PARTS_MAX: usize = 4_096;
-/// How deep they may be nested.
+/// Maximum depth of nesting.
 const DEPTH_MAX: usize = 64;
-/// Patterns of a schema, and bytes that each may take when it is compiled.
+/// Maximum number of patterns in a schema, and the memory for each compiled one.
 const PATTERNS_MAX: usize = 64;
 const PATTERN_BYTES_MAX: usize = 256 << 10;
-/// Mistakes that are listed.
+/// Maximum number of errors that are listed.
 const PROBLEMS_MAX: usize = 64;
 /// The name under which the library knows the schema.
 const ADDRESS: &str = "umbel:///settings.json";
-/// Dialects whose rules the library knows without loading anything.
+/// Dialects that the library supports without loading another document.
 const DIALECTS: [&str; 6] = [
     "json-schema.org/draft/2020-12/schema",
     "json-schema.org/draft/2019-09/schema",
@@ -34,18 +34,18 @@ const DIALECTS: [&str; 6] = [
 ];
 /// Keywords whose value holds one schema for each of its names.
 const NAMED: [&str; 4] = ["properties", "patternProperties", "dependentSchemas", "dependencies"];
-/// Keywords whose value is data, or holds schemas that count only where a reference leads to them.
+/// Keywords whose value is data, or holds schemas that count only as targets of references.
 const SKIPPED: [&str; 6] = ["enum", "const", "default", "examples", "$defs", "definitions"];
-/// Keywords by which a reference may mean another place than the one that is checked here.
+/// Keywords that could change the target of a reference, so that another place would be checked here.
 const REFUSED: [&str; 6] =
     ["$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "$vocabulary"];
 
-/// Something wrong in settings.
+/// An error in settings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SchemaProblem {
-    /// JSON pointer into the settings, `""` for the whole.
+    /// JSON pointer into the settings, `""` for the whole document.
     pub path: String,
-    /// What is wrong, with what would be right.
+    /// The error, with a correct value.
     pub message: String,
 }
 
@@ -54,13 +54,13 @@ pub struct SchemaProblem {
 #[error("its settings schema {0}")]
 pub struct SchemaFault(String);
 
-/// Judges settings by the schema that a plugin states: every mistake, sorted by its place. Pure; the gateway and the
-/// commands of plugin authors call the same.
+/// Validates settings against the schema that a plugin provides: all errors, sorted by place. Pure; used by the
+/// gateway and by the commands for plugin authors.
 ///
 /// # Errors
 /// Why the schema itself cannot be used.
 pub fn check_settings(schema: &str, settings: &Value) -> Result<Vec<SchemaProblem>, SchemaFault> {
-    // Some languages have no other way to say that there is none.
+    // In some languages an empty text is the only way to provide no schema.
     if schema.trim().is_empty() {
         return Ok(Vec::new());
     }
@@ -92,7 +92,7 @@ fn read(text: &str) -> Result<Value, SchemaFault> {
     Ok(document)
 }
 
-/// Counts what a schema amounts to.
+/// Measures the expanded size of a schema.
 struct Measure<'a> {
     document: &'a Value,
     parts: usize,
@@ -188,7 +188,7 @@ impl<'a> Measure<'a> {
     }
 }
 
-/// Nothing is loaded from elsewhere: a schema must not make the gateway read its files.
+/// Rejects references to other documents: a schema must not make the gateway read its files.
 struct NoLoader;
 
 impl UrlLoader for NoLoader {
@@ -198,7 +198,7 @@ impl UrlLoader for NoLoader {
 }
 
 fn compile(document: &Value) -> Result<(Schemas, SchemaIndex), SchemaFault> {
-    // Its address is given here; a name of its own would change what references mean.
+    // The address is set here; an identifier in the schema would change the targets of references.
     let mut document = document.clone();
     if let Value::Object(keywords) = &mut document {
         keywords.remove("$id");
@@ -221,8 +221,8 @@ fn compile(document: &Value) -> Result<(Schemas, SchemaIndex), SchemaFault> {
     Ok((schemas, index))
 }
 
-/// Takes the innermost mistakes. Of alternatives that all fail only the choice itself is reported: what would be wrong with
-/// each of them says little about what was meant.
+/// Collects the innermost errors. If all alternatives fail, only the choice itself is reported: the errors of each
+/// alternative say little about the intended one.
 fn collect(error: &ValidationError<'_, '_>, document: &Value, problems: &mut BTreeSet<SchemaProblem>) {
     if problems.len() >= PROBLEMS_MAX {
         return;
@@ -261,7 +261,7 @@ fn collect(error: &ValidationError<'_, '_>, document: &Value, problems: &mut BTr
     }
 }
 
-/// What each alternative asks for, where that is the same place.
+/// The requirements of the alternatives, if they concern the same place.
 fn alternatives(error: &ValidationError<'_, '_>) -> String {
     fn leaf<'a>(error: &'a ValidationError<'a, 'a>) -> &'a ValidationError<'a, 'a> {
         error.causes.first().map_or(error, leaf)

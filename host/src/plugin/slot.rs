@@ -26,8 +26,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Numbers what becomes of files, over all plugins: no two outcomes have the same one, however quickly they follow, and
-/// not even when a plugin was removed in between.
+/// Numbers the outcomes of files, over all plugins. Each number is unique, however quickly outcomes follow each
+/// other, and even if a plugin was removed in between.
 static OUTCOMES: AtomicU64 = AtomicU64::new(0);
 
 /// What a fault did to the plugin.
@@ -48,11 +48,11 @@ pub(in crate::plugin) struct Slot {
     source: Source,
     line: Succession<Generation>,
     newest: Mutex<Option<LoadFault>>,
-    /// The newest files, where only calls have shown that they cannot serve.
+    /// The newest files, if only calls have shown that they cannot serve.
     rejected: Mutex<Option<Rejection>>,
-    /// Where it is kept what a restart has to know.
+    /// The saved state for the next start.
     saved: Option<Arc<SavedPlugins>>,
-    /// The number of what became last of its files: taken, refused or given up.
+    /// The number of the last outcome of its files: accepted, rejected or given up.
     outcome: AtomicU64,
     generations: AtomicU64,
     calls: AtomicU64,
@@ -117,8 +117,8 @@ impl Slot {
         self.save();
     }
 
-    /// Takes a generation into service whose files are those of an earlier process. What is known of the newest ones
-    /// stays.
+    /// Puts a generation into service that was loaded from saved files. The state of the newest files does not
+    /// change.
     pub(in crate::plugin) fn restore(&self, generation: Arc<Generation>) {
         self.serve(generation);
     }
@@ -155,7 +155,7 @@ impl Slot {
         *self.rehearsal.lock() = Some(rehearsal);
     }
 
-    /// Notes why the newest files cannot serve; `pair` is which these are, as far as that is known.
+    /// Records why the newest files cannot serve; `pair` identifies them, if that is known.
     pub(in crate::plugin) fn refuse(&self, fault: LoadFault, pair: Option<PairId>) {
         self.tally.count_reload(Some(fault.reason));
         *self.rejected.lock() = pair.and_then(|pair| Rejection::of(pair, &fault));
@@ -164,7 +164,7 @@ impl Slot {
         self.save();
     }
 
-    /// Keeps for the next process what it cannot find out by loading the files.
+    /// Saves the state that the next process cannot find out by loading the files.
     fn save(&self) {
         let Some(saved) = &self.saved else { return };
         let files = |generation: Arc<Generation>| Files {
@@ -396,7 +396,7 @@ impl Slot {
         Some(Hold { reason: Reason::Suspended, message })
     }
 
-    /// The last fault of what serves, while it counts as failing.
+    /// The last fault of the serving generation, while it counts as failing.
     fn failing(&self) -> Option<String> {
         let is_failing = self.line.current()?.breaker.is_failing(Instant::now());
         let last = || self.last_fault.lock().clone().unwrap_or_default();

@@ -38,7 +38,7 @@ pub enum State {
     Disabled,
     /// Its file is gone.
     Removed,
-    /// A binding or a manifest names it, and there is no file of that name.
+    /// A binding or a manifest names it, and there is no such file.
     Missing,
 }
 
@@ -161,7 +161,7 @@ pub struct Status {
     /// Since when.
     #[serde(serialize_with = "as_text")]
     pub since: Timestamp,
-    /// The number of what became last of its files; differs from all others of this process.
+    /// The number of the last outcome of its files; unique in this process.
     #[serde(skip)]
     pub outcome: u64,
     /// What the steps of the newest files took that are over.
@@ -175,7 +175,7 @@ pub struct Status {
     /// Why the generation that is loaded is not asked, where that is so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
-    /// The last fault of what serves, until enough calls were answered since.
+    /// The last fault of the serving generation, until enough calls were answered since.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failing: Option<String>,
     /// The generation that serves. Counts what was taken into service under this name; 0 before the first.

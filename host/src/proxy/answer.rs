@@ -63,17 +63,17 @@ pub fn keep_head(response: &mut Response<AnswerBody>) {
 /// Seconds after which a client may try again when a backend may be back by then.
 const RETRY_AFTER_SECONDS: i32 = 1;
 
-/// What a client reads of a write that may be done already.
+/// The message for a client whose write may have been executed.
 const OUTCOME_UNKNOWN: &str = "the backend may have processed the request: look before you repeat it";
 
-/// 503 that says why a backend did not answer, without its address. It asks for a retry where that may help and can
-/// do no harm.
+/// 503 that says why a backend did not answer, without its address. It has `Retry-After` if a retry may help and is
+/// safe.
 pub fn refuse_fault(fault: &UpstreamFault, processing: Processing, method: &Method) -> Box<Failure> {
     let text = format!("error trying to reach service: {}", fault.for_client());
     refuse_unanswered(Failure::unavailable(text), fault.is_transient(), processing, method)
 }
 
-/// 504 for a request whose time ran out.
+/// 504 for a request that exceeded its time limit.
 pub fn refuse_late(processing: Processing, method: &Method) -> Box<Failure> {
     let text = "Timeout: request did not complete within the allotted timeout";
     refuse_unanswered(Failure::new(504, "Timeout", text), true, processing, method)

@@ -25,7 +25,7 @@ pub enum BodyError {
     /// A backend's HTTP/1.1 connection broke.
     #[error("backend: {0}")]
     Http1(#[from] hyper::Error),
-    /// A backend answers nothing any more.
+    /// A backend stopped answering.
     #[error("backend: {0}")]
     Silent(UpstreamFault),
     /// An own answer broke.
@@ -49,21 +49,21 @@ enum Source {
     Dedicated(Incoming),
 }
 
-/// Most bytes handed over at a time. hyper takes whatever it is handed, however little the client reads; what it
-/// has not been handed costs nothing and counts as not read.
+/// Maximum size of one frame. hyper buffers every frame that it gets, however slowly the client reads. Data that
+/// hyper has not got costs nothing and counts as not read.
 const PIECE: usize = 64 << 10;
 
 /// A body on its way to a client.
 pub struct AnswerBody {
     source: Source,
-    /// What came at once and is handed over in pieces.
+    /// The rest of a chunk that is sent in pieces.
     rest: Bytes,
     /// Held until the body is sent or given up.
     in_flight: Option<InFlight>,
     lasting: Option<Lasting>,
 }
 
-/// What is known of a body that ends when the process drains.
+/// State of a body that ends when the process drains.
 struct Lasting {
     /// Whether it consists of lines: then it ends between two of them.
     has_lines: bool,
@@ -123,15 +123,15 @@ impl AnswerBody {
         self.in_flight = Some(in_flight);
     }
 
-    /// Lets the body end when the process drains, because it would last much longer: between two lines if it consists of
-    /// lines, and else as soon as nothing more lies ready. A body of a known length ends there and nowhere else.
+    /// Lets the body end when the process drains, because it would last much longer: between two lines if it consists
+    /// of lines, otherwise as soon as no more data is ready. A body of a known length always ends at that length.
     pub fn end_with_drain(&mut self, has_lines: bool) {
         if self.size_hint().exact().is_none() {
             self.lasting = Some(Lasting { has_lines, is_in_line: false });
         }
     }
 
-    /// Whether nothing more is waited for: the process drains, and no line would be cut.
+    /// Whether to stop waiting for data: the process drains, and no line would be cut.
     fn ends_now(&self) -> bool {
         let is_draining = |in_flight: &InFlight| in_flight.is_draining();
         self.lasting.as_ref().is_some_and(|lasting| !lasting.is_in_line)
@@ -142,7 +142,7 @@ impl AnswerBody {
         self.lasting.as_ref().is_some_and(|lasting| lasting.has_lines)
     }
 
-    /// Hands over `data`, or its first piece.
+    /// Returns `data`, or its first piece.
     fn hand_over(&mut self, mut data: Bytes) -> Frame<Bytes> {
         if data.len() > PIECE {
             self.rest = data.split_off(PIECE);
@@ -165,7 +165,7 @@ impl AnswerBody {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 if let Some(lease) = lease.as_ref() {
                     if lease.is_dead() {
-                        // Hyper gives a body whose connection was dropped an end like any other.
+                        // hyper ends a body whose connection was dropped in the same way as a complete one.
                         return Poll::Ready(Some(Err(BodyError::Silent(UpstreamFault::Silent))));
                     }
                     lease.note_read();
@@ -214,7 +214,7 @@ fn poll_http2(
     Poll::Ready(ready!(body.poll_trailers(cx)).transpose().map(|trailers| trailers.map(Frame::trailers)))
 }
 
-/// Trailers of a backend as a client may read them.
+/// Trailers of a backend as they may be sent to a client.
 fn pass_trailers(frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
     match frame.into_trailers() {
         Ok(trailers) if trailers.len() > HEADERS_MAX => Err(BodyError::TooManyTrailers),
@@ -272,7 +272,7 @@ impl Body for AnswerBody {
                 let waiting = bytes.as_ref().map_or(0, Bytes::len) + self.rest.len();
                 SizeHint::with_exact(waiting as u64)
             }
-            // Asked for at the head only, when nothing waits in `rest`.
+            // Checked at the head only, when `rest` is empty.
             Source::Local(body) => body.size_hint(),
             Source::Http2 { body, .. } if body.is_end_stream() => SizeHint::with_exact(0),
             Source::Http2 { .. } => SizeHint::default(),

@@ -36,12 +36,12 @@ const IDLE: u64 = 90;
 /// Seconds that an idle client has to leave by itself.
 const GRACE: u64 = 5;
 
-/// HTTP/2 limits (contract §7.12). The window is that of upstream's server, rounded up.
+/// HTTP/2 limits (contract §7.12). The window is that of Kubernetes' server, rounded up.
 const STREAMS: u32 = 1000;
 pub const UPLOAD_WINDOW: u32 = 128 << 10;
-/// Twice the room that uploads are given: those that a backend does not take hold back no other one.
+/// Twice the upload budget, so that uploads that a backend does not read do not block other ones.
 const CONNECTION_WINDOW: u32 = 2 * upload_buffer::CONNECTION_MAX as u32;
-/// More than [`HeaderLimit`] lets through: the codec would refuse without a body.
+/// More than [`HeaderLimit`] lets through, because the codec rejects without a body.
 const HEADER_LIST: u32 = 2 << 20;
 
 /// How a connection is told to end, and what it does meanwhile.
@@ -76,7 +76,7 @@ impl Gate {
         }
     }
 
-    /// Bytes that its uploads may take.
+    /// Bytes reserved for its uploads.
     pub fn uploading(&self) -> usize {
         self.uploading.get()
     }
@@ -93,8 +93,8 @@ impl Gate {
         }
     }
 
-    /// Asks the connection to finish in a drain that began at `since`, and closes it when its client does not take the
-    /// rest of the last answer.
+    /// Asks the connection to finish in a drain that began at `since`, and closes it when its client does not read
+    /// the rest of the last response.
     pub fn drain_until_quiet(&self, now: u64, since: u64) {
         self.drain();
         let quiet = now.saturating_sub(self.quiet_since.get().max(since));
@@ -152,22 +152,22 @@ pub struct Client {
     pub gate: Rc<Gate>,
     /// Asked as soon as a request has a body, which its answer need not wait for.
     pub linger: LingerHandle,
-    /// Told when a response begins and ends; takes interim responses.
+    /// Is notified when a response begins and ends; takes interim responses.
     pub http1: Http1OutputHandle,
 }
 
 impl Client {
-    /// Whether interim responses can be sent to a request of this version. hyper cannot send them by HTTP/2.
+    /// Whether interim responses can be sent for a request of this version. hyper cannot send them over HTTP/2.
     pub fn takes_interim(&self, version: Version) -> bool {
         !self.is_http2 && version == Version::HTTP_11
     }
 }
 
 impl Client {
-    /// Room for the body of a request.
+    /// Reserves memory for the body of a request.
     ///
     /// # Errors
-    /// 429 when there is none.
+    /// 429 when the budget is used up.
     pub fn reserve_upload(&self, body: &impl Body) -> Result<Option<UploadBuffer>, Box<Failure>> {
         UploadBuffer::reserve(&self.gate, &self.worker.inputs.uploads, body)
     }
@@ -205,8 +205,8 @@ impl Drop for InFlight {
     }
 }
 
-/// Serves one connection to its end. What it needs while a client idles decides how many clients fit into memory: so each
-/// phase is in a box of its own, which goes with the phase.
+/// Serves one connection to its end. Its memory while a client idles decides how many clients fit into the process:
+/// so each phase is in a box of its own, which is freed with the phase.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
     failpoint("proxy.connection");
     let gate = worker.open_gate();
@@ -224,7 +224,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
     }
 }
 
-/// TLS, and what the client showed. `None` when the connection is over already.
+/// The TLS stream and the client's certificate. `None` if the connection is over already.
 async fn open(
     worker: &Worker,
     stream: TcpStream,
@@ -262,7 +262,7 @@ fn serve_http1(client: Rc<Client>, stream: Stream) -> Served {
     let gate = Rc::clone(&client.gate);
     let mut watchdog = Watchdog::new(client.worker.patience());
     let stream = Http1Output::new(stream, &client.http1, &client.linger, complete);
-    // In a box, because hyper keeps the place for a request while there is none.
+    // Boxed, because hyper keeps the space for a request even while there is none.
     let service = service_fn(move |request| Box::pin(answer(Rc::clone(&client), request)));
     let connection = hyper::server::conn::http1::Builder::new()
         .max_headers(HEADERS_MAX)
@@ -276,7 +276,7 @@ fn serve_http1(client: Rc<Client>, stream: Stream) -> Served {
             Order::Serve | Order::Finishing => {}
         }
         let outcome = watchdog.poll(cx, |cx| connection.as_mut().poll(cx));
-        // An answer that does not get on takes its connection with it.
+        // A stalled response closes its connection.
         outcome.map(|outcome| outcome.unwrap_or(Ok(())))
     }))
 }
@@ -302,14 +302,15 @@ fn serve_http2(client: Rc<Client>, stream: Stream) -> Served {
         }
         let outcome = flush.turn(cx, |cx| connection.as_mut().poll(cx));
         if header_limit.is_exceeded() {
-            // No later request can be read. Wakes this task, and does nothing when it was said before.
+            // Later requests cannot be decoded. This wakes the task, and has no effect if the drain has begun
+            // already.
             gate.drain();
         }
         outcome
     }))
 }
 
-/// Runs the streams of a connection on the thread of its worker. A stream whose answer does not get on is reset.
+/// Runs the streams of a connection on the thread of its worker. A stream whose response stalls is reset.
 #[derive(Clone, Debug)]
 struct ThisThread(Patience);
 
@@ -348,7 +349,7 @@ mod tests {
 
     #[test]
     fn the_task_of_a_connection_is_small() {
-        // Thousands of idle clients hold one each.
+        // Each of thousands of idle clients holds one.
         assert!(size_of_future(serve) <= 2048, "{} bytes", size_of_future(serve));
     }
 

@@ -80,7 +80,7 @@ pub async fn answer(
     Ok(response)
 }
 
-/// What is left of the body when the response is ready concerns HTTP/1.1 alone: HTTP/2 ends the stream.
+/// The rest of the body when the response is ready matters for HTTP/1.1 alone: HTTP/2 ends the stream.
 fn hold_body(client: &Client, request: Request<Incoming>) -> (Request<ClientBody>, Option<UnreadBody>) {
     if request.body().is_end_stream() {
         return (request.map(ClientBody::new), None);
@@ -95,28 +95,28 @@ fn hold_body(client: &Client, request: Request<Incoming>) -> (Request<ClientBody
     (Request::from_parts(head, body), Some(UnreadBody::new(rest, awaits_continue)))
 }
 
-/// Checks the head of a request. Servers along the way may disagree on where one that is refused here leads or ends:
-/// an HTTP/1.1 connection carries no other one.
+/// Checks the head of a request. Servers along the way may disagree on the target or the end of a rejected request,
+/// so its HTTP/1.1 connection does not carry another one.
 fn check(client: &Client, request: &Request<ClientBody>) -> Result<(), Box<Failure>> {
     check_head(request)?;
     if client.is_http2 { Ok(()) } else { check_host(request.version(), request.headers()) }
 }
 
-/// hyper takes every CONNECT for the start of a tunnel and leaves its connection to the service, without a TLS
+/// hyper treats every CONNECT as the start of a tunnel and leaves its connection to the service, without a TLS
 /// `close_notify`.
 fn close_tunnel(mut request: Request<ClientBody>) {
     if *request.method() == Method::CONNECT {
         let tunnel = hyper::upgrade::on(&mut request);
         let _detached = tokio::task::spawn_local(async move {
             if let Ok(tunnel) = tunnel.await {
-                // A client that is gone need not be told.
+                // An error means that the client has disconnected.
                 drop(TokioIo::new(tunnel).shutdown().await);
             }
         });
     }
 }
 
-/// Watches in JSON are one event a line.
+/// JSON watches have one event per line.
 fn is_json(content_type: &HeaderValue) -> bool {
     content_type.as_bytes().starts_with(b"application/json")
 }
@@ -155,7 +155,7 @@ async fn handle(
     match dispatch(client, &request)? {
         Destination::Done(response) => Ok(*response),
         Destination::Local => {
-            // Held until the answer begins, by which time the body was read.
+            // Held until the response begins; by then the body has been read.
             let _buffer = client.reserve_upload(request.body())?;
             Ok(ask_local(client, request, caller).await)
         }
@@ -231,7 +231,7 @@ fn travel(route: &Route, limit: Option<Duration>) -> Result<Destination, Box<Fai
     }
 }
 
-/// A request's answer, or what the client reads instead.
+/// The response to a request, or the error for the client.
 type Answered = Result<Response<AnswerBody>, Box<Failure>>;
 
 async fn send_off(
@@ -257,7 +257,7 @@ async fn send_off(
     outcome
 }
 
-/// Gives up waiting for the answer to a watch when the process drains.
+/// Stops waiting for the response to a watch when the process drains.
 async fn until_drain(client: &Client, forwarding: impl Future<Output = Answered>) -> Answered {
     let mut draining = client.worker.inputs.draining.clone();
     tokio::select! {

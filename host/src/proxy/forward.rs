@@ -191,7 +191,7 @@ impl<'a> Choice<'a> {
         }
         // A second connection that refuses speaks for the backend: more of them would only add to its load.
         let is_refused_again = self.avoid.is_some() && lost.refused_by.is_some();
-        // The only endpoint answers nothing: another connection to it would use up the client's time.
+        // The only endpoint is dead: another connection to it would use up the client's time.
         let is_pointless = is_refused_again || (is_dead && self.backend.endpoints.len() == 1);
         let may_repeat = lost.is_at_hand && lost.attempt.may_repeat(method);
         if may_repeat && !is_pointless && self.retries < RETRIES {

@@ -1,11 +1,11 @@
-//! What the head of a request may look like, beyond what the parser holds it to.
+//! Limits for the head of a request, beyond those of the parser.
 
 use crate::model::failure::Failure;
 use crate::model::message_head::{HEADERS_MAX, TransferCoding, URI_MAX};
 use http::header::HOST;
 use http::{HeaderMap, Method, Request, Version};
 
-/// Checks a request before anything is added to its headers. After a refusal its connection carries no other
+/// Checks a request before anything is added to its headers. After an error its connection does not carry another
 /// request: client and gateway may disagree on where this one ends.
 ///
 /// # Errors

@@ -54,8 +54,8 @@ pub struct DataPlaneConfig {
     pub drain_timeout: Duration,
     /// How long the body of a request may pause before its answer begins.
     pub upload_pause: Duration,
-    /// How long an answer may stand still, because its client does not read or its backend does not go on, before it is
-    /// given up. Watches and other answers that may last are not.
+    /// How long a response may stall, because its client does not read or its backend does not continue, before it is
+    /// aborted. Watches and other long-running responses are exempt.
     pub answer_stall: Duration,
     /// Where the snapshot lies.
     pub snapshots: Arc<Shared>,
@@ -138,7 +138,7 @@ impl DataPlane {
         self.local_addr
     }
 
-    /// The room for bodies of requests that are not passed on yet.
+    /// The memory budget for request bodies that have not been passed on yet.
     pub fn uploads(&self) -> &Arc<ByteBudget> {
         &self.uploads
     }

@@ -1,9 +1,9 @@
-//! Whether an answer gets on.
+//! Whether a response makes progress.
 //!
-//! A client that sends a request and never reads holds its answer, and with it a stream and a descriptor. The answer
-//! itself is not polled meanwhile: hyper waits for room first. So the task that hyper polls is watched from outside:
-//! what its answer does leaves a note in the thread, and a timer runs while there is an answer that stands still. The
-//! timer is made when an answer stands still for the first time, which most never do.
+//! A client that sends a request and never reads its response holds a stream and a descriptor. The response body is
+//! not polled meanwhile, because hyper waits for space first. So the task that hyper polls is watched from outside:
+//! the response records its progress in a thread-local variable, and a timer runs while a response stalls. The timer
+//! is created when a response stalls for the first time; most never do.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -12,19 +12,19 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long an answer that may last can still take to reach its client once the process is draining.
+/// How long the last frames of a long-running response may take to reach the client once the process is draining.
 const LAST_FRAMES: Duration = Duration::from_millis(500);
 
 thread_local! {
     static CURRENT: Cell<Progress> = const { Cell::new(Progress::NONE) };
 }
 
-/// What the answer of a task does.
+/// The progress of a task's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Progress {
     is_answering: bool,
     may_last: bool,
-    /// A part was handed to the client since the task was polled.
+    /// A part was passed to hyper since the task was polled.
     has_moved: bool,
 }
 
@@ -43,7 +43,7 @@ pub fn note_request() {
     CURRENT.set(Progress::NONE);
 }
 
-/// The request is a watch or another one whose answer may pause for as long as it likes.
+/// The request is a watch or another one whose response may pause without a limit.
 pub fn note_may_last() {
     note(|progress| progress.may_last = true);
 }
@@ -53,35 +53,35 @@ pub fn may_last() -> bool {
     CURRENT.get().may_last
 }
 
-/// The answer begins.
+/// The response begins.
 pub fn note_answer() {
     note(|progress| (progress.is_answering, progress.has_moved) = (true, true));
 }
 
-/// A part of the answer was handed to the client.
+/// A part of the response was passed to hyper.
 pub fn note_part() {
     note(|progress| progress.has_moved = true);
 }
 
-/// The answer is handed over or given up.
+/// The response is complete or was aborted.
 pub fn note_end() {
     note(|progress| progress.is_answering = false);
 }
 
-/// When answers are given up.
+/// When stalled responses are aborted.
 #[derive(Clone, Debug)]
 pub struct Patience {
-    /// How long an answer may stand still.
+    /// How long a response may stall.
     pub stall: Duration,
     /// True once the process is draining.
     pub draining: watch::Receiver<bool>,
 }
 
-/// Watches over the answers of one task of hyper's.
+/// Watches the responses of one hyper task.
 pub struct Watchdog {
     patience: Patience,
     progress: Progress,
-    /// When the answer last moved.
+    /// When the response last made progress.
     moved: Instant,
     timer: Option<Pin<Box<Sleep>>>,
     drain: Option<Pin<Box<dyn Future<Output = ()>>>>,
@@ -101,7 +101,7 @@ impl Watchdog {
         }
     }
 
-    /// Polls the task by `poll`; `None` when its answer stood still for too long and the task is to be dropped.
+    /// Polls the task with `poll`; `None` if its response stalled for too long, so that the task must be dropped.
     pub fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -117,11 +117,11 @@ impl Watchdog {
             if !self.progress.is_answering {
                 return Poll::Pending;
             }
-            // What lasts gets no further time by what it goes on to send.
+            // During a drain, further parts of a long-running response do not extend its time.
             if self.progress.has_moved && !(self.progress.may_last && self.is_draining) {
                 self.moved = Instant::now();
             }
-            // The answer ends by itself when it is asked after the drain began.
+            // The response ends by itself when it is polled after the drain began.
             if !(self.progress.may_last && self.has_drain_begun(cx)) {
                 break;
             }
@@ -129,7 +129,7 @@ impl Watchdog {
         self.poll_stall(cx)
     }
 
-    /// Whether the drain began since this was last asked; wakes the task when it does.
+    /// Whether the drain began since the last call; wakes the task when it does.
     fn has_drain_begun(&mut self, cx: &mut Context<'_>) -> bool {
         if self.is_draining {
             return false;
@@ -137,7 +137,7 @@ impl Watchdog {
         let mut draining = self.patience.draining.clone();
         let drain = self.drain.get_or_insert_with(|| {
             Box::pin(async move {
-                // The sender never goes away without a drain.
+                // The sender is never dropped without a drain.
                 let _is_over = draining.wait_for(|is_draining| *is_draining).await.is_ok();
             })
         });
@@ -178,11 +178,11 @@ mod tests {
     use std::future::poll_fn;
 
     const TICK: Duration = Duration::from_millis(50);
-    /// Long enough that a busy machine does not look like an answer that stands still.
+    /// Long enough that a busy machine does not look like a stalled response.
     const STALL: Duration = Duration::from_secs(2);
     const STALL_TICKS: u32 = 40;
 
-    /// A task that does `step` at each tick for `ticks`; the tick at which it is dropped, if it is.
+    /// A task that does `step` at each tick for `ticks`; returns the tick at which it is dropped, if it is.
     async fn run(ticks: u32, draining: watch::Receiver<bool>, mut step: impl FnMut(u32)) -> Option<u32> {
         let mut watchdog = Watchdog::new(Patience { stall: STALL, draining });
         let (mut clock, mut now) = (tokio::time::interval(TICK), 0);
@@ -266,7 +266,7 @@ mod tests {
         let step = |tick| match tick {
             0 => answer_that_lasts(),
             20 => _ = drain.send_replace(true),
-            // What it goes on to send wins it no time.
+            // Further parts do not extend its time.
             _ => note_part(),
         };
         let outcome = run(1000, draining, step).await;

@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Time after which a backend that is being dialled is to be checked.
+/// Time after which a backend that is being dialed must be checked.
 const DOUBT: Duration = Duration::from_secs(2);
 /// Limit for reaching one endpoint while another one is left: one that swallows packets must not use up the time
 /// of the request.
@@ -53,13 +53,13 @@ pub async fn reach<T>(
         client.worker.inputs.signals.report(backend.id, SignalKind::Undeliverable);
         match next {
             Some(next) => index = next,
-            // What is dialled was not sent yet, or does no harm when it is sent again.
+            // A request that waits for a dial was not sent yet, or is safe to send again.
             None => return Err(refuse_fault(&fault, Processing::Excluded, method)),
         }
     }
 }
 
-/// Has the backend checked while it is dialled, so that the verdict does not wait for the dial to fail.
+/// Requests a check of the backend during the dial, so that the result does not wait for the dial to fail.
 async fn doubting<T>(client: &Client, backend: &Backend, dialling: impl Future<Output = T>) -> T {
     let mut dialling = pin!(dialling);
     if let Ok(outcome) = tokio::time::timeout(DOUBT, &mut dialling).await {

@@ -6,10 +6,10 @@ use http::Method;
 /// Whether the backend may have acted on a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Processing {
-    /// It did not: the request was not written, or the backend said that it did not look at it.
+    /// It did not: the request was not written, or the backend said that it did not process it.
     #[default]
     Excluded,
-    /// It may have: at least a part of the request is on its way.
+    /// It may have: at least a part of the request was written.
     Possible,
 }
 
@@ -20,7 +20,7 @@ impl Processing {
     }
 }
 
-/// What is known of an HTTP/2 request that failed.
+/// Whether a backend may have processed an HTTP/2 request that failed.
 pub fn http2_processing(error: &h2::Error) -> Processing {
     // A GOAWAY that the gateway sends itself (`is_remote` is false) says nothing about the backend.
     let left_alone = is_refusal(error) || (error.is_remote() && error.is_go_away());
@@ -32,21 +32,21 @@ pub fn is_refusal(error: &h2::Error) -> bool {
     error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
 }
 
-/// An attempt that failed, as far as it matters for another one.
+/// The properties of a failed attempt that matter for a retry.
 #[derive(Clone, Copy, Debug)]
 pub struct FailedAttempt {
-    /// What the backend may have done.
+    /// Whether the backend may have processed the request.
     pub processing: Processing,
-    /// The connection ended under the request, which says nothing about the request itself.
+    /// The connection ended during the request, which says nothing about the request itself.
     pub is_connection_lost: bool,
-    /// An earlier request was answered on the connection. One that never answered may be broken by the request,
-    /// which must not be sent to a backend again and again then.
+    /// An earlier request was answered on the connection. If none was, the request itself may break connections, and
+    /// must not be sent to a backend again and again.
     pub had_answered: bool,
 }
 
 impl FailedAttempt {
-    /// Whether the gateway may send the request again: nothing was done, or reading twice does no harm and a
-    /// connection that worked until then was closed.
+    /// Whether the gateway may send the request again: it was not processed, or it is a read and a connection that
+    /// had worked was closed.
     pub fn may_repeat(self, method: &Method) -> bool {
         let is_read = matches!(*method, Method::GET | Method::HEAD);
         self.processing == Processing::Excluded || (is_read && self.is_connection_lost && self.had_answered)
@@ -101,7 +101,7 @@ mod tests {
         frame(GOAWAY, 0, &[last_stream.to_be_bytes(), reason.to_be_bytes()].concat())
     }
 
-    /// Settings, the bytes, and the end of the connection, once the first request is there.
+    /// Sends settings, the bytes, and the end of the connection, once the first request has arrived.
     async fn reply(mut peer: DuplexStream, bytes: Vec<u8>) {
         peer.write_all(&frame(4, 0, &[])).await.unwrap();
         let mut seen = Vec::new();
@@ -139,7 +139,7 @@ mod tests {
             ("internal error", reset(2), Processing::Possible),
             ("no error", reset(0), Processing::Possible),
             ("closed", Vec::new(), Processing::Possible),
-            // DATA on stream 0 makes the gateway leave with a GOAWAY of its own.
+            // DATA on stream 0 makes the gateway send a GOAWAY of its own.
             ("a broken frame", frame(0, 0, b"x"), Processing::Possible),
             ("no HTTP/2", b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), Processing::Possible),
         ];

@@ -51,7 +51,7 @@ struct Shared<B> {
     is_whole: bool,
     attempts: u32,
     pause: Pause,
-    /// What the client is to read when its body is at fault.
+    /// The error for the client if its body caused the failure.
     failure: Option<Failure>,
 }
 
@@ -82,8 +82,8 @@ impl Pause {
 }
 
 impl<B> RequestBody<B> {
-    /// Nothing of `incoming` may have been read. `pause` is how long it may pause before its answer begins. `buffer` is
-    /// held as long as the body.
+    /// `incoming` must not have been read. `pause` is the time limit for a pause before the response begins. `buffer`
+    /// is held as long as the body.
     pub fn new(incoming: B, pause: Duration, buffer: Option<UploadBuffer>) -> Self {
         let pause = Pause { most: pause, timer: None, has_read: false, has_answer: false, is_over: false };
         let shared = Shared {
@@ -118,7 +118,8 @@ impl<B> RequestBody<B> {
         pause.is_over.then_some(pause.most)
     }
 
-    /// What the client is to read when its body is at fault: it broke off, is malformed, or has too many trailers.
+    /// The error for the client if its body caused the failure: it was cut off, is malformed, or has too many
+    /// trailers.
     pub fn failure(&self) -> Option<Failure> {
         self.0.borrow().failure.clone()
     }

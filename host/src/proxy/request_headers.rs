@@ -12,7 +12,7 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
-/// Most room that is made for headers at once.
+/// Maximum capacity that is allocated for headers in advance.
 const CAPACITY_MAX: usize = 2 * HEADERS_MAX;
 
 /// What a backend is told about a request beside the client's own headers.
@@ -32,7 +32,8 @@ pub struct Context<'a> {
 /// its own connection does either.
 pub fn outgoing(inbound: &HeaderMap, context: &Context<'_>) -> HeaderMap {
     let identity = context.caller.headers();
-    // Both are limited: by `check_head`, and by what an operator signs. A capacity beyond the limit of the map panics.
+    // Both numbers are limited: by `check_head`, and by the certificates that an operator signs. A capacity beyond
+    // the limit of the map panics.
     let mut out = HeaderMap::with_capacity((inbound.len() + identity.len() + 5).min(CAPACITY_MAX));
     let named = inbound.get(CONNECTION).map(|_| Named::of(inbound));
     for (name, value) in inbound {
@@ -141,8 +142,8 @@ impl Named {
     }
 }
 
-/// Removes from trailers what may not stand in headers, and what decides there where the body ends or who asks:
-/// some servers read both as one.
+/// Removes the trailers that would decide, as headers, where the body ends or who the caller is, or that are not
+/// allowed as headers: some servers treat both alike.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
     let is_dropped = |name: &&HeaderName| {
         is_kept_back(name) || matches!(name.as_str(), "audit-id" | "content-length" | "cookie" | "trailer")

@@ -36,7 +36,7 @@ pub fn clean(head: &mut Parts) -> Result<(), Box<Failure>> {
     Ok(())
 }
 
-/// 502 for a head that is beyond the limits.
+/// 502 for a head beyond the limits.
 pub fn too_many_headers() -> Failure {
     let text = format!(
         "the backend's response has too many header fields: at most {HEADERS_MAX} fields and about 400 KiB are accepted"
@@ -44,8 +44,8 @@ pub fn too_many_headers() -> Failure {
     Failure::new(502, "", text)
 }
 
-/// Leaves one way to tell where the body ends. As in Go's `net/http`, chunked wins over a length, and a length
-/// that is repeated counts once. Lengths that differ are an error of the parser.
+/// Leaves one indication of the end of the body. As in Go's `net/http`, chunked wins over a length, and a repeated
+/// length counts once. Different lengths are an error of the parser.
 fn settle_length(headers: &mut HeaderMap) -> Result<(), Box<Failure>> {
     match TransferCoding::of(headers) {
         TransferCoding::Absent => {}
@@ -70,7 +70,7 @@ fn settle_length(headers: &mut HeaderMap) -> Result<(), Box<Failure>> {
     Ok(())
 }
 
-/// Removes from trailers what speaks of the connection or of where the body ends.
+/// Removes trailers that describe the connection or the end of the body.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
     let dropped: Vec<HeaderName> =
         trailers.keys().filter(|name| is_dropped(name) || *name == CONTENT_LENGTH).cloned().collect();

@@ -31,9 +31,9 @@ pub struct Unsent<'a> {
     pub context: Context<'a>,
     /// Its body, if it has one.
     pub body: Option<RequestBody>,
-    /// Takes interim responses, where the client speaks HTTP/1.1.
+    /// Takes interim responses, if the client speaks HTTP/1.1.
     pub interim: Option<Http1OutputHandle>,
-    /// What a backend may have done about it, as far as the last attempt tells.
+    /// Whether a backend may have processed it, according to the last attempt.
     pub processing: &'a Cell<Processing>,
 }
 
@@ -48,7 +48,7 @@ impl Unsent<'_> {
         self.body.as_ref().is_none_or(RequestBody::can_repeat)
     }
 
-    /// What the client is to read when its body is at fault, and not the backend.
+    /// The error for the client if its body caused the failure, and not the backend.
     pub fn client_failure(&self) -> Option<Box<Failure>> {
         let body = self.body.as_ref()?;
         body.stalled().map(Failure::stalled_upload).or_else(|| body.failure()).map(Box::new)
@@ -65,7 +65,7 @@ impl Unsent<'_> {
 pub struct Lost {
     /// Why.
     pub fault: UpstreamFault,
-    /// What is known of the attempt.
+    /// The properties of the failed attempt.
     pub attempt: FailedAttempt,
     /// Whether another attempt could send all of it.
     pub is_at_hand: bool,
@@ -134,7 +134,7 @@ pub async fn send_http2(host: &Host, lease: Http2Lease, unsent: &Unsent<'_>) -> 
     Ok(clean(&mut head).map(|()| Response::from_parts(head, AnswerBody::http2(body, hold))))
 }
 
-/// Waits for the response and passes on the interim ones before it. `None` when there are too many of those.
+/// Waits for the response and passes on the interim ones before it. `None` if there are too many.
 async fn await_response(
     mut response: ResponseFuture,
     unsent: &Unsent<'_>,
@@ -154,7 +154,7 @@ async fn await_response(
     .await
 }
 
-/// Sends an interim response to the client, if it takes one.
+/// Sends an interim response to the client, if it accepts them.
 pub fn pass_interim(client: Option<&Http1OutputHandle>, status: StatusCode, headers: &HeaderMap) {
     if let Some(client) = client
         && headers.len() <= HEADERS_MAX
@@ -164,7 +164,7 @@ pub fn pass_interim(client: Option<&Http1OutputHandle>, status: StatusCode, head
     }
 }
 
-/// Whether the codec refused the response: its head is malformed, or larger than it takes.
+/// Whether the codec rejected the response: its head is malformed, or larger than the limit.
 fn is_malformed(error: &h2::Error) -> bool {
     let is_reset = error.is_reset() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR);
     let is_too_large = error.is_go_away() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);

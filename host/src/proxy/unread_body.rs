@@ -1,7 +1,7 @@
-//! The body of an HTTP/1.1 request whose response is ready before all of it was read.
+//! The body of an HTTP/1.1 request whose response is ready before the whole body was read.
 //!
-//! What is left on the connection has to be read before the next request. A small rest is read and dropped;
-//! otherwise the response says `Connection: close`, so that the client sends no request that would be lost.
+//! The rest of the body has to be read from the connection before the next request. A small rest is read and dropped;
+//! otherwise the response says `Connection: close`, so that the client does not send a request that would be lost.
 
 use http::Response;
 use http::header::{CONNECTION, HeaderValue};
@@ -12,26 +12,26 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-/// Bytes that are read and dropped, as Go's server does it.
+/// Bytes that are read and dropped, as in Go's server.
 const DISCARD_MAX: u64 = 256 << 10;
 /// How long a response waits for them.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The body of a request in flight, if it has one.
 pub struct UnreadBody {
-    /// Receives what is left when the request has been dropped.
+    /// Receives the rest of the body when the request has been dropped.
     rest: oneshot::Receiver<Incoming>,
-    /// The client sends nothing before it is asked to.
+    /// The client sends no body before `100 Continue`.
     awaits_continue: bool,
 }
 
 impl UnreadBody {
-    /// `rest` receives what is left of the body.
+    /// `rest` receives the rest of the body.
     pub fn new(rest: oneshot::Receiver<Incoming>, awaits_continue: bool) -> Self {
         Self { rest, awaits_continue }
     }
 
-    /// Makes the connection ready for another request, or makes the response end it.
+    /// Makes the connection ready for another request, or makes the response close it.
     pub async fn settle<B>(mut self, response: &mut Response<B>) {
         let is_settled = match self.rest.try_recv() {
             Ok(body) => !self.awaits_continue && discard(body).await,

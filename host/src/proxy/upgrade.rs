@@ -69,7 +69,7 @@ pub async fn upgrade(
     let outcome = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or_else(timed_out);
     let mut response = outcome.map_err(|fault| {
         client.worker.inputs.signals.report(journey.backend.id, SignalKind::Undeliverable);
-        // An upgrade may start a program whatever its method is: `exec` by WebSocket is a GET.
+        // An upgrade may start a program whatever its method is: `exec` over WebSocket is a GET.
         refuse_fault(&fault, Processing::Possible, &Method::CONNECT)
     })?;
     match response.status() {

@@ -1,4 +1,4 @@
-//! Limits for what clients have sent and no backend has taken yet.
+//! Memory limits for data that clients have sent and backends have not taken yet.
 
 use super::connection::{Gate, UPLOAD_WINDOW};
 use crate::model::byte_budget::{ByteBudget, Reservation};
@@ -7,13 +7,13 @@ use http_body::Body;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Bytes that the uploads of one connection may take.
+/// Limit for the uploads of one connection, in bytes.
 pub const CONNECTION_MAX: usize = 16 << 20;
 /// The same for all connections together.
 pub const PROCESS_MAX: usize = 64 << 20;
 
-/// Room for the body of one request, from its first byte until all of it is passed on or given up. How much of it is
-/// in use is known to the protocol alone, so each body counts as much as it may take at most: its length, but no more than
+/// The reservation for the body of one request, from its first byte until all of it is passed on or dropped. Only the
+/// protocol implementation knows the actual use, so each body counts as its maximum: its length, but not more than
 /// the window of a stream.
 pub struct UploadBuffer {
     gate: Rc<Gate>,
@@ -22,10 +22,10 @@ pub struct UploadBuffer {
 }
 
 impl UploadBuffer {
-    /// Room for `body`; none is needed where there is no body.
+    /// Reserves memory for `body`; `None` if the request has no body.
     ///
     /// # Errors
-    /// 429 when the bodies of other requests take up all room.
+    /// 429 when the bodies of other requests use the whole budget.
     pub fn reserve(
         gate: &Rc<Gate>,
         budget: &Arc<ByteBudget>,

@@ -55,7 +55,7 @@ impl Worker {
         *self.inputs.draining.borrow()
     }
 
-    /// When answers that do not get on are given up.
+    /// When stalled responses are aborted.
     pub fn patience(&self) -> Patience {
         Patience { stall: self.inputs.answer_stall, draining: self.inputs.draining.clone() }
     }
@@ -78,8 +78,8 @@ impl Worker {
     }
 }
 
-/// Starts a worker thread. It ends after a drain. A panic that reaches the thread itself ends its connections; it goes
-/// on with a new runtime.
+/// Starts a worker thread. It ends after a drain. A panic that reaches the thread itself ends its connections; the
+/// thread continues with a new runtime.
 ///
 /// # Errors
 /// When the runtime or the thread cannot be had.

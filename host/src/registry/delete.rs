@@ -64,8 +64,8 @@ impl Registry {
         }
     }
 
-    /// Deletes the objects that match. An object that another client deletes meanwhile is not an error. With a limit, the
-    /// returned list has the continue token for the next call.
+    /// Deletes the objects that match. An object that another client deletes meanwhile is not an error. With a limit,
+    /// the returned list has the continue token for the next call.
     ///
     /// # Errors
     /// As for [`Self::list`] and [`Self::delete`]; what was deleted before stays deleted.

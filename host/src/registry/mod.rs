@@ -107,10 +107,10 @@ impl Registry {
         self.store.get("").await.map(drop).map_err(|e| stored::medium_failure(&e))
     }
 
-    /// Whether what is written now would outlive the process.
+    /// Whether a write now would be durable.
     ///
     /// # Errors
-    /// 500 with what is wrong with the medium.
+    /// 500 with the error of the storage medium.
     pub fn check_store(&self) -> Result<(), Failure> {
         self.store.check().map_err(|e| stored::medium_failure(&e))
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
-/// The body of a client's request. What is left of it when it is dropped goes back to its connection, which decides
+/// The body of a client's request. When it is dropped, its unread rest returns to the connection, which decides
 /// whether it can carry another request.
 #[derive(Debug)]
 pub struct ClientBody {
@@ -38,7 +38,7 @@ impl Drop for ClientBody {
         if let (Some(incoming), Some(unread)) = (self.incoming.take(), self.unread.take())
             && !incoming.is_end_stream()
         {
-            // Fails when the connection does not wait for it any more.
+            // Fails if the connection no longer waits for it.
             drop(unread.send(incoming));
         }
     }

@@ -10,7 +10,7 @@ pub enum SignalKind {
     ConnectionClosed,
     /// A request could not be delivered.
     Undeliverable,
-    /// Nothing has come for a while although requests wait: slow, or dead.
+    /// No data has arrived for a while although requests wait: the backend is slow or dead.
     Silent,
 }
 

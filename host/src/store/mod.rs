@@ -128,11 +128,11 @@ pub trait Store: Send + Sync + 'static {
     /// The newest durable revision.
     fn revision(&self) -> Revision;
 
-    /// Whether the medium is where it was, so that a write would outlive the process. Asks the system, and writes
+    /// Whether the storage medium is still in place, so that a write would be durable. Makes system calls, but writes
     /// nothing.
     ///
     /// # Errors
-    /// `Medium`, with what is wrong.
+    /// `Medium`, with the cause.
     fn check(&self) -> Result<(), StoreError> {
         Ok(())
     }

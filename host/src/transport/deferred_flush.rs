@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that are read in one turn. A peer that sends small frames faster than they are handled keeps the codec
-/// reading otherwise, while everything else on the thread waits and what was read piles up.
+/// Maximum number of bytes that are read in one turn. Otherwise a peer that sends small frames faster than they are
+/// handled would keep the codec reading while other tasks on the thread wait and the input accumulates.
 const READ_MAX: usize = 256 * 1024;
 /// Gathered bytes are handed on at this size: one full TLS record.
 const GATHER: usize = 16 * 1024;

@@ -1,15 +1,15 @@
 //! The size of an HTTP/2 header block, without decoding it (RFC 7541).
 
-/// What a header block holds.
+/// The size of a header block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockSize {
     /// Header fields, pseudo-header fields among them.
     pub fields: usize,
-    /// Bytes of `:path`; exact when it may be longer than the limit, and not below the truth otherwise.
+    /// Bytes of `:path`: exact if it may exceed the limit, otherwise an upper bound.
     pub path: usize,
 }
 
-/// Measures a header block. `None` for a malformed one, which the decoder refuses.
+/// Measures a header block. `None` for a malformed one, which the decoder rejects.
 pub fn measure(block: &[u8], path_max: usize) -> Option<BlockSize> {
     let mut size = BlockSize::default();
     let mut reader = Reader(block);
@@ -18,7 +18,7 @@ pub fn measure(block: &[u8], path_max: usize) -> Option<BlockSize> {
             reader.integer(7)?;
             size.fields += 1;
         } else if first & 0xe0 == 0x20 {
-            // A new size of the table.
+            // A dynamic table size update.
             reader.integer(5)?;
         } else {
             let index = reader.integer(if first & 0x40 != 0 { 6 } else { 4 })?;
@@ -27,7 +27,7 @@ pub fn measure(block: &[u8], path_max: usize) -> Option<BlockSize> {
             size.fields += 1;
             let is_path = match name {
                 Some(name) => name.is_path(),
-                // An index beyond the static table may stand for any name; no other one has such a value.
+                // An index beyond the static table may be any name; a value this long counts as `:path`.
                 None => matches!(index, 4 | 5) || (index > STATIC_TABLE && value.bytes.len() > path_max / 2),
             };
             if is_path {
@@ -100,8 +100,8 @@ impl Text<'_> {
     }
 }
 
-/// How many codes of each length there are, from 5 bits to 30 (RFC 7541, appendix B). The code is canonical: codes
-/// of one length follow each other, and a longer one begins where the shorter ones end.
+/// The number of codes of each length, from 5 bits to 30 (RFC 7541, appendix B). The code is canonical: codes of one
+/// length are consecutive, and longer ones begin after the shorter ones.
 const CODES: [u32; 26] =
     [10, 26, 32, 6, 0, 5, 3, 2, 6, 2, 3, 0, 0, 0, 3, 8, 13, 26, 29, 12, 4, 15, 19, 29, 0, 4];
 

@@ -1,10 +1,10 @@
 //! Limits for the header blocks of an HTTP/2 client, applied before they are decoded.
 //!
-//! The decoder expands a block of a few kilobytes to a megabyte of fields, and answers what it does not take with
+//! The decoder expands a block of a few kilobytes to a megabyte of fields, and rejects blocks beyond its limits with
 //! bare frames: a 431 without a body, or a reset for a path that `http::Uri` cannot hold. So each block is measured
-//! on its way in. One beyond a limit is replaced by a small one that is just beyond the same limit, so that its
-//! request is refused like any other, with a `metav1.Status`. As its fields may have changed the table that both
-//! sides share, no later block can be decoded: they are dropped, and the connection has to end.
+//! before it is decoded. A block beyond a limit is replaced by a small one that is just beyond the same limit, so
+//! that its request is rejected like any other, with a `metav1.Status`. Its fields may have changed the table that
+//! both sides share, so later blocks cannot be decoded: they are dropped, and the connection has to end.
 
 use super::header_block::measure;
 use crate::model::message_head::{HEADERS_MAX, URI_MAX};
@@ -15,10 +15,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// `PRI * HTTP/2.0…`, which stands before the first frame.
+/// `PRI * HTTP/2.0…`, the preface before the first frame.
 const PREFACE: usize = 24;
 const HEAD: usize = 9;
-/// The largest frame that a client may send; the codec refuses larger ones.
+/// The largest frame that a client may send; the codec rejects larger ones.
 const FRAME_MAX: usize = 16_384;
 /// Bytes of one header block.
 const BLOCK_MAX: usize = 400 << 10;
@@ -41,16 +41,16 @@ const PRIORITY: u8 = 0x20;
 pub struct HeaderLimit<T> {
     inner: T,
     frames: Frames,
-    /// Bytes that wait for the rest of their frame or header block.
+    /// Buffered bytes of an incomplete frame or header block.
     held: Vec<u8>,
-    /// How long `held` must be before it is worth another look.
+    /// How long `held` must be before it is parsed again.
     needed: usize,
-    /// Bytes that may be read, up to where they have been.
+    /// Bytes that may be read, and the position of the next one.
     released: Vec<u8>,
     read: usize,
 }
 
-/// Says whether a header block was beyond a limit, after which the connection has to end.
+/// Reports whether a header block was beyond a limit, after which the connection has to end.
 #[derive(Clone, Debug, Default)]
 pub struct HeaderLimitHandle(Rc<Cell<bool>>);
 
@@ -63,7 +63,7 @@ impl HeaderLimitHandle {
 
 #[derive(Debug)]
 struct Frames {
-    /// Bytes of the current frame that are still to come, and whether they are dropped.
+    /// Remaining bytes of the current frame, and whether they are dropped.
     rest: usize,
     is_dropping: bool,
     dropped: usize,
@@ -71,15 +71,15 @@ struct Frames {
     exceeded: HeaderLimitHandle,
 }
 
-/// What becomes of the first bytes of some input.
+/// The decision on the first bytes of some input.
 struct Step {
-    /// So many pass.
+    /// This many bytes pass.
     passed: usize,
-    /// So many after them are dropped.
+    /// This many bytes after them are dropped.
     dropped: usize,
-    /// These take their place.
+    /// These bytes replace the dropped ones.
     instead: Vec<u8>,
-    /// How many bytes what follows must have before it is worth another look.
+    /// How many of the remaining bytes are needed to continue parsing.
     needed: usize,
 }
 
@@ -104,13 +104,13 @@ impl FrameHead {
     }
 }
 
-/// What is known about a header block at the start of some bytes.
+/// The result of parsing a header block at the start of the input.
 enum Block {
-    /// So many bytes must be there before more is known.
+    /// At least this many bytes are needed.
     Incomplete(usize),
-    /// Its frames have so many bytes; the decoder may have them.
+    /// The frames of the block have this many bytes and may be decoded.
     Good(usize),
-    /// Its frames, as far as they count, have so many bytes.
+    /// The frames of the block have this many bytes, up to the point where it exceeded the limit.
     Beyond(usize, Limit),
 }
 
@@ -121,7 +121,7 @@ enum Limit {
 }
 
 impl Frames {
-    /// Looks at the start of `bytes`, up to where something has to be held back or replaced.
+    /// Parses the start of `bytes`, up to the first bytes that must be held back or replaced.
     fn step(&mut self, bytes: &[u8]) -> Step {
         let mut at = 0;
         loop {
@@ -141,7 +141,7 @@ impl Frames {
             let Some(head) = FrameHead::read(rest) else { return Step::hold(at, HEAD) };
             let is_header = matches!(head.kind, HEADERS | CONTINUATION);
             self.is_dropping = is_header && self.exceeded.is_exceeded();
-            // The codec refuses a frame that is too large.
+            // The codec rejects a frame that is too large.
             if head.kind != HEADERS || self.is_dropping || head.len > FRAME_MAX {
                 self.rest = HEAD + head.len;
                 continue;
@@ -176,7 +176,7 @@ fn find_block(bytes: &[u8], head: &FrameHead) -> Block {
     loop {
         let Some(next) = FrameHead::read(&bytes[end..]) else { return Block::Incomplete(end + HEAD) };
         if next.kind != CONTINUATION || next.stream != head.stream || next.len > FRAME_MAX {
-            // An error that the codec knows how to answer.
+            // A protocol error that the codec reports.
             return Block::Good(end);
         }
         if end + next.len > BLOCK_MAX || fragments.len() == FRAMES_MAX {
@@ -195,7 +195,7 @@ fn find_block(bytes: &[u8], head: &FrameHead) -> Block {
 }
 
 fn judge(block: &[u8], len: usize) -> Block {
-    // The codec refuses a block that is malformed.
+    // The codec rejects a malformed block.
     let Some(size) = measure(block, URI_MAX) else { return Block::Good(len) };
     if size.fields > HEADERS_MAX + PSEUDO_FIELDS {
         Block::Beyond(len, Limit::Fields)
@@ -219,12 +219,12 @@ fn fragment_of(payload: &[u8], flags: u8) -> Option<&[u8]> {
     rest.get(..rest.len().checked_sub(padding)?)
 }
 
-/// The frames of a block that is just beyond the limit, and changes no table. One on a stream that is open already
-/// holds trailers.
+/// The frames of a block that is just beyond the limit and does not change the table. If the stream is open already,
+/// the block holds trailers.
 fn small_block(head: &FrameHead, limit: Limit, is_trailer: bool) -> Vec<u8> {
     let mut block = Vec::new();
     if !is_trailer {
-        // GET, https, and a path that is written out.
+        // GET, https, and a literal path.
         block.extend([0x82, 0x87]);
         match limit {
             Limit::Fields => block.push(0x84),
@@ -248,7 +248,7 @@ fn small_block(head: &FrameHead, limit: Limit, is_trailer: bool) -> Vec<u8> {
     frames
 }
 
-/// `:path` written out, with a length of three bytes.
+/// A literal `:path`, with a length of three bytes.
 fn long_path(len: usize) -> Vec<u8> {
     let rest = len - 127;
     let length = [0x7f, (rest & 0x7f) as u8 | 0x80, (rest >> 7 & 0x7f) as u8 | 0x80, (rest >> 14) as u8];
@@ -269,7 +269,7 @@ impl<T> HeaderLimit<T> {
         (Self { inner, frames, held: Vec::new(), needed: 0, released: Vec::new(), read: 0 }, exceeded)
     }
 
-    /// Moves on what need not be held any more.
+    /// Moves the bytes that need not be held back any more.
     fn release(&mut self) {
         while !self.held.is_empty() && self.held.len() >= self.needed {
             let step = self.frames.step(&self.held);
@@ -315,7 +315,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for HeaderLimit<T> {
             if target.filled().len() == before {
                 return Poll::Ready(Ok(()));
             }
-            // What needs no look at its whole is read where it lies.
+            // Bytes that need not be parsed are passed on without copying them.
             let mut passed = 0;
             if this.held.is_empty() && !this.frames.exceeded.is_exceeded() {
                 let step = this.frames.step(&target.filled()[before..]);
@@ -388,7 +388,7 @@ mod tests {
         [vec![b'P'; PREFACE], frames.concat()].concat()
     }
 
-    /// What the codec reads when the input comes in pieces of `piece` bytes.
+    /// The codec's input when the data arrives in pieces of `piece` bytes.
     async fn read(input: &[u8], piece: usize) -> (Vec<u8>, bool) {
         let (near, far) = tokio::io::duplex(piece);
         let (mut limit, handle) = HeaderLimit::new(near);
@@ -471,7 +471,7 @@ mod tests {
         }
     }
 
-    /// The block that lies in these frames.
+    /// The block in these frames.
     fn joined(mut frames: &[u8]) -> Vec<u8> {
         let mut block = Vec::new();
         while let Some(head) = FrameHead::read(frames) {

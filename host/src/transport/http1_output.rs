@@ -1,9 +1,9 @@
-//! What is written to an HTTP/1.1 client beside the responses of the service.
+//! Output to an HTTP/1.1 client in addition to the responses of the service.
 //!
-//! hyper answers a malformed head by itself, without a body, and has no way to send an interim response. Both are
-//! done here, below it: the bare response is replaced by a complete one, and interim responses are written between
-//! what hyper writes. A write can only be hyper's own when no response of the service is being written, so the
-//! service says when one begins and ends; a response ends for certain with the flush after its last byte.
+//! hyper answers a malformed head by itself, without a body, and cannot send interim responses. Both are done here,
+//! below hyper: its bare response is replaced by a complete one, and interim responses are inserted between its
+//! writes. A write is hyper's own only when no response of the service is being written, so the service reports when
+//! one begins and ends. A response ends with the flush after its last byte.
 
 use super::lingering_close::LingerHandle;
 use bytes::{Buf, Bytes, BytesMut};
@@ -20,15 +20,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const IDLE: u8 = 0;
 /// A response of the service is being written, or will be.
 const BUSY: u8 = 1;
-/// hyper has all of a response, and may not have written all of it.
+/// hyper has the whole response, but may not have written all of it.
 const ENDING: u8 = 2;
-/// The connection has left HTTP.
+/// The connection no longer speaks HTTP.
 const UPGRADED: u8 = 3;
 
-/// Interim responses that may wait to be written, in bytes.
+/// Limit for queued interim responses, in bytes.
 const WAITING_MAX: usize = 64 << 10;
 
-/// The handle of the service. hyper demands that it can be sent between threads; all of it is used by one.
+/// The handle of the service. hyper requires it to be `Send`; all uses are on one thread.
 #[derive(Clone, Debug, Default)]
 pub struct Http1OutputHandle(Arc<Shared>);
 
@@ -48,20 +48,20 @@ impl Http1OutputHandle {
         self.0.phase.store(BUSY, Ordering::Relaxed);
     }
 
-    /// hyper has all of the response.
+    /// hyper has the whole response.
     pub fn end(&self) {
         if self.0.phase.load(Ordering::Relaxed) == BUSY {
             self.0.phase.store(ENDING, Ordering::Relaxed);
         }
     }
 
-    /// The response lets the connection leave HTTP.
+    /// After this response the connection no longer speaks HTTP.
     pub fn upgrade(&self) {
         self.0.phase.store(UPGRADED, Ordering::Relaxed);
     }
 
-    /// Sends an interim response before the response of the request in progress. It is dropped when an earlier
-    /// response still waits to be written: it is a hint, and must not come late.
+    /// Sends an interim response before the response of the request in progress. It is dropped if an earlier response
+    /// is still being written: it is a hint, and useless when it is late.
     pub fn send_interim(&self, response: &[u8]) {
         let mut interim = self.0.interim.lock();
         let is_clear = self.0.phase.load(Ordering::Relaxed) == BUSY
@@ -81,14 +81,15 @@ pub struct Http1Output<T> {
     inner: T,
     shared: Arc<Shared>,
     linger: LingerHandle,
-    /// Makes a complete response of a bare status code.
+    /// Builds a complete response from a status code.
     complete: fn(u16) -> Option<Bytes>,
-    /// Comes before what hyper writes next.
+    /// Bytes that are written before hyper's next write.
     ahead: Bytes,
 }
 
 impl<T> Http1Output<T> {
-    /// Wraps a connection. `complete` gives the whole response for a status code of hyper's, or nothing to leave it.
+    /// Wraps a connection. `complete` returns the whole response for a status code of hyper, or `None` to leave it
+    /// unchanged.
     pub fn new(
         inner: T,
         handle: &Http1OutputHandle,
@@ -98,7 +99,7 @@ impl<T> Http1Output<T> {
         Self { inner, shared: Arc::clone(&handle.0), linger: linger.clone(), complete, ahead: Bytes::new() }
     }
 
-    /// The response that takes the place of `data`, when hyper made that by itself.
+    /// The response that replaces `data`, if `data` is hyper's own response.
     fn replace(&self, data: &[u8]) -> Option<Bytes> {
         if self.shared.phase.load(Ordering::Relaxed) != IDLE || !data.ends_with(b"\r\n\r\n") {
             return None;
@@ -107,7 +108,7 @@ impl<T> Http1Output<T> {
         let code = std::str::from_utf8(code).ok()?.parse().ok()?;
         let complete = (self.complete)(code);
         if complete.is_some() {
-            // The client may still be sending what was refused.
+            // The client may still be sending the rejected request.
             self.linger.ask();
         }
         complete

@@ -62,7 +62,7 @@ struct Linger {
 const CHUNK: usize = 64 << 10;
 
 thread_local! {
-    /// Where what is thrown away goes, from whatever connection: many may close at the same time.
+    /// Buffer for discarded data of all connections: many may close at the same time.
     static SINK: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into_boxed_slice());
 }
 

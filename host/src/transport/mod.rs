@@ -1,5 +1,5 @@
-//! Socket wrappers: reading in bulk below TLS, knowing where its records end, writing once per turn above it, closing
-//! so that answers arrive, and what HTTP codecs leave undone.
+//! Socket wrappers: bulk reads below TLS, tracking of TLS record boundaries, one write per turn above TLS, lingering
+//! close so that responses arrive, and features that HTTP codecs lack.
 
 mod bulk_read;
 mod deferred_flush;

@@ -1,4 +1,4 @@
-//! Where the records of a TLS stream end.
+//! Tracking the record boundaries of a TLS stream.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Type, version and length.
 const HEADER: usize = 5;
 
-/// A transport below TLS that knows whether what was read ends with a whole record. Writes pass through.
+/// A transport below TLS that knows whether the data read so far ends with a complete record. Writes pass through.
 #[derive(Debug)]
 pub struct TlsRecords<T> {
     inner: T,
@@ -21,18 +21,18 @@ impl<T> TlsRecords<T> {
         Self { inner, position: Position::default() }
     }
 
-    /// Whether nothing of a further record was read.
+    /// Whether the data read so far ends with a complete record.
     pub fn is_between_records(&self) -> bool {
         self.position == Position::default()
     }
 }
 
-/// How far into a record one is.
+/// The position in the current record.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Position {
-    /// Bytes of the header that were read.
+    /// Number of header bytes that were read.
     header: usize,
-    /// The length in the header, as far as it was read; then what is left of the record.
+    /// The length in the header, as far as it was read; then the number of remaining bytes in the record.
     left: usize,
 }
 

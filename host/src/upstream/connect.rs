@@ -21,8 +21,8 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence of one address after which the next one is dialled beside it.
 const STAGGER: Duration = Duration::from_millis(300);
-/// Limit for the TLS handshake: less than the 10 s of contract §2.8, so that a request to a backend that stopped
-/// fails within those.
+/// Time limit for the TLS handshake: less than the 10 s of contract §2.8, so that a request to a backend that stopped
+/// fails within that time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Silence before the first keep-alive probe.

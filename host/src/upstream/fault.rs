@@ -56,10 +56,10 @@ pub enum UpstreamFault {
     /// The backend broke the handshake off and said why, often because it refuses the certificate we show.
     #[error("remote error: tls: {0}")]
     Alert(String),
-    /// The backend broke the handshake off because it found nothing in what was offered.
+    /// The backend aborted the handshake because it supports none of the offered parameters.
     #[error("remote error: tls: {alert}: {}", words::OFFER)]
     NothingInCommon {
-        /// What it said.
+        /// The alert of the backend.
         alert: String,
     },
     /// TLS failed otherwise.
@@ -68,7 +68,7 @@ pub enum UpstreamFault {
     /// The connection closed before an answer came.
     #[error("{0}")]
     Closed(String),
-    /// It answered before, and answers neither requests nor pings nor new connections any more.
+    /// It answered before, and now answers neither requests nor pings nor new connections.
     #[error("the backend stopped answering")]
     Silent,
     /// The answer was no HTTP.

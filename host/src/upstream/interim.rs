@@ -1,4 +1,4 @@
-//! Interim responses (1xx) of a backend: passed on where the client can take them, and limited in number.
+//! Interim responses (1xx) of a backend: passed on if the client accepts them, and limited in number.
 
 use http::header::{CONNECTION, HeaderMap, HeaderName};
 use http::{Request, StatusCode};
@@ -12,8 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Most interim responses before one response.
 pub const INTERIM_MAX: u32 = 32;
 
-/// How many interim responses came since the last request on a connection. hyper demands that it can be sent between
-/// threads.
+/// The number of interim responses since the last request on a connection. hyper requires it to be `Send`.
 #[derive(Clone, Debug, Default)]
 pub struct InterimCount(Arc<AtomicU32>);
 
@@ -33,14 +32,14 @@ impl InterimCount {
         });
     }
 
-    /// Whether there were too many.
+    /// Whether the limit was exceeded.
     pub fn is_exceeded(&self) -> bool {
         self.0.load(Ordering::Relaxed) > INTERIM_MAX
     }
 }
 
-/// An HTTP/1.1 connection to a backend. Reading fails after too many interim responses: a backend that sends them
-/// as fast as they are read would keep its reader from everything else.
+/// An HTTP/1.1 connection to a backend. Reading fails after too many interim responses: a backend that sends them as
+/// fast as they are read would keep the reader busy.
 #[derive(Debug)]
 pub struct InterimLimit<T> {
     inner: T,
@@ -94,8 +93,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for InterimLimit<T> {
     }
 }
 
-/// An interim response as HTTP/1.1 writes it, without what belongs to the backend's connection. `None` for 100, which
-/// each connection settles for itself, and for 101.
+/// An interim response in HTTP/1.1 syntax, without the headers of the backend's connection. `None` for 100, which
+/// each connection handles itself, and for 101.
 pub fn write_interim(status: StatusCode, headers: &HeaderMap) -> Option<Vec<u8>> {
     if !status.is_informational() || matches!(status.as_u16(), 100 | 101) {
         return None;

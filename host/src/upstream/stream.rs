@@ -11,10 +11,10 @@ use tokio_rustls::client::TlsStream;
 
 /// TCP with TLS over it.
 ///
-/// A backend that speaks HTTP/1.1 may end a connection without `close_notify`, as Go allows it too: Python's
-/// `http.server` ends each one so, and a body without a length or chunks lasts until then. Only an end between two
-/// records counts as one. Inside a record it is an error, as a reset is; and a body with a length or chunks is cut
-/// off by any end that comes too early, which HTTP notices. HTTP/2 never needs an end to delimit anything.
+/// A backend that speaks HTTP/1.1 may end a connection without `close_notify`, as in Go: Python's `http.server`
+/// always does, and a body without a length or chunks ends there. Only an end between two records is accepted. An end
+/// inside a record is an error, like a reset, and a body with a length or chunks that ends too early is an error of
+/// HTTP. HTTP/2 does not use the end of a connection as a delimiter.
 #[derive(Debug)]
 pub struct Stream {
     tls: TlsStream<TlsRecords<BulkRead<TcpStream>>>,

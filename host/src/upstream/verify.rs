@@ -29,7 +29,7 @@ impl Chains {
         let algorithms = self.algorithms.all;
         match verify_chain(&self.roots, algorithms, end_entity, intermediates, now, Purpose::Server) {
             Ok(()) => {}
-            // More to the point than what webpki said of the policies.
+            // More specific than webpki's error about the policies.
             Err(webpki::Error::UnknownIssuer) => return Err(CertificateError::UnknownIssuer.into()),
             Err(webpki::Error::CertExpired { time, not_after }) => {
                 return Err(CertificateError::ExpiredContext { time, not_after }.into());
@@ -93,7 +93,7 @@ impl ServerCertVerifier for Chains {
     }
 }
 
-/// Verifies nothing but that the peer holds the key of the certificate it shows, whatever form that has.
+/// Verifies only that the peer holds the key of its certificate, whatever form the certificate has.
 #[derive(Debug)]
 pub(super) struct AcceptAny(pub(super) WebPkiSupportedAlgorithms);
 

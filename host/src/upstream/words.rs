@@ -3,7 +3,8 @@
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
-/// What Umbel offers to a backend that takes nothing of it. Go also offers P-521 and CBC suites, which rustls lacks.
+/// The parameters that Umbel offers, for a backend that accepts none of them. Go also offers P-521 and CBC suites,
+/// which rustls lacks.
 pub(super) const OFFER: &str = "the backend takes no cipher suite (TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM or \
     ChaCha20-Poly1305) or no key exchange (X25519MLKEM768, X25519, P-256, P-384) that Umbel offers: allow one of these \
     in the backend's TLS settings";
@@ -117,11 +118,11 @@ fn incompatible(why: &PeerIncompatible) -> &'static str {
     }
 }
 
-/// What follows an alert with which a backend rejects the certificate of the gateway.
+/// The text after an alert with which a backend rejects the certificate of the gateway.
 const CERTIFICATE_REJECTED: &str = " (the backend does not accept the client certificate of the gateway's front proxy: it \
      must trust front-proxy-ca.crt)";
 
-/// What the backend's alert says, in the words of Go, and what it means where the gateway's certificate is the cause.
+/// The meaning of the backend's alert, in Go's wording, with a hint if the gateway's certificate is the cause.
 pub(super) fn alert(alert: AlertDescription) -> String {
     let rejects_certificate = matches!(
         alert,
@@ -136,7 +137,7 @@ pub(super) fn alert(alert: AlertDescription) -> String {
     format!("{}{hint}", alert_name(alert))
 }
 
-/// The name that Go gives an alert; a number where it has none.
+/// Go's name for an alert; a number if it has none.
 fn alert_name(alert: AlertDescription) -> String {
     let words = match alert {
         AlertDescription::CloseNotify => "close notify",

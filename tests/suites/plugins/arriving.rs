@@ -140,7 +140,7 @@ const MEANS: [Means; 11] = [
     }),
 ];
 
-/// What is one change only when it is done within a time that a busy machine may not keep.
+/// Time limits within which several writes count as one change, which a busy machine may exceed.
 const LIMITS: [(&str, Duration); 4] = [
     ("editor that keeps a backup", Duration::from_millis(1_200)),
     ("delete and create", Duration::from_millis(1_200)),
@@ -148,7 +148,7 @@ const LIMITS: [(&str, Duration); 4] = [
     ("mv of the whole directory", Duration::from_millis(1_000)),
 ];
 
-/// Waits for what lies in the directory to serve.
+/// Waits until the files in the directory serve.
 async fn wait_served(plugins: &Plugins) -> Result<()> {
     let component = digest(&fs::read(plugins.dir.path().join("p.wasm"))?);
     let text = fs::read_to_string(plugins.dir.path().join("p.yaml")).unwrap_or_default();

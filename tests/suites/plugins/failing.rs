@@ -1,4 +1,4 @@
-//! The first call that fails counts at once, whatever the plugin decides.
+//! The first call that fails counts at once, for every kind of decision.
 
 use super::{Plugins, Recorded, drop_guest, judged, target, write_manifest};
 use anyhow::Result;
@@ -26,7 +26,7 @@ async fn the_first_fault_of_each_kind_is_told_until_the_plugin_recovers() -> Res
     for name in ["resolves", "checks", "transforms"] {
         assert_eq!(plugins.status(name)?.failing, None, "{name} was asked nothing");
     }
-    // Only the last one is asked about discovery.
+    // Discovery calls only the last one.
     for name in ["resolves", "checks"] {
         plugins.host.set_disabled(name, true);
     }

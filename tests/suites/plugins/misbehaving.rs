@@ -168,7 +168,7 @@ async fn a_flood_of_log_lines_harms_nobody() -> Result<()> {
     let found = plugins.resolver("bad").resolve(&target(None)).await?;
     assert_eq!(found.endpoints[0].host, "10.0.0.1");
 
-    // What arrives in the log of a gateway.
+    // The log lines of a gateway.
     let home = tempfile::TempDir::new()?;
     let dir = home.path().join("data/plugins");
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
@@ -188,7 +188,7 @@ async fn a_flood_of_log_lines_harms_nobody() -> Result<()> {
     let log = umbel_tests::wait_for("the plugin to write into the log", super::PATIENCE, || async {
         let log = umbel.log();
         anyhow::ensure!(log.contains("flood"), "{log}");
-        // Its answer is used only after the last line.
+        // Its answer is used only after its last log line.
         let found = umbel.admin()?.get(&format!("{services}/v1.g.example.com")).await?.text();
         anyhow::ensure!(found.contains("127.0.0.1:443"), "{found}");
         Ok(umbel.log())

@@ -74,7 +74,7 @@ impl Plugins {
         })
     }
 
-    /// Starts a host on a directory, configured otherwise than usual.
+    /// Starts a host on a directory, with a changed configuration.
     fn start_at(dir: TempDir, configured: impl FnOnce(PluginConfig) -> PluginConfig) -> Result<Self> {
         let config = configured(PluginConfig {
             dir: dir.path().to_owned(),

@@ -1,4 +1,4 @@
-//! A restart changes nothing about which files serve: what was given up stays given up, until other files come.
+//! A restart does not change which files serve: rejected files stay rejected until other files arrive.
 
 use super::{PATIENCE, Plugins, drop_guest, target, write_manifest};
 use anyhow::{Result, ensure};
@@ -9,10 +9,10 @@ use umbel::plugin::{PluginConfig, Reason, State, Status};
 use umbel_tests::{Guest, wait_for};
 
 const GOOD: &str = "{settings: {host: 10.0.0.1}}";
-/// Fails each call, and is given up after the first.
+/// Fails each call, and is rejected after the first one.
 const TRAPS: &str = "{settings: {do: trap}, rehearsal: off, probation: {calls: 1}}";
 
-/// A directory whose hosts keep what a restart has to know in it, under a name that no plugin has.
+/// A directory whose hosts save their state in it, in a folder whose name is not a plugin name.
 fn start(dir: tempfile::TempDir) -> Result<Plugins> {
     let state = dir.path().join(".state");
     Plugins::start_at(dir, |config| PluginConfig { state_dir: Some(state), ..config })
@@ -35,7 +35,7 @@ async fn good() -> Result<Plugins> {
     Ok(plugins)
 }
 
-/// Waits for so many pairs of files to be saved, and for the record.
+/// Waits until this many pairs of files and the record are saved.
 async fn wait_saved(dir: &Path, pairs: usize) -> Result<()> {
     wait_for("the files to be saved", PATIENCE, || async {
         let saved = dir.join(".state/p");
@@ -63,7 +63,7 @@ async fn wait_rejected(plugins: &Plugins, reason: Reason) -> Result<Status> {
     Ok(status)
 }
 
-/// Replaces the good files by ones that are given up after a call.
+/// Replaces the good files by files that are rejected after a call.
 async fn roll_back(plugins: &Plugins) -> Result<Status> {
     write_manifest(plugins.dir.path(), "p", TRAPS)?;
     plugins.wait_generation("p", 2).await?;
@@ -81,7 +81,7 @@ async fn what_was_rolled_back_stays_so_however_often_the_gateway_restarts() -> R
         assert_eq!(after.message, before.message);
         assert_eq!(after.manifest["settings"]["host"], "10.0.0.1", "the manifest of what serves");
     }
-    // Another look at the same bytes changes nothing, and an operator may insist.
+    // Another scan of the same bytes changes nothing, but an operator may insist.
     fs::copy(plugins.dir.path().join("p.wasm"), plugins.dir.path().join(".p"))?;
     fs::rename(plugins.dir.path().join(".p"), plugins.dir.path().join("p.wasm"))?;
     drop_guest(plugins.dir.path(), Guest::Misbehaving, "q")?;
@@ -113,11 +113,11 @@ async fn other_files_are_tried_and_the_good_ones_stand_by() -> Result<()> {
     write_manifest(plugins.dir.path(), "p", "{settings: {host: 10.0.0.3}, rehearsal: off}")?;
     assert_eq!(plugins.wait_generation("p", 2).await?.state, State::Probation);
     assert_eq!(ask(&plugins).await?, "10.0.0.3");
-    // On probation still, so a restart begins with the good ones again.
+    // Still on probation, so a restart begins with the good files again.
     let plugins = restart(plugins)?;
     let status = plugins.wait_generation("p", 2).await?;
     assert_eq!(status.state, State::Probation, "{status:?}");
-    // Files that are whole and bad in another way are judged by loading them.
+    // Complete files with another fault are judged by loading them.
     fs::write(plugins.dir.path().join("p.wasm"), b"broken")?;
     plugins.wait_status("p", "refused", |status| status.reason == Some(Reason::NotAComponent)).await?;
     let plugins = restart(plugins)?;
@@ -139,7 +139,7 @@ async fn a_damaged_record_costs_the_reason_and_nothing_else() -> Result<()> {
         assert_eq!(ask(&plugins).await?, "10.0.0.1", "the good ones stand by");
         wait_rejected(&plugins, Reason::RolledBack).await?;
     }
-    // Without the files to return to, what was rejected still does not serve.
+    // Without saved good files, the rejected ones still do not serve.
     let Plugins { dir, host } = plugins;
     drop(host);
     for entry in fs::read_dir(dir.path().join(".state/p"))? {

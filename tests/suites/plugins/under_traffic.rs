@@ -175,7 +175,7 @@ impl Gateway {
         line.map_or(Ok(0.0), |number| number.parse().context("no number"))
     }
 
-    /// How many calls of the plugin have ended, however they did.
+    /// How many calls of the plugin have ended, with or without success.
     async fn ended_calls(&self) -> Result<u64> {
         let lines = self.metrics().await?.into_iter();
         let counts = lines.filter(|line| line.starts_with("aggregator_plugin_calls_total{"));
@@ -276,7 +276,7 @@ async fn no_plugin_call_on_request_path() -> Result<()> {
         Ok(())
     })
     .await?;
-    // A request that waited for a plugin would end with a call of one, and each of them takes ten seconds.
+    // A request that waited for a plugin would end together with a call, and each call takes ten seconds.
     wait_for("a request during which no plugin call ends", PATIENCE, || async {
         let before = gateway.ended_calls().await?;
         gateway.admin.get(THINGS).await?.expect(200)?;

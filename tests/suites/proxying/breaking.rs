@@ -1,4 +1,5 @@
-//! A backend that breaks off at a chosen point of a request, and counts what it may have executed.
+//! A backend that breaks its connection at a chosen point of a request, and counts the requests that it may have
+//! executed.
 
 use super::backend::NAME;
 use super::frames::{Frame, HttpFrame};
@@ -15,33 +16,33 @@ use tokio_rustls::server::TlsStream;
 /// Where a connection breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Break {
-    /// TCP is refused.
+    /// The TCP connection is refused.
     BeforeAccept,
-    /// TCP is closed before TLS begins.
+    /// TCP is closed before the TLS handshake.
     AfterAccept,
-    /// Closed when TLS stands.
+    /// Closed after the TLS handshake.
     AfterTls,
-    /// Closed when the head of the request is there.
+    /// Closed after the head of the request.
     AfterHead,
     /// Closed in the middle of the body.
     MidBody,
-    /// Closed when all of it is there.
+    /// Closed after the whole request.
     AfterBody,
-    /// Reset (TCP) when all of it is there.
+    /// Reset (TCP) after the whole request.
     ResetConnection,
-    /// The answer is no HTTP.
+    /// The response is not HTTP.
     Garbage,
-    /// The answer ends in its head.
+    /// The response ends in its head.
     PartialHead,
-    /// The answer ends in its body.
+    /// The response ends in its body.
     PartialBody,
-    /// No answer comes.
+    /// No response arrives.
     Silence,
-    /// HTTP/2: the backend leaves and names an earlier request as the last one that it looked at.
+    /// HTTP/2: GOAWAY names an earlier request as the last one that was processed.
     LeaveBefore,
-    /// HTTP/2: the backend leaves and names this request as the last one.
+    /// HTTP/2: GOAWAY names this request as the last one.
     LeaveAfter,
-    /// HTTP/2: the stream is reset for this reason.
+    /// HTTP/2: the stream is reset with this error code.
     Reset(u32),
 }
 
@@ -49,7 +50,7 @@ pub enum Break {
 pub const REFUSED: u32 = 7;
 
 impl Break {
-    /// The points of HTTP/1.1.
+    /// The points for HTTP/1.1.
     pub const HTTP1: [Self; 11] = [
         Self::BeforeAccept,
         Self::AfterAccept,
@@ -64,7 +65,7 @@ impl Break {
         Self::Silence,
     ];
 
-    /// Those that HTTP/2 adds.
+    /// Further points for HTTP/2.
     pub const HTTP2: [Self; 10] = [
         Self::LeaveBefore,
         Self::LeaveAfter,
@@ -78,7 +79,7 @@ impl Break {
         Self::Reset(13),
     ];
 
-    /// Whether the backend certainly did not process the request, and the gateway can know it.
+    /// Whether the backend certainly did not process the request, and the gateway can know that.
     pub fn excludes_processing(self) -> bool {
         matches!(self, Self::BeforeAccept | Self::AfterAccept | Self::LeaveBefore | Self::Reset(REFUSED))
     }
@@ -148,7 +149,7 @@ struct Exchange<'a> {
     executed: &'a AtomicUsize,
 }
 
-/// What is left of a request after its head.
+/// The rest of a request after its head.
 enum Rest {
     Bytes(usize),
     Chunks,
@@ -183,7 +184,7 @@ impl Exchange<'_> {
                     return Ok(self.stream.get_ref().0.set_zero_linger()?);
                 }
                 Break::Silence => {
-                    // Until the gateway gives up.
+                    // Until the gateway closes the connection.
                     self.stream.read_u8().await?;
                     return Ok(());
                 }

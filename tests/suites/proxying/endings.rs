@@ -24,7 +24,7 @@ enum End {
     InsideRecord,
     /// TCP is reset after a whole record.
     Reset,
-    /// TLS says that it ends.
+    /// TLS sends `close_notify`.
     CloseNotify,
 }
 
@@ -63,7 +63,7 @@ async fn answer(mut stream: TlsStream<TcpStream>, head: &str, body: &[u8], end: 
     }
 }
 
-/// The body that a client reads; `None` when it breaks off.
+/// The body that a client reads; `None` if it is cut off.
 async fn read(client: &str, head: &'static str, body: &'static [u8], end: End) -> Result<Option<Bytes>> {
     let ca = Authority::new("backends")?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -78,7 +78,7 @@ async fn read(client: &str, head: &'static str, body: &'static [u8], end: End) -
     let plane = Plane::before(port, &ca)?;
     let mut client = plane.client(client).await?;
     let request = authorised(Request::get(PATH).body(whole(""))?)?;
-    // The gateway breaks off, too, and need not have sent the head by then.
+    // The gateway breaks off, too, and may not have sent the head by then.
     let Ok(answer) = client.send(request).await else { return Ok(None) };
     let (head, body) = answer.into_parts();
     let body = tokio::time::timeout(LIMIT, body.collect()).await.context("the body does not end")?;
@@ -103,7 +103,7 @@ async fn an_end_between_records_ends_a_body_that_nothing_else_delimits() -> Resu
             }
             for end in [End::InsideRecord, End::Reset] {
                 let body = read(client, head, BODY, end).await?;
-                // A client of HTTP/1.0 cannot tell; ours speaks HTTP/1.1 or HTTP/2.
+                // An HTTP/1.0 client cannot detect this; the test's client speaks HTTP/1.1 or HTTP/2.
                 assert_eq!(body, None, "{client} {head:?} {end:?}");
             }
         }

@@ -130,7 +130,7 @@ async fn an_endpoint_that_failed_is_left_alone() -> Result<()> {
             let answer = client.send(authorised(request)?).await?;
             assert_eq!(answer.status(), if is_upgrade { 503 } else { 200 });
         }
-        // The first dial, and those that look whether it is back: 1, 3, 7, 15 s later, and every 16 s then.
+        // The first dial, and the checks whether it is back: 1, 3, 7, 15 s later, and every 16 s then.
         let (mut due, mut pause, mut most) = (1, 1, 1);
         while due <= began.elapsed().as_secs() + 1 {
             (pause, most) = (16.min(2 * pause), most + 1);

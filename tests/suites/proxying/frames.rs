@@ -108,13 +108,13 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
-/// A frame as far as a backend that reads requests needs it.
+/// A frame, as far as a backend that reads requests needs it.
 pub enum HttpFrame {
     /// The head of a request.
     Head { stream: u32, is_last: bool },
     /// A part of its body.
     Data { stream: u32, is_last: bool },
-    /// Anything else; settings and pings are answered already.
+    /// Any other frame; settings and pings are answered already.
     Other,
 }
 

@@ -1,4 +1,4 @@
-//! Where the body of a message ends, in requests and responses that say so in unusual ways.
+//! The end of a message body, in requests and responses that indicate it in unusual ways.
 
 use super::backend::{Backend, echo};
 use super::frames::{DATA, END_STREAM, Frame};

@@ -1,4 +1,4 @@
-//! HTTP/2 header blocks that are larger than anybody needs, from clients and from backends.
+//! HTTP/2 header blocks that are unreasonably large, from clients and from backends.
 
 use super::backend::{Backend, echo};
 use super::frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, HEADERS};
@@ -10,7 +10,7 @@ use http::Request;
 
 const PATH: &str = "/apis/g.example/v1/things";
 
-/// One field that enters the table, and `count` references to it.
+/// One field that is added to the table, and `count` references to it.
 fn bomb(value: usize, count: usize) -> Vec<u8> {
     let mut literal = field("bomb", &"x".repeat(value));
     literal[0] = 0x40;
@@ -20,7 +20,7 @@ fn bomb(value: usize, count: usize) -> Vec<u8> {
 fn oversized() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("257 names", distinct_fields(257)),
-        // `HeaderMap` takes 24,576 names and panics at the next one.
+        // `HeaderMap` holds 24,576 names and panics at the next one.
         ("24,575 names", distinct_fields(24_575)),
         ("24,576 names", distinct_fields(24_576)),
         ("30,000 names", distinct_fields(30_000)),
@@ -53,7 +53,7 @@ async fn a_request_with_too_many_header_fields_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// A request in progress on the same connection is not harmed.
+/// A request in progress on the same connection is not affected.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_ends_the_connection_after_what_it_carries() -> Result<()> {
     let ca = Authority::new("backends")?;
@@ -159,7 +159,7 @@ async fn connect_is_refused_and_not_forwarded() -> Result<()> {
     let mut client = RawClient::connect(&plane).await?;
     client.send_block(1, &connect, false).await?;
     assert_eq!(client.read(1).await?.status()?, 405);
-    // The gateway does not offer the extension, so the codec refuses it.
+    // The gateway does not offer the extension, so the codec rejects it.
     let start =
         [field(":method", "CONNECT"), field(":protocol", "websocket"), field(":scheme", "https")].concat();
     let rest = [field(":path", PATH), field(":authority", "a.example"), token].concat();

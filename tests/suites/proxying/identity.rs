@@ -147,7 +147,7 @@ async fn client_certificates_and_tokens_tell_callers() -> Result<()> {
     Ok(())
 }
 
-/// A client that shows a credential that does not hold is never served as anonymous, not even on open paths.
+/// A client that presents an invalid credential is never treated as anonymous, not even on open paths.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_credential_that_does_not_hold_is_refused_everywhere() -> Result<()> {
     let plane = Plane::start()?;

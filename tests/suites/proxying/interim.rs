@@ -15,7 +15,7 @@ fn hint_block() -> Vec<u8> {
     [field(":status", "103"), field("link", "</a>")].concat()
 }
 
-/// A backend that sends so many hints before each response.
+/// A backend that sends this many hints before each response.
 async fn hinting(ca: &Authority, alpn: &'static str, count: usize) -> Result<RawBackend> {
     RawBackend::start(ca, alpn, move |mut stream| {
         Box::pin(async move {

@@ -1,4 +1,4 @@
-//! A write executes once: every verb, at every point at which the connection to a backend can break.
+//! A write executes at most once: every verb, at every point at which the connection to a backend can break.
 
 use super::backend::NAME;
 use super::breaking::{Break, BreakingServer};
@@ -13,13 +13,13 @@ use umbel::route::Availability;
 const OBJECT: &str = "/apis/g.example/v1/namespaces/n/things/x";
 const LIST: &str = "/apis/g.example/v1/namespaces/n/things";
 
-/// Sizes of bodies: none, small, and more than is kept for another attempt.
+/// Sizes of bodies: empty, small, and larger than the buffer for another attempt.
 const SIZES: [usize; 4] = [0, 1, 700, 70_000];
 
 struct Seen {
     status: u16,
     headers: HeaderMap,
-    /// `None` when it broke off.
+    /// `None` if it was cut off.
     body: Option<Bytes>,
 }
 
@@ -35,7 +35,7 @@ impl Seen {
 
 async fn send(plane: &Plane, alpn: &str, request: Request<super::plane::Body>) -> Result<Seen> {
     let mut client = plane.client(alpn).await?;
-    // The gateway breaks off where an answer is cut, and need not have sent its head by then.
+    // The gateway also breaks off a response that the backend cut, and may not have sent its head by then.
     let Ok(answer) = client.send(authorised(request)?).await else {
         return Ok(Seen { status: 0, headers: HeaderMap::new(), body: None });
     };
@@ -51,9 +51,9 @@ struct Case {
     method: &'static Method,
     path: &'static str,
     size: usize,
-    /// What the client speaks.
+    /// The protocol of the client.
     client: &'static str,
-    /// What the backend speaks.
+    /// The protocol of the backend.
     backend: &'static str,
     point: Break,
     /// Whether the connection to the backend has carried a request before.
@@ -136,7 +136,7 @@ async fn no_write_executes_twice_wherever_its_connection_breaks() -> Result<()> 
     let ca = Authority::new("backends")?;
     let cases = all_cases(&mut fastrand::Rng::with_seed(seed));
     println!("{} cases", cases.len());
-    // One plane routes to one backend at a time.
+    // One test plane routes to one backend at a time.
     let lanes = (0..4).map(|lane| {
         let (ca, cases) = (&ca, cases.iter().skip(lane).step_by(4));
         async move {

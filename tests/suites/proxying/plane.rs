@@ -39,7 +39,7 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 /// How long an upload may pause.
 pub const UPLOAD_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long an answer may stand still.
+/// How long a response may stall.
 pub const ANSWER_STALL: Duration = Duration::from_secs(2);
 
 /// A running data plane that routes `g.example/v1` to one backend.
@@ -81,7 +81,7 @@ impl Plane {
         Self::start_with_drain(Duration::from_millis(300))
     }
 
-    /// The same with another time for a drain.
+    /// The same with another drain timeout.
     pub fn start_with_drain(drain_timeout: Duration) -> Result<Self> {
         let (ca, client_ca) = (Authority::new("umbel")?, Authority::new("clients")?);
         let leaf = ca.server(&["127.0.0.1"], false)?;

@@ -34,7 +34,7 @@ impl RawBackend {
             let mut serving = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 if let Ok(stream) = acceptor.accept(stream).await {
-                    // What the gateway makes of a broken connection is what a test looks at.
+                    // The tests check how the gateway handles a broken connection, so errors here do not matter.
                     let served = serve(stream);
                     serving.spawn(async move { drop(served.await) });
                 }
@@ -43,7 +43,8 @@ impl RawBackend {
         Ok(Self { port, task })
     }
 
-    /// A backend that answers each HTTP/1.1 request without a body with these bytes, and closes then if told so.
+    /// A backend that answers each HTTP/1.1 request without a body with these bytes, and then closes if `closes` is
+    /// true.
     pub async fn respond(ca: &Authority, response: &str, closes: bool) -> Result<Self> {
         let response = response.to_owned();
         Self::start(ca, "http/1.1", move |mut stream| {
@@ -83,7 +84,7 @@ pub struct RawClient {
     stream: client::TlsStream<TcpStream>,
 }
 
-/// What came back on one stream.
+/// The frames received on one stream.
 #[derive(Debug, Default)]
 pub struct RawAnswer {
     pub body: Vec<u8>,
@@ -113,7 +114,7 @@ impl RawClient {
         frame.write(&mut self.stream).await
     }
 
-    /// Sends a header block in as many frames as it takes. Errors of the connection show when it is read.
+    /// Sends a header block in as many frames as needed. Errors of the connection appear when it is read.
     pub async fn send_block(&mut self, stream: u32, block: &[u8], is_end: bool) -> Result<()> {
         let count = block.chunks(16_384).count();
         for (number, fragment) in block.chunks(16_384).enumerate() {
@@ -191,7 +192,7 @@ pub fn request_block(method: &str, path: &str) -> Vec<u8> {
     .concat()
 }
 
-/// So many fields with different short names.
+/// This many fields with different short names.
 pub fn distinct_fields(count: usize) -> Vec<u8> {
     (0..count).flat_map(|number| field(&short_name(number), "")).collect()
 }

@@ -75,7 +75,7 @@ async fn a_backend_that_refuses_everything_is_asked_twice() -> Result<()> {
     Ok(())
 }
 
-/// A request that its backend never answers may be what breaks it: it is not sent to one fresh connection after another.
+/// A request that its backend never answers may be the cause: it is not sent to one new connection after another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_is_not_repeated_on_connections_that_never_answered() -> Result<()> {
     let ca = Authority::new("backends")?;
@@ -91,7 +91,8 @@ async fn a_read_is_not_repeated_on_connections_that_never_answered() -> Result<(
     Ok(())
 }
 
-/// The backend breaks the protocol, so the gateway leaves. That says nothing about what the backend did.
+/// The backend violates the protocol, so the gateway closes the connection. That says nothing about the backend's
+/// processing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_is_not_repeated_after_a_go_away_of_the_gateway() -> Result<()> {
     let ca = Authority::new("backends")?;

@@ -21,7 +21,7 @@ const READ_BOUND: Duration = Duration::from_secs(14);
 /// 15 s, and room for a busy machine.
 const WATCH_BOUND: Duration = Duration::from_secs(20);
 
-/// Answers `?slow` late, streams one event and then nothing on `?watch=true`, and everything else at once.
+/// Answers `?slow` late, sends one event and then nothing for `?watch=true`, and answers everything else at once.
 fn answers() -> Handler {
     handler(|request| async move {
         match request.uri().query() {
@@ -55,7 +55,7 @@ impl Setting {
         Ok(Self { plane, backend })
     }
 
-    /// Sends a request and gives its status and how long the head took to come.
+    /// Sends a request and returns its status and the time until the head arrived.
     async fn ask(&self, method: Method, query: &str) -> Result<(u16, Duration, String, bool)> {
         let size = if method.is_safe() { 0 } else { 10 };
         let request =
@@ -94,7 +94,7 @@ async fn reads_of_a_stopped_backend_fail(alpn: &'static [&'static str]) -> Resul
     println!("{alpn:?}: the read fails after {took:?}, the watch after {watched:?}: {text}");
     ensure!(status == 503 && asks_for_retry && took < READ_BOUND, "{status} after {took:?}");
     ensure!(watched < WATCH_BOUND, "the watch ended after {watched:?}");
-    // The pool has no use for what is dead: the backend answers again as soon as it goes on.
+    // Dead connections leave the pool: the backend answers again as soon as it continues.
     drop(stopped);
     wait_for("the backend", READ_BOUND, || async {
         let status = setting.plane.get(PATH).await?.status;
@@ -113,7 +113,7 @@ async fn slow_answers_arrive(alpn: &'static [&'static str], method: Method) -> R
     Ok(())
 }
 
-/// A write that was sent is left alone on HTTP/1.1, where nothing but its answer tells what became of it.
+/// A write that was sent over HTTP/1.1 is left alone, because only its response shows its outcome.
 async fn a_write_survives_a_pause_of_its_backend() -> Result<()> {
     let setting = Setting::start(HTTP1).await?;
     let before = setting.backend.requests();
@@ -129,7 +129,7 @@ async fn a_write_survives_a_pause_of_its_backend() -> Result<()> {
     Ok(())
 }
 
-/// All at once, because each waits for many seconds.
+/// All at once, because each takes many seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_backends_are_given_up_and_slow_ones_are_not() -> Result<()> {
     tokio::try_join!(

@@ -1,4 +1,4 @@
-//! Trailers of requests: a backend may read them as headers.
+//! Trailers of requests: a backend may treat them as headers.
 
 use super::backend::{Backend, Handler, handler, whole};
 use super::frames::{DATA, Frame};

@@ -1,4 +1,4 @@
-//! Clients that ask and do not read, and what a drain does with answers that would last.
+//! Clients that do not read their responses, and the end of long-running responses in a drain.
 
 use super::backend::{Backend, Body, handler};
 use super::pki::Authority;
@@ -19,7 +19,7 @@ const PATH: &str = "/apis/g.example/v1/things";
 const WATCH: &str = "/apis/g.example/v1/things?watch=true";
 const CHUNK: usize = 16 << 10;
 
-/// Counts what lives.
+/// Counts live values.
 struct Alive(Arc<AtomicUsize>);
 
 impl Alive {
@@ -54,7 +54,7 @@ async fn wait_until(count: &Arc<AtomicUsize>, wanted: usize) -> Result<()> {
     .await
 }
 
-/// With an HTTP/2 window of nothing the answer never gets beyond its head.
+/// With an HTTP/2 window of zero the response never gets beyond its head.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_whose_client_takes_nothing_is_reset() -> Result<()> {
     let plane = Plane::start()?;
@@ -80,7 +80,7 @@ async fn a_stream_whose_client_takes_nothing_is_reset() -> Result<()> {
     Ok(())
 }
 
-/// However the client and the backend speak: nothing of an answer is kept that its client does not read.
+/// For all protocols of client and backend: no data is kept of a response that its client does not read.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_not_read_is_given_up() -> Result<()> {
     let ca = Authority::new("backends")?;
@@ -105,7 +105,7 @@ async fn an_answer_that_is_not_read_is_given_up() -> Result<()> {
     Ok(())
 }
 
-/// An answer that is read slowly gets on, and a watch may rest.
+/// A response that is read slowly makes progress, and a watch may pause.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_readers_and_watches_are_not_given_up() -> Result<()> {
     let ca = Authority::new("backends")?;
@@ -129,7 +129,7 @@ async fn slow_readers_and_watches_are_not_given_up() -> Result<()> {
         let mut slow = reading.send(authorised(Request::get(PATH).body(empty())?)?).await?;
         let began = tokio::time::Instant::now();
         while began.elapsed() < 3 * ANSWER_STALL {
-            // Enough each time that the window opens again.
+            // Each read is large enough to open the window again.
             for _ in 0..64 {
                 slow.body_mut().frame().await.context("it goes on")??;
             }
@@ -143,7 +143,7 @@ async fn slow_readers_and_watches_are_not_given_up() -> Result<()> {
     Ok(())
 }
 
-/// A client that stops reading in the midst of a large answer by HTTP/1.1 loses its connection.
+/// A client that stops reading in the middle of a large HTTP/1.1 response loses its connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_not_read_is_closed() -> Result<()> {
     let ca = Authority::new("backends")?;
@@ -165,7 +165,7 @@ async fn a_connection_that_is_not_read_is_closed() -> Result<()> {
     .await?;
     wait_until(&count, 0).await?;
     let mut rest = Vec::new();
-    // What the kernel holds arrives, and then the connection is over, with whatever error that is.
+    // The data in the kernel's buffers arrives, and then the connection ends, with whatever error.
     let ended = tokio::time::timeout(LIMIT, stream.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "the connection stays");
     assert!(!rest.ends_with(b"0\r\n\r\n"), "a cut answer looks complete");
@@ -192,7 +192,7 @@ async fn open_watch(plane: &Plane, alpn: &str) -> Result<(Client, Response<hyper
     Ok((client, answer))
 }
 
-/// The drain timeout of these planes is long: who waits for it fails.
+/// The drain timeout of these planes is long: a test that waits for it fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn watches_end_between_two_events_when_the_drain_begins() -> Result<()> {
     let ca = Authority::new("backends")?;
@@ -220,7 +220,7 @@ async fn watches_end_between_two_events_when_the_drain_begins() -> Result<()> {
     Ok(())
 }
 
-/// Neither a watch that its client does not read nor one without an answer holds up the end.
+/// Neither a watch that its client does not read nor one without a response delays the exit.
 #[tokio::test(flavor = "multi_thread")]
 async fn stuck_watches_do_not_hold_up_the_end() -> Result<()> {
     let ca = Authority::new("backends")?;

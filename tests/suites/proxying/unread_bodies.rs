@@ -59,7 +59,7 @@ async fn a_connection_survives_a_small_unread_body_or_says_so() -> Result<()> {
                 format!("POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{lines}\r\n");
             stream.write_all(head.as_bytes()).await?;
             stream.flush().await?;
-            // So that the head is read alone.
+            // So that the head is read separately.
             tokio::time::sleep(Duration::from_millis(20)).await;
             stream.write_all(body.as_bytes()).await?;
             stream.flush().await?;
@@ -78,7 +78,7 @@ async fn a_connection_survives_a_small_unread_body_or_says_so() -> Result<()> {
     Ok(())
 }
 
-/// One that the backend read is complete.
+/// A body that the backend has read is complete.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_survives_a_forwarded_body() -> Result<()> {
     let ca = Authority::new("backends")?;

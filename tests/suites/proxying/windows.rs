@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use umbel_tests::wait_for;
 
 const WATCH: &str = "/apis/g.example/v1/things?watch=true";
-/// What the plane takes from a backend for one stream before its client reads.
+/// Bytes that the plane reads from a backend for one stream before its client reads.
 const STREAM_WINDOW: usize = 2 << 20;
 const PATH: &str = "/apis/g.example/v1/things";
 
@@ -95,8 +95,8 @@ async fn stuck_uploads_hold_back_nobody_else() -> Result<()> {
     Ok(())
 }
 
-/// Uploads that a backend does not take are limited in number, for each connection; those that were let in leave room for
-/// others when they end.
+/// Uploads that a backend does not read are limited in number, for each connection; uploads that were accepted
+/// release their share when they end.
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_beyond_the_limit_are_refused_until_others_end() -> Result<()> {
     /// More than the 16 MiB of a connection hold at 128 KiB each.

@@ -1,4 +1,4 @@
-//! What a write may say about the object that its path names.
+//! Rules for the object in the body of a write, compared with the path of the request.
 
 use super::{API_SERVICES, EXTERNAL_NAMES, api, json_of, local, post, send};
 use serde_json::{Value, json};
@@ -132,7 +132,7 @@ async fn a_watch_list_ends_its_initial_objects_with_a_mark() {
     let mark = super::next_event(&mut body).await.unwrap();
     assert_eq!(mark["type"], "BOOKMARK");
     assert_eq!(mark["object"]["metadata"]["annotations"], json!({"k8s.io/initial-events-end": "true"}));
-    // Without bookmarks there is no mark: the next event is a change.
+    // Without bookmarks there is no initial bookmark: the next event is a change.
     let mut body = send(&api, "GET", &format!("{EXTERNAL_NAMES}?{wants}"), &[], "").await.into_body();
     assert_eq!(super::next_event(&mut body).await.unwrap()["object"]["metadata"]["name"], "a");
     post(&api, EXTERNAL_NAMES, &named("b")).await;

@@ -47,7 +47,7 @@ pub(super) struct Judgement {
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refusal: Option<Explained>,
-    /// What else is wrong.
+    /// Further errors.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) also: Vec<Explained>,
     /// What the component says about itself.
@@ -87,7 +87,7 @@ impl Explained {
 }
 
 impl Judgement {
-    /// Everything that is wrong, for people.
+    /// All errors as text.
     pub(super) fn complaints(&self) -> String {
         self.refusal.iter().chain(&self.also).map(Explained::text).collect::<Vec<_>>().join("\n")
     }

@@ -6,7 +6,8 @@ use crate::plugin::record::{
 };
 use crate::plugin::{CallFailure, Candidate, Reason, Refusal};
 
-/// Asks about an example in an empty world and says which call traps. Any other outcome is the plugin's own affair.
+/// Makes one call to each interface, with an example and an empty world, and reports the calls that trap. Every other
+/// outcome is valid.
 pub(super) fn trapping_call(candidate: &Candidate<'_>, interfaces: &[String]) -> Option<Refusal> {
     let questions = interfaces.iter().flat_map(|interface| questions(interface));
     let mut failures = questions.filter_map(|(question, how)| {
@@ -19,7 +20,7 @@ pub(super) fn trapping_call(candidate: &Candidate<'_>, interfaces: &[String]) ->
     Some(Refusal { reason: Reason::DescribeFailed, message })
 }
 
-/// What an interface is asked, and how each language implements it.
+/// The test calls of an interface, and how each language implements it.
 fn questions(interface: &str) -> Vec<(Question, &'static str)> {
     let name = interface.split_once('@').map_or(interface, |(name, _)| name);
     match name {

@@ -57,7 +57,7 @@ impl GivenFlags {
         Ok(Given { file: self.file.clone(), name, component, manifest })
     }
 
-    /// Says why there is no component, and what to do.
+    /// An error that explains why there is no component, with a hint.
     fn unreadable(&self, cause: &std::io::Error) -> CommandError {
         let (file, shown) = (&self.file, self.file.display());
         if file.is_dir() {

@@ -41,9 +41,9 @@ pub(super) fn run(flags: &RecordFlags) -> Result<(), CommandError> {
     crate::assembly::print(&write_all(&calls, &flags.out)?)
 }
 
-/// Says which plugin was perhaps meant.
+/// Suggests the plugin name that was perhaps meant.
 fn unknown_plugin(gateway: &Gateway, name: &str) -> CommandError {
-    // Without the list there is nothing to suggest.
+    // Without the list there are no names to suggest.
     let report = gateway.get("/plugins").ok().flatten().unwrap_or_default();
     let items = report["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     let known: Vec<&str> = items.iter().filter_map(|item| item["name"].as_str()).collect();

@@ -38,7 +38,7 @@ pub(super) fn rows(rows: &[(&str, String)]) -> String {
     lines.map(|(name, value)| format!("  {name:9} {}\n", visible(value))).collect()
 }
 
-/// A text of a component in which nothing acts on a terminal.
+/// Text of a component, without sequences that control a terminal.
 pub(super) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The closest of the known names, if the given one may be a slip of it.
+/// The closest of the known names, if the given one may be a misspelling of it.
 pub(super) fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distances = known.into_iter().map(|name| (strsim::damerau_levenshtein(given, name), name));
     let (distance, name) = distances.min()?;
-    // A third of the letters, at least one: short names that differ more are other names.
+    // A third of the letters, at least one: names that differ more are different names.
     (distance > 0 && distance <= (given.chars().count() / 3).max(1)).then_some(name)
 }
 

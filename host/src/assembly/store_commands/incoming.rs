@@ -40,7 +40,8 @@ const MAX_PROBLEMS: usize = 20;
 /// Checks every document before anything is written.
 ///
 /// # Errors
-/// The first problems, each with the place of its document, and how many more there are. Of a broken stream that alone.
+/// The first problems, each with the position of its document, and how many more there are. For a broken stream, only
+/// that error.
 pub(super) fn read_all(
     documents: impl Iterator<Item = Result<(Place, Object), StreamError>>,
 ) -> Result<Vec<Incoming>, Vec<String>> {

@@ -1,4 +1,4 @@
-//! The body of an answer: as much of it as is wanted, decoded where it came compressed.
+//! The body of a response: at most the requested number of bytes, decoded if it is compressed.
 
 use crate::upstream::UpstreamFault;
 use bytes::Bytes;
@@ -9,39 +9,39 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::io::{self, Write};
 
-/// How much of a body beyond the wanted part is read only to keep the connection, in bytes.
+/// Maximum number of further bytes that are read only to keep the connection usable.
 const DRAIN_MAX: usize = 256 * 1024;
 
-/// Why a body cannot be read although all of it came. Umbel asks for `Accept-Encoding: identity`; some backends
-/// compress all the same, and gzip is understood for their sake, as Go's client does.
+/// Why a complete body cannot be read. Umbel asks for `Accept-Encoding: identity`; some backends compress anyway, and
+/// gzip is supported for them, as in Go's client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyFault {
-    /// It is in a coding that was not asked for.
+    /// It has a content coding that was not requested.
     #[error(
         "the answer has Content-Encoding {0:?}, which was not asked for; only gzip and identity are read. Let the backend honor \"Accept-Encoding: identity\""
     )]
     Coding(String),
-    /// It says gzip, and is not.
+    /// Its header says gzip, but the body is not gzip.
     #[error("the answer has Content-Encoding \"gzip\" and cannot be decoded: {0}")]
     Gzip(String),
 }
 
-/// What was read of a body.
+/// The result of reading a body.
 #[derive(Default)]
 pub(super) struct Read {
-    /// At most so much of the decoded body as was wanted.
+    /// The decoded body, up to the requested number of bytes.
     pub(super) kept: Bytes,
-    /// Whether more than that came.
+    /// Whether the body was longer.
     pub(super) truncated: bool,
-    /// Whether the end was reached, so that the connection can be used again.
+    /// Whether the end was read, so that the connection can be reused.
     pub(super) ended: bool,
     pub(super) fault: Option<BodyFault>,
-    /// Whether `kept` is another text than what came.
+    /// Whether `kept` was decoded.
     pub(super) decoded: bool,
 }
 
 /// Reads a body: keeps at most `max` bytes, and reads a small rest so that the connection stays usable. A caller that
-/// has asked for codings itself (`decode` is false) gets what came.
+/// has asked for codings itself (`decode` is false) gets the bytes as they were sent.
 pub(super) async fn read(
     mut body: Incoming,
     headers: &HeaderMap,
@@ -54,7 +54,7 @@ pub(super) async fn read(
         let Ok(data) = frame.map_err(|e| super::line::sort(&e))?.into_data() else { continue };
         came = came.saturating_add(data.len());
         sink.take(&data);
-        // What came is limited, too: empty blocks of gzip come to nothing, however many there are.
+        // The encoded input is limited, too: any number of empty gzip blocks decodes to nothing.
         if sink.is_full() || came > max.saturating_add(DRAIN_MAX) {
             return Ok(sink.finish(came > max, false));
         }
@@ -83,7 +83,7 @@ fn coding(headers: &HeaderMap) -> Coding {
     }
 }
 
-/// Keeps the beginning of what is written, and fails once there is much more.
+/// Keeps the beginning of its input, and fails once it is much longer.
 struct Kept {
     bytes: Vec<u8>,
     seen: usize,
@@ -155,7 +155,7 @@ impl Sink {
         self.note(written);
     }
 
-    /// A full sink is no fault of the coding.
+    /// A full sink is not an error in the coding.
     fn note(&mut self, written: io::Result<()>) {
         if let Err(error) = written
             && !self.is_full()
@@ -165,7 +165,7 @@ impl Sink {
     }
 
     fn finish(mut self, truncated: bool, ended: bool) -> Read {
-        // An answer to HEAD, or one without a body, names the coding that a body would have.
+        // A response to HEAD, or one without a body, names the coding that a body would have.
         if let Decoder::Gzip(decoder) = &mut self.decoder
             && ended
             && !self.is_empty
@@ -265,7 +265,7 @@ mod tests {
         assert!(fault(Coding::Gzip, &[b"{\"kind\":", b"\"x\"}"]).unwrap().contains("gzip"));
         assert!(fault(Coding::Gzip, &[&packed[..packed.len() - 3]]).unwrap().contains("cannot be decoded"));
         assert!(fault(Coding::Other("br".to_owned()), &[b"x"]).unwrap().contains("\"br\""));
-        // Nothing came, so nothing is encoded.
+        // The body is empty, so there is nothing to decode.
         assert_eq!(fault(Coding::Gzip, &[]), None);
         assert_eq!(fault(Coding::Other("br".to_owned()), &[]), None);
         assert_eq!(fault(Coding::Identity, &[b"x"]), None);

@@ -17,10 +17,10 @@ use tokio::task::AbortHandle;
 
 /// How often an idle HTTP/2 connection is asked whether the other side still lives.
 const PING_EVERY: Duration = Duration::from_secs(3);
-/// How long that may take. The end of the connection is only a reason to check the backend on a new one.
+/// Time limit for the answer. When it ends the connection, the backend is only checked on a new one.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Bytes of the headers of a response by HTTP/2, as its codec counts them.
+/// Limit for the header bytes of an HTTP/2 response, as its codec counts them.
 const HEADER_LIST: u32 = 1 << 20;
 
 /// A request without a body.
@@ -32,8 +32,8 @@ pub struct Question<'a> {
     pub method: Method,
     /// Path and query.
     pub path: &'a str,
-    /// Headers beside `Host`, identity included. Without an `Accept-Encoding` among them an answer is asked for
-    /// without one, and decoded if it has one all the same.
+    /// Headers beside `Host`, identity included. If `Accept-Encoding` is not among them, a response without a content
+    /// coding is requested, but one with gzip is decoded anyway.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Limit for everything, connecting included.
     pub limit: Duration,
@@ -56,7 +56,7 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// At most `body_max` bytes of the body, decoded.
     pub body: Bytes,
-    /// Why `body` is not what its content type says.
+    /// The error if `body` does not match its content coding.
     pub body_fault: Option<BodyFault>,
     /// Whether more followed.
     pub truncated: bool,
@@ -224,7 +224,7 @@ impl Line {
     }
 }
 
-/// What a response must be like before anything is taken from it.
+/// Requirements for a response before anything of it is used.
 fn check_head(headers: &HeaderMap) -> Result<(), UpstreamFault> {
     if headers.len() > HEADERS_MAX {
         let text = format!("the response has too many header fields: at most {HEADERS_MAX} are accepted");

@@ -86,7 +86,7 @@ fn about(declared: &Declared, failure: &Failure) -> (String, String) {
     (declared.origin.file.clone(), format!("{}: {}", declared.origin, failure.message))
 }
 
-/// What a client would be warned of.
+/// Logs the warnings that a client would receive.
 fn warn(declared: &Declared, written: &Object) {
     for warning in declared.kind.rules.warnings(written) {
         let object = describe(declared.kind, &declared.key);

@@ -39,12 +39,13 @@ pub(super) struct ManifestFile {
     pub(super) declared: Vec<Declared>,
     /// What cannot be understood, ready to be shown. With any of these the file may declare more than is known.
     pub(super) problems: FileProblems,
-    /// Whether it may declare more than is known because it is being written: nothing is removed on its account.
+    /// Whether the file is being written and may declare more objects than are known: nothing is removed because of
+    /// it.
     pub(super) may_lack_objects: bool,
 }
 
 impl ManifestFile {
-    /// Whether everything that it declares is known.
+    /// Whether all objects that it declares are known.
     pub(super) fn is_clear(&self) -> bool {
         self.problems.is_empty() && !self.may_lack_objects
     }

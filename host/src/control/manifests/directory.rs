@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Largest file that is read, in bytes; more is a problem of the file.
 const FILE_MAX: u64 = 32 << 20;
 
-/// What tells that the directory has changed. Cheap to make.
+/// Distinguishes versions of the directory. Cheap to compute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     /// Tells a directory from one that was made in its place.
@@ -32,8 +32,8 @@ pub(super) fn fingerprint(directory: &Path) -> io::Result<Fingerprint> {
     Ok(Fingerprint { directory: fs::metadata(directory)?.ino(), files: entries.collect() })
 }
 
-/// Reads the files as they were `seen`, sorted by name. Those that are in progress are left closed, and one that
-/// changes while it is read is added to them.
+/// Reads the files as they were `seen`, sorted by name. Files in progress are not opened, and a file that changes
+/// while it is read is added to them.
 ///
 /// # Errors
 /// When the directory cannot be read. A file that cannot be read is a problem of that file.
@@ -130,7 +130,7 @@ mod tests {
             fs::write(directory.path().join(name), "kind: Pod").unwrap();
         }
         let mut seen = fingerprint(directory.path()).unwrap().files;
-        // It changed between the look and the read.
+        // It changed between the scan and the read.
         seen.get_mut("c.yaml").unwrap().size = 1;
         let mut verdict = Verdict { in_progress: ["a.yaml".to_owned()].into(), ..Verdict::default() };
         let files = read(directory.path(), &seen, &mut verdict).unwrap();

@@ -39,7 +39,7 @@ pub(super) fn plan(files: &[ManifestFile], stored: &[(&'static Kind, Object)]) -
     files.iter().for_each(|file| plan.problems.extend(&file.name, &file.problems));
     let unclear: BTreeSet<&str> =
         files.iter().filter(|file| !file.is_clear()).map(|file| file.name.as_str()).collect();
-    // What a file in progress declares is not known, and with it no conflict ends.
+    // The objects of a file in progress are not known, so a conflict with it cannot be considered resolved.
     let may_end_conflicts = !files.iter().any(|file| file.may_lack_objects);
     let (first, mut conflicts) = choose_first(files, &mut plan.problems);
     let mut missing = first.clone();

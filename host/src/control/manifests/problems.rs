@@ -1,4 +1,4 @@
-//! What is wrong with the files, a limited number of texts for each: a file may hold a million mistakes.
+//! The problems of the files, a limited number of texts for each: a file may hold a million mistakes.
 
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ impl Problems {
         self.0.values().all(FileProblems::is_empty)
     }
 
-    /// File by file; what was only counted comes last.
+    /// File by file; the number of further problems comes last.
     pub(super) fn into_texts(self) -> Vec<String> {
         let mut texts = Vec::new();
         for (file, problems) in self.0 {

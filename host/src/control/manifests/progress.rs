@@ -1,17 +1,17 @@
 //! Which files are complete, and which are still being written.
 //!
-//! A writer that truncates a file and fills it later leaves an empty or half a file in between, which must not count as
-//! what the operator wants. inotify tells when a writer closes a file. Where it tells nothing (network file systems,
-//! writes through memory) a file counts as complete once it has not changed for [`QUIET`]. A file that was renamed into
-//! place is complete at once: its inode is another one.
+//! A writer that truncates a file and fills it later leaves an empty or partial file in between, which must not count
+//! as the operator's intent. inotify reports when a writer closes a file. Where inotify reports nothing (network file
+//! systems, writes through mapped memory), a file counts as complete once it has not changed for [`QUIET`]. A file
+//! that was renamed into place is complete at once: its inode is another one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
-/// A file that nothing says to be complete is waited for until it has not changed for so long.
+/// A file without an event that says it is complete counts once it has not changed for this long.
 pub(super) const QUIET: Duration = Duration::from_secs(5);
 
-/// What tells one content of a file from another without reading it.
+/// Distinguishes versions of a file without reading it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct FileState {
     pub(super) modified: Option<SystemTime>,
@@ -22,12 +22,12 @@ pub(super) struct FileState {
 /// The files of the directory, by name.
 pub(super) type Files = BTreeMap<String, FileState>;
 
-/// What the system tells about a file.
+/// The last event that the system reported for a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileEvent {
     /// The name is new: a file that is about to be written, or a link.
     Created,
-    /// Somebody writes to it.
+    /// A writer is writing to it.
     Written,
     /// Its writer has closed it, or it was renamed into place.
     Completed,
@@ -47,7 +47,7 @@ impl Heard {
         }
     }
 
-    /// Events were lost: nothing heard before counts.
+    /// Events were lost, so earlier events do not count.
     pub(super) fn forget_all(&mut self) {
         self.0.clear();
     }
@@ -56,7 +56,7 @@ impl Heard {
 /// Which files must wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// These are being written; what stands in them does not count yet.
+    /// These are being written; their contents do not count yet.
     pub(super) in_progress: BTreeSet<String>,
     /// These count, but may still grow: nothing is removed because they lack it.
     pub(super) young: BTreeSet<String>,
@@ -65,15 +65,15 @@ pub(super) struct Verdict {
 /// Follows the files of one directory.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// As they were when they last counted.
+    /// Their state when they last counted.
     applied: Files,
     has_looked: bool,
-    /// Files that are waited for: how they were seen last, and since when.
+    /// Files that are waited for: the last state that was seen, and since when.
     waiting: BTreeMap<String, (FileState, Instant)>,
 }
 
 impl Progress {
-    /// Whether a file has become smaller than it was when it last counted.
+    /// Whether a file is smaller than when it last counted.
     pub(super) fn has_shrunk(&self, name: &str, state: &FileState) -> bool {
         self.applied.get(name).is_some_and(|applied| state.size < applied.size)
     }
@@ -88,7 +88,7 @@ impl Progress {
                 _ if !self.has_looked => false,
                 applied => match heard.0.get(name) {
                     Some(FileEvent::Completed) => false,
-                    // A link to a file that is there. A new file is empty until its writer has written.
+                    // A link to an existing file. A new file is empty until its writer has written.
                     Some(FileEvent::Created) => state.size == 0,
                     Some(_) => true,
                     None => applied.is_none_or(|applied| applied.inode == state.inode),
@@ -106,7 +106,7 @@ impl Progress {
         verdict
     }
 
-    /// Whether a file was young at the first look and is still as it was then.
+    /// Whether a file was recent at the first scan and has not changed since.
     fn is_still_young(&self, name: &str, state: &FileState) -> bool {
         self.applied.get(name) == Some(state) && self.waiting.get(name).is_some_and(|(seen, _)| seen == state)
     }
@@ -120,7 +120,7 @@ impl Progress {
         now.duration_since(*since) >= QUIET
     }
 
-    /// Remembers what counted. Events of these files have had their effect.
+    /// Records the files that counted. Their events have been handled.
     pub(super) fn apply(&mut self, files: &Files, verdict: &Verdict, heard: &mut Heard) {
         self.has_looked = true;
         self.applied.retain(|name, _| files.contains_key(name));
@@ -139,7 +139,7 @@ impl Progress {
     }
 }
 
-/// Whether a file may be half written though nobody saw it being written.
+/// Whether a file may be half written although no event reported a writer.
 fn is_young(state: &FileState, clock: SystemTime) -> bool {
     state.modified.is_none_or(|modified| clock.duration_since(modified).is_ok_and(|age| age < QUIET))
 }
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(bench.look(&[("a.yaml", state(60, 1))], 8), "a.yaml");
         bench.heard.note("a.yaml", FileEvent::Completed);
         assert_eq!(bench.look(&[("a.yaml", state(60, 1))], 9), "");
-        // The next writer is waited for again.
+        // Another writer is waited for again.
         bench.heard.note("a.yaml", FileEvent::Written);
         assert_eq!(bench.look(&[("a.yaml", state(0, 1))], 10), "a.yaml");
     }
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(bench.look(&[("a.yaml", state(50, 2))], 1), "");
         bench.heard.note("b.yaml", FileEvent::Completed);
         assert_eq!(bench.look(&[("a.yaml", state(50, 2)), ("b.yaml", state(1, 3))], 2), "");
-        // A new file that is written in place is not.
+        // A new file that is written in place is not complete.
         bench.heard.note("c.yaml", FileEvent::Created);
         assert_eq!(bench.look(&[("c.yaml", state(0, 4))], 3), "c.yaml");
         bench.heard.note("c.yaml", FileEvent::Written);

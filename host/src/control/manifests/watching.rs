@@ -34,7 +34,7 @@ struct Watching {
     events: mpsc::Sender<()>,
     /// Present while the directory is; its events end when the directory is deleted.
     watcher: Option<RecommendedWatcher>,
-    /// What is known of the files from events.
+    /// The events of the files.
     heard: Arc<Mutex<Heard>>,
     progress: Progress,
     seen: Option<(Fingerprint, Verdict)>,
@@ -101,7 +101,7 @@ impl Watching {
         }
         self.watch();
         if found.files.iter().any(|(name, state)| self.progress.has_shrunk(name, state)) {
-            // The event of a writer that truncated a file just now may still be on its way.
+            // The event of a writer that has just truncated a file may still be pending.
             sleep(SETTLED_AFTER).await;
         }
         let heard = Arc::clone(&self.heard);
@@ -138,7 +138,7 @@ impl Watching {
         }
     }
 
-    /// Logs for which files it waits, once for each time.
+    /// Logs the files that it waits for, once for each wait.
     fn tell_waiting(&self, verdict: &Verdict) {
         let before = self.seen.as_ref().map(|(_, verdict)| &verdict.in_progress);
         for file in &verdict.in_progress {
@@ -187,7 +187,7 @@ impl Watching {
     }
 }
 
-/// Takes note of an event; returns whether something has changed.
+/// Records an event; returns whether something has changed.
 fn note(event: &notify::Event, heard: &mut Heard) -> bool {
     if event.need_rescan() {
         heard.forget_all();
@@ -196,7 +196,7 @@ fn note(event: &notify::Event, heard: &mut Heard) -> bool {
     let what = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write))
         | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => FileEvent::Completed,
-        // Reading the files is an event of its own, and must not wake the reader again.
+        // Reading the files causes events as well; they must not wake the reader again.
         EventKind::Access(_) => return false,
         EventKind::Create(_) => FileEvent::Created,
         EventKind::Modify(ModifyKind::Data(_)) => FileEvent::Written,

@@ -185,7 +185,7 @@ impl Collector {
         }
     }
 
-    /// Hands over what is wrong with the documents of a backend, as long as it is.
+    /// Reports the error of a backend's documents while it lasts.
     fn report(&self, id: BackendId, fault: Option<String>) {
         self.parts.openapi_faults.send_if_modified(|faults| {
             if faults.get(&id) == fault.as_ref() {

@@ -34,13 +34,13 @@ pub(super) struct Received {
     pub(super) body: Bytes,
 }
 
-/// Why there is no document.
+/// The reason that there is no document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum DownloadFault {
-    /// The backend does not answer now, or not well; that may be over at the next try.
+    /// The backend does not answer now, or not correctly; the next attempt may succeed.
     #[error("{0}")]
     Unanswered(String),
-    /// It has answered with what cannot be served, and will do so until the backend changes.
+    /// It has answered with a document that cannot be served, and will do so until the backend changes.
     #[error("{0}")]
     Unusable(String),
 }

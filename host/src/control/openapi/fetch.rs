@@ -13,14 +13,14 @@ use tokio::sync::Semaphore;
 
 /// Largest index, in bytes.
 const INDEX_MAX: usize = 4 << 20;
-/// Largest document of one group-version, as it comes or as it is made of OpenAPI v2, in bytes; the whole of
-/// Kubernetes' core is 4 MB.
+/// Maximum size of one group-version's document, as downloaded or as converted from OpenAPI v2, in bytes. The core
+/// group of Kubernetes has 4 MB.
 const DOCUMENT_MAX: usize = 32 << 20;
 /// Largest OpenAPI v2 document, which describes a whole server, in bytes.
 const V2_MAX: usize = 32 << 20;
 /// Largest sum of the documents of one backend, in bytes.
 const BACKEND_MAX: usize = 128 << 20;
-/// How many documents are read at a time: each takes several times its size of memory meanwhile.
+/// How many documents are processed at a time: each takes several times its size in memory meanwhile.
 static READERS: Semaphore = Semaphore::const_new(2);
 
 /// What is known of one backend.
@@ -36,7 +36,7 @@ pub(super) struct Known {
     pub(super) v2: Option<Bytes>,
     /// Whether `v2` is older than the rest, because it could not be had again.
     pub(super) is_v2_old: bool,
-    /// Why the backend's v2 document is not served.
+    /// The reason that the backend's v2 document is not served.
     pub(super) v2_fault: Option<String>,
 }
 

@@ -136,7 +136,7 @@ impl Bench {
         drop(tokio::time::timeout(Duration::from_secs(10), waiting).await.expect(what).expect(what));
     }
 
-    /// Adds a backend to the routes and waits until it is asked: everything before was seen then.
+    /// Adds a backend to the routes and waits until it is asked: by then all earlier changes were handled.
     async fn until_seen(&self, group: &str, id: u64, routes: &[(&str, u64, bool)]) {
         let asked = self.server.times("/openapi/v3");
         let all: Vec<_> = routes.iter().copied().chain([(group, id, true)]).collect();
@@ -233,7 +233,7 @@ async fn what_was_good_stays_until_its_api_service_goes() {
 
 #[tokio::test]
 async fn a_backend_that_becomes_available_is_asked_at_once() {
-    // Its turn would come in an hour.
+    // Its next attempt would come in an hour.
     let bench = Bench::start_with(Pace { refresh: Duration::from_secs(3600), ..PACE });
     bench.server.index("t1", &[(KEY, "1")]);
     bench.server.put(URL, 200, None, &v3("one"));
@@ -243,7 +243,7 @@ async fn a_backend_that_becomes_available_is_asked_at_once() {
     bench.server.index("t2", &[(KEY, "2")]);
     bench.server.put(next, 200, None, &v3("two"));
     bench.route(&[("a.com", 1, false)]);
-    // Another backend shows that the change was seen.
+    // A request to another backend shows that the change was handled.
     bench.until_seen("b.com", 2, &[("a.com", 1, false)]).await;
     assert_eq!(bench.server.times(next), 0, "it is not available");
     bench.route(&[("a.com", 1, true)]);
@@ -285,7 +285,7 @@ async fn what_cannot_be_served_is_reported_as_long_as_that_is_so() {
     bench.until("version 3 all the same", |d| title(d, KEY).as_deref() == Some("one")).await;
     bench.server.put("/openapi/v2", 200, None, &json!({"swagger": "2.0", "paths": {}}));
     fault("nothing", &|fault| fault.is_none()).await;
-    // No answer is no fault of the document.
+    // No answer is not an error in the document.
     bench.server.put("/openapi/v3", 500, None, &json!({}));
     let asked = bench.server.times("/openapi/v3");
     bench.until_asked("/openapi/v3", asked + 3).await;

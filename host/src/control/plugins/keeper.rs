@@ -111,7 +111,7 @@ impl Keeper {
             let is_stored = before.as_ref().is_some_and(|before| {
                 *before == wanted || (!may_count && is_same_but_for_counters(before, &wanted))
             });
-            // The same object may show what became of other files within the same second.
+            // The same object may show the outcome of other files within the same second.
             if !is_stored || self.outcomes.get(&view.name).is_some_and(|told| *told != view.outcome) {
                 writes.push(self.write(view, before, outcomes));
             }

@@ -41,8 +41,8 @@ impl Before<'_> {
         healthy.is_some_and(|healthy| healthy.reason == CALLS_FAIL)
     }
 
-    /// Whether nothing became of its files since. Times have seconds only, and much can happen within one: they tell
-    /// merely where another process reported the last outcome.
+    /// Whether its files had no further outcome. Timestamps have a resolution of one second, and much can happen
+    /// within it, so they only tell where another process reported the last outcome.
     fn is_same_outcome(&self) -> bool {
         self.outcome.map_or_else(
             || self.was("since") == time_text(self.view.since),
@@ -108,7 +108,7 @@ impl Before<'_> {
         }
     }
 
-    /// The first fault of what serves, and the end of its faults. A hold tells of itself.
+    /// The first fault of the serving generation, and the end of its faults. A suspension has an event of its own.
     fn of_health(&self) -> Option<Tale> {
         let view = self.view;
         match &view.failing {

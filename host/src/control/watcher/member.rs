@@ -40,7 +40,7 @@ pub(super) struct Look {
     own: Own,
 }
 
-/// What the own path of a group-version told of its resources.
+/// The state of the resource list at the group-version's own path.
 enum Own {
     /// It was not asked.
     Unasked,
@@ -50,7 +50,7 @@ enum Own {
     New(u64, Result<Vec<Resource>, String>),
     /// The backend answers without such a document.
     Refused(String),
-    /// There is no answer.
+    /// There was no answer.
     Failed(String),
 }
 

@@ -140,7 +140,7 @@ impl Watcher {
         let client = Arc::clone(&self.client);
         let mut is_doubted = cause == Cause::Wake;
         if is_doubted {
-            // The connection that is kept may be what is in doubt: a new one decides.
+            // The open connection itself may be broken, so a new one decides.
             client.hang_up();
         }
         let round = Round::new(&client);
@@ -157,7 +157,7 @@ impl Watcher {
         if let Ok(endpoint) = connected
             && round.is_silent(endpoint)
         {
-            // Asking on would take a time limit for each question: whether the backend is there is settled first.
+            // Further requests would each take a full timeout, so first find out whether the backend is there.
             is_doubted = true;
             client.hang_up();
             connected = round.connect(true).await;
@@ -336,7 +336,7 @@ mod tests {
     }
 
     impl Watcher {
-        /// A member that was looked at before, with this state, and wants to be asked again at `next`.
+        /// A member that was checked before, with this state, and is due again at `next`.
         fn with(mut self, name: &str, was: State, next: Option<Instant>) -> Self {
             let group_version = GroupVersion::new(name, "v1");
             let checker = Arc::new(DiscoveryProbe);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Limit for opening a connection (contract appendix B: probe 5 s).
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// The same where there is a reason to doubt that the backend is there.
+/// The same when there is a reason to suspect that the backend is gone.
 const DOUBT_LIMIT: Duration = Duration::from_secs(4);
 /// Longest time that a checker may ask a probe to take.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
@@ -76,7 +76,7 @@ impl<'a> Round<'a> {
         Err(last)
     }
 
-    /// Whether the last request to an endpoint ran out of a reasonable time.
+    /// Whether the last request to an endpoint exceeded a reasonable time.
     pub(super) fn is_silent(&self, endpoint: usize) -> bool {
         self.silences.lock().get(endpoint).is_some_and(|count| *count > 0)
     }

@@ -33,7 +33,7 @@ pub(in crate::control) enum Listing {
     Known(Arc<Vec<Resource>>),
     /// They are as they were.
     Same,
-    /// They cannot be had, or not be used, for this reason.
+    /// They cannot be fetched or used, for this reason.
     Failed(String),
 }
 

@@ -156,7 +156,7 @@ mod tests {
             assert!(round < 4 || is_full || wait >= Duration::from_millis(900), "{wait:?}");
             now += wait;
         }
-        // A full sweep, or its time might come by itself within these seconds.
+        // A full sweep comes first, so that none is due within these seconds anyway.
         schedule.swept(Cause::Full, now, false, true);
         assert_eq!(schedule.cause(now + Duration::from_secs(2)), None);
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 const ACCEPT: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 /// How large a document may be, in bytes.
 const DOCUMENT_MAX: usize = 32 * 1024 * 1024;
-/// Documents from this size on take long enough to decode to be felt elsewhere, in bytes.
+/// Documents of this size or more, in bytes, take so long to decode that other work would be delayed.
 const LARGE: usize = 256 * 1024;
 /// How long to wait before the own paths are asked instead: shorter while nobody knows whether the backend
 /// has such a document at all, because a new APIService waits for it.
@@ -56,7 +56,7 @@ pub(super) struct SharedDocument {
     etag: Option<HeaderValue>,
     wanted: HashSet<GroupVersion>,
     found: HashMap<GroupVersion, Found>,
-    /// Why what the backend answered is not used.
+    /// The reason that the backend's answer is not used.
     fault: Option<String>,
 }
 
@@ -105,7 +105,7 @@ impl SharedDocument {
         }
     }
 
-    /// Why the document that the backend has is not used.
+    /// The reason that the backend's document is not used.
     pub(super) fn fault(&self) -> Option<&str> {
         self.fault.as_deref()
     }
@@ -147,7 +147,7 @@ pub(super) fn whole(path: &str, answer: &Answer, max: usize) -> Result<Bytes, St
     Ok(answer.body.clone())
 }
 
-/// Decodes a document; a large one apart from this runtime, on which all other backends are watched.
+/// Decodes a document. A large one is decoded on another thread, because this runtime watches all other backends.
 pub(super) async fn decode<T: Send + 'static>(
     body: Bytes,
     decode: impl FnOnce(&[u8]) -> T + Send + 'static,

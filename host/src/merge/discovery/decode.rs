@@ -86,7 +86,7 @@ struct Meta {
     name: String,
 }
 
-/// The resources stay text: those of unregistered versions may be many, and broken.
+/// The resources stay text: unregistered versions may list many resources, and invalid ones.
 #[derive(Deserialize)]
 struct Version<'a> {
     version: String,
@@ -381,7 +381,7 @@ mod tests {
             let aggregated = format!(
                 r#"{{"kind":"APIGroupDiscoveryList","items":[{{"metadata":{{"name":"g"}},"versions":[{{"version":"v1","resources":[{resource}]}}]}}]}}"#
             );
-            // Members that are not read may be anything; what is read must be of its kind.
+            // Members that are not read may have any type; members that are read must have the right one.
             drop(decode_legacy(legacy.as_bytes(), &gv("g", "v1")));
             drop(decode_aggregated(aggregated.as_bytes(), &HashSet::from([gv("g", "v1")])));
             let read = format!(r#"{{"kind":"APIResourceList","resources":{nested}}}"#);

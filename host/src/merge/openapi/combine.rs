@@ -201,7 +201,7 @@ mod tests {
             json!({"Options": {"x": 1, KINDS: kinds}}),
         );
         assert_eq!(unite(&[&first, &second]), wanted);
-        // One without kinds gets those of the other.
+        // A definition without kinds gets those of the other.
         let without = document(json!({}), json!({"Options": {"x": 1}}));
         let united = unite(&[&without, &first]);
         assert_eq!(united["definitions"]["Options"], json!({"x": 1, KINDS: kind("a")}));

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];
 
-/// Says the same as the selected parts of a v2 document in OpenAPI v3 (contract §4.3), in at most `max` bytes. What
-/// several places share in v2 stays shared, as a component; form fields, which no Kubernetes API has, are left out.
-/// The references of the document must be resolvable as they stand: see [`super::naming::rename_parts`].
+/// Converts the selected parts of a v2 document to OpenAPI v3 (contract §4.3), in at most `max` bytes. Parts that are
+/// shared in v2 stay shared, as components; form fields, which no Kubernetes API has, are left out. All references of
+/// the document must be resolvable: see [`super::naming::rename_parts`].
 pub(super) fn convert_to_v3(
     parts: &Parts<'_>,
     selection: &Selection<'_>,
@@ -64,13 +64,13 @@ pub(super) fn convert_to_v3(
     Ok(out.finish())
 }
 
-/// The media types of bodies where an operation names none.
+/// The media types of bodies if an operation names none.
 struct Media {
     consumes: Option<Vec<String>>,
     produces: Option<Vec<String>>,
 }
 
-/// Bodies or answers that several operations share: by the shared part and the media types in which it is used there.
+/// Bodies or responses that several operations share, by the shared part and the media types in which they are used.
 #[derive(Default)]
 struct Components {
     names: BTreeMap<(String, Vec<String>), String>,
@@ -92,7 +92,7 @@ impl Components {
     }
 }
 
-/// The name, or with `_v2`, `_v3` and so on behind it, after so many that are known to be taken.
+/// The name, or the name with `_v2`, `_v3` and so on appended, after the numbers that are known to be taken.
 fn free_name(name: &str, taken: u64, is_taken: impl Fn(&str) -> bool) -> String {
     let plain = Some(name.to_owned()).filter(|name| taken == 0 && !is_taken(name));
     let numbered =
@@ -100,7 +100,7 @@ fn free_name(name: &str, taken: u64, is_taken: impl Fn(&str) -> bool) -> String 
     plain.or_else(numbered).unwrap_or_else(|| name.to_owned())
 }
 
-/// A parameter where it is used: a reference to a shared one, or the parameter itself.
+/// A use of a parameter: a reference to a shared one, or the parameter itself.
 struct Used<'a> {
     /// The name of the shared parameter.
     shared: Option<String>,
@@ -113,7 +113,8 @@ struct Converter<'a> {
     media: Media,
     bodies: Components,
     answers: Components,
-    /// Bodies that stand at a path and belong to each of its operations: the text, and the name as a component.
+    /// Bodies that are declared at a path and belong to each of its operations: the text, and the name as a
+    /// component.
     hoisted: BTreeMap<&'a str, String>,
 }
 
@@ -184,7 +185,7 @@ impl<'a> Converter<'a> {
         })
     }
 
-    /// `None` of those that lead nowhere.
+    /// Leaves out references without a target.
     fn used(&self, all: Option<Json<'a>>) -> Vec<Used<'a>> {
         let use_of = |value: Json<'a>| {
             let found = self.parts.resolve(value)?;
@@ -517,7 +518,7 @@ mod tests {
             of_ok,
             &json!({"a/b": {"schema": {"type": "object"}}, "e/f": {"schema": {"type": "object"}}})
         );
-        // Every reference leads somewhere.
+        // Every reference has a target.
         let text = v3.to_string();
         let mut count = 0;
         super::super::section::each_reference(Json::part(&text), &mut |target| {
@@ -539,7 +540,8 @@ mod tests {
 
     #[test]
     fn the_limit_is_one_of_the_result() {
-        // Each operation has every media type of the document, so the result is a hundred times the source.
+        // Each operation has every media type of the document, so the result is a hundred times as large as the
+        // source.
         let media: Vec<String> = (0..300).map(|n| format!("application/{n}")).collect();
         let schema = json!({"description": "x".repeat(1000)});
         let operation = json!({"parameters": [{"in": "body", "name": "b", "schema": schema}]});

@@ -1,23 +1,23 @@
 //! Why a document of a backend is not served.
 
-/// What is wrong with an OpenAPI document.
+/// An error in an OpenAPI document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenApiFault {
     /// It is not JSON, or not of the right shape.
     #[error("the answer is not an OpenAPI document: {0}")]
     Unreadable(String),
-    /// It is of another version of OpenAPI.
+    /// It has another version of OpenAPI.
     #[error("the document says that it is OpenAPI {found:?}, not {wanted}")]
     WrongVersion {
-        /// What it says.
+        /// The version in the document.
         found: String,
-        /// What was asked for.
+        /// The expected version.
         wanted: &'static str,
     },
     /// It is too large.
     #[error("{what} is larger than {max} bytes")]
     TooLarge {
-        /// The document as it came, or what was made of it.
+        /// The document as it was received, or the result of a conversion.
         what: &'static str,
         /// The limit.
         max: usize,

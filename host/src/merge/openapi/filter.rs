@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 const KINDS: &str = "x-kubernetes-group-version-kind";
 
-/// What of a document describes some group-versions.
+/// The parts of a document that describe some group-versions.
 pub(super) struct Selection<'p> {
     pub(super) paths: Vec<&'p str>,
     names: [HashSet<&'p str>; 3],
@@ -27,11 +27,11 @@ impl<'p> Selection<'p> {
     }
 }
 
-/// Which definitions name a kind of which group-version, read once for several selections.
+/// The definitions that name a kind of a group-version, read once for several selections.
 pub(super) struct OwnKinds<'p>(Vec<(usize, &'p str)>);
 
 impl<'p> OwnKinds<'p> {
-    /// Of the group-versions in `kept`, which are named by their places in it.
+    /// Those of the group-versions in `kept`, which are identified by their positions in it.
     pub(super) fn of(parts: &'p Parts<'_>, kept: &BTreeSet<GroupVersion>) -> Self {
         let places: BTreeMap<&GroupVersion, usize> = kept.iter().zip(0..).collect();
         let mut own = Vec::new();
@@ -49,8 +49,8 @@ impl<'p> OwnKinds<'p> {
     }
 }
 
-/// Everything that the paths of group-versions and the definitions of their kinds need, directly or not. `kept` are
-/// their places in the set that `own` was read for.
+/// All parts that the paths of group-versions and the definitions of their kinds need, directly or indirectly. `kept`
+/// has their positions in the set that `own` was read for.
 pub(super) fn select<'p>(
     parts: &'p Parts<'_>,
     own: &OwnKinds<'p>,
@@ -82,7 +82,7 @@ pub(super) fn select<'p>(
     selection
 }
 
-/// Removes every path of an OpenAPI v2 document outside the given group-versions, and what only those paths
+/// Removes every path of an OpenAPI v2 document outside the given group-versions, and the parts that only those paths
 /// needed (contract §4.1). Definitions that name a kind of these group-versions stay.
 pub(super) fn keep_group_versions(parts: &mut Parts<'_>, kept: &BTreeSet<GroupVersion>) {
     let own = OwnKinds::of(parts, kept);

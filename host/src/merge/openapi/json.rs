@@ -1,8 +1,8 @@
 //! JSON that stays text and is read one level at a time.
 //!
-//! The document of a backend holds hundreds of thousands of small values, and a tree of them takes thirty times the
-//! memory of the text. So nothing here builds a tree: a value is a piece of the text until its members are asked for,
-//! and what is written is written from such pieces.
+//! The document of a backend has hundreds of thousands of small values, and a tree of them takes thirty times the
+//! memory of the text. So this module does not build trees: a value is a slice of the text until its members are
+//! read, and output is assembled from such slices.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -91,12 +91,12 @@ impl<'a> Json<'a> {
         self.0.parse().ok()
     }
 
-    /// Whether a `$ref` may be somewhere in it. `false` is certain, and saves reading it.
+    /// Whether it may contain a `$ref`. `false` is certain, and saves reading it.
     pub(super) fn may_refer(self) -> bool {
         self.0.contains("$ref") || self.0.contains("\\u")
     }
 
-    /// Whether both say the same, whatever the order of members. Without the member `but_for`, at the top.
+    /// Whether both values are equal, regardless of the order of members. Ignores the top-level member `but_for`.
     pub(super) fn says_the_same(self, other: Self, but_for: Option<&str>) -> bool {
         if self.0 == other.0 {
             return true;
@@ -149,7 +149,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// Reads everything and keeps nothing. Unlike `IgnoredAny` it decodes the strings, and ends at a nesting of 128.
+/// Reads everything and keeps nothing. Unlike `IgnoredAny`, it decodes strings, and rejects a nesting depth of 128.
 struct Valid;
 
 impl<'de> Deserialize<'de> for Valid {

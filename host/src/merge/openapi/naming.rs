@@ -1,9 +1,9 @@
 //! Names that every client can resolve.
 //!
-//! OpenAPI 3.0 allows letters, digits, `.`, `-` and `_` in the names of components, and kubectl looks for what stands
-//! behind `#/definitions/` without decoding it: one definition named `github.com/x/y.Option` makes the whole protobuf
-//! form unreadable for it, whatever else is in it. So such names are replaced while documents are merged, by the name
-//! that Kubernetes gives to the same type.
+//! OpenAPI 3.0 allows letters, digits, `.`, `-` and `_` in the names of components, and kubectl looks up the text
+//! after `#/definitions/` without decoding it: one definition named `github.com/x/y.Option` makes the whole protobuf
+//! form unreadable for kubectl. So such names are replaced while documents are merged, by the name that Kubernetes
+//! gives to the same type.
 
 use super::json::Json;
 use super::output::{Output, Overflow};
@@ -16,8 +16,8 @@ fn is_friendly(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
 }
 
-/// `com.github.x.y.Option` for `github.com/x/y.Option`: the domain turned round and dots for slashes, as
-/// `ToRESTFriendlyName` of kube-openapi has it, and `_` for whatever else is not allowed.
+/// `com.github.x.y.Option` for `github.com/x/y.Option`: the domain reversed and dots for slashes, as in
+/// `ToRESTFriendlyName` of kube-openapi, and `_` for every other character that is not allowed.
 fn friendly(name: &str) -> String {
     let (domain, rest) = name.find('/').map_or((name, ""), |at| name.split_at(at));
     let labels: Vec<&str> = if rest.is_empty() { vec![name] } else { domain.rsplit('.').collect() };
@@ -34,8 +34,8 @@ fn friendly(name: &str) -> String {
     if name.is_empty() { "_".to_owned() } else { name }
 }
 
-/// New names for those that need one. Two that would get the same, or one that is taken, are distinguished by `_v2`,
-/// `_v3` and so on, in the order of the old names.
+/// New names for those that need one. If two would get the same name, or the name is taken, they are distinguished by
+/// `_v2`, `_v3` and so on, in the order of the old names.
 pub(super) fn new_names<'a>(names: impl Iterator<Item = &'a str> + Clone) -> BTreeMap<&'a str, String> {
     let mut taken: BTreeSet<Cow<'a, str>> = BTreeSet::new();
     let odd: BTreeSet<&str> = names.clone().filter(|name| !is_friendly(name)).collect();
@@ -55,8 +55,8 @@ pub(super) fn new_names<'a>(names: impl Iterator<Item = &'a str> + Clone) -> BTr
     renamed
 }
 
-/// Gives every shared part of a v2 document a name that clients can resolve, and each reference the spelling in which
-/// it names its target without any escape. References to nothing stay as they are.
+/// Gives every shared part of a v2 document a name that clients can resolve, and each reference the spelling that
+/// names its target without escapes. References without a target stay as they are.
 pub(super) fn rename_parts(parts: &mut Parts<'_>) -> Result<(), Overflow> {
     let names = SECTIONS.map(|section| new_names(parts.section(section).keys().map(Cow::as_ref)));
     let canonical = |reference: &str| {
@@ -89,7 +89,7 @@ pub(super) fn rename_parts(parts: &mut Parts<'_>) -> Result<(), Overflow> {
     Ok(())
 }
 
-/// The text with other references; `None` when there is none to change.
+/// The text with renamed references; `None` if there are none to rename.
 pub(super) fn rewrite(
     text: &str,
     rename: &dyn Fn(&str) -> Option<String>,
@@ -113,7 +113,7 @@ pub(super) fn replace_texts(named: &mut Named<'_>, texts: Vec<Option<String>>) {
     }
 }
 
-/// A v3 document with such names. `None` when it needs no other.
+/// A v3 document with such names; `None` if all names are valid already.
 pub(super) fn rename_components(document: Json<'_>, max: usize) -> Result<Option<Vec<u8>>, Overflow> {
     let sections: BTreeMap<Cow<'_, str>, Vec<Cow<'_, str>>> = document
         .get("components")

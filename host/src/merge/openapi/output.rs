@@ -9,7 +9,7 @@ pub(super) struct Overflow;
 
 pub(super) type Written = Result<(), Overflow>;
 
-/// A JSON text under construction. Commas come by themselves.
+/// A JSON text under construction. Commas are added automatically.
 pub(super) struct Output {
     bytes: Vec<u8>,
     max: usize,
@@ -17,7 +17,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// `expected` is about how many bytes it will be.
+    /// `expected` is the approximate number of bytes.
     pub(super) fn new(expected: usize, max: usize) -> Self {
         Self { bytes: Vec::with_capacity(expected.min(max)), max, needs_comma: false }
     }
@@ -58,7 +58,7 @@ impl Output {
         self.push(b"")
     }
 
-    /// A value as it is.
+    /// Appends a value unchanged.
     pub(super) fn value(&mut self, value: Json<'_>) -> Written {
         self.separate();
         self.needs_comma = true;
@@ -66,7 +66,7 @@ impl Output {
         self.push(b"")
     }
 
-    /// A value as it is, but for the references that `rename` gives another name.
+    /// Appends a value, with the references changed for which `rename` returns another name.
     pub(super) fn copy(&mut self, value: Json<'_>, rename: &dyn Fn(&str) -> Option<String>) -> Written {
         if !value.may_refer() || !(value.is_object() || value.is_array()) {
             return self.value(value);

@@ -6,7 +6,7 @@ use super::section::{SECTIONS, Section, Target};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Names, each with the JSON text that it stands for.
+/// Names, each with its JSON text.
 pub(super) type Named<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
 
 /// The parts of a document.
@@ -21,7 +21,7 @@ pub(super) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// Takes a document apart. Anything but an object has no parts.
+    /// Splits a document into parts. A value that is not an object has no parts.
     pub(super) fn of(document: Json<'a>) -> Self {
         let mut parts = Self::default();
         for (key, value) in document.members() {
@@ -57,7 +57,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// What a reference points at.
+    /// The target of a reference.
     pub(super) fn find<'t>(&self, reference: &'t str) -> Option<(Section, Target<'t>)> {
         SECTIONS.into_iter().find_map(|section| {
             let rest = reference.strip_prefix(section.prefix())?;
@@ -66,7 +66,7 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// Follows references from a value to the first one that is none.
+    /// Follows references from a value to the first value that is not a reference.
     pub(super) fn resolve<'b>(&'b self, value: Json<'b>) -> Option<Json<'b>> {
         let mut value = value;
         for _ in 0..16 {

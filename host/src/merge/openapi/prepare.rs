@@ -80,7 +80,7 @@ impl OwnDocuments {
     }
 }
 
-/// Unites documents that were prepared before; a broken one has no parts.
+/// Merges documents that were prepared before; a broken one has no parts.
 fn unite_v2<'a>(texts: &[&'a [u8]]) -> Parts<'a> {
     let mut united = Parts::default();
     united.head.insert("swagger".into(), r#""2.0""#.into());
@@ -89,7 +89,7 @@ fn unite_v2<'a>(texts: &[&'a [u8]]) -> Parts<'a> {
         if let Some(info) = parts.head.remove("info") {
             united.head.entry("info".into()).or_insert(info);
         }
-        // Only a limit could end this early, and there is none.
+        // Only a limit could end this early, and there is none here.
         let _: Result<(), Overflow> = combine(&mut united, parts);
     }
     united
@@ -106,10 +106,10 @@ pub fn prepare_v3(json: Bytes) -> HashedDocument {
     HashedDocument { document: document("application/json", &hash, json), hash }
 }
 
-/// Checks a backend's OpenAPI v3 document, and gives it names that clients can resolve. Otherwise it stays as it came.
+/// Checks a backend's OpenAPI v3 document, and gives it names that clients can resolve. Otherwise it is not changed.
 ///
 /// # Errors
-/// When it is not such a document, or larger than `max` afterwards.
+/// When it is not such a document, or is larger than `max` afterwards.
 pub fn prepare_backend_v3(body: Bytes, max: usize) -> Result<HashedDocument, OpenApiFault> {
     let document = read(&body)?;
     check_version(document, "openapi", "3", |version| version.starts_with("3."))?;
@@ -121,10 +121,10 @@ pub fn prepare_backend_v3(body: Bytes, max: usize) -> Result<HashedDocument, Ope
     Ok(prepare_v3(renamed.map_or(body, Bytes::from)))
 }
 
-/// A backend's OpenAPI v2 document, kept to its group-versions, with names that clients can resolve.
+/// A backend's OpenAPI v2 document, restricted to its group-versions, with names that clients can resolve.
 ///
 /// # Errors
-/// When it is not such a document, or larger than `max` afterwards.
+/// When it is not such a document, or is larger than `max` afterwards.
 pub fn prepare_backend_v2(
     body: &[u8],
     kept: &BTreeSet<GroupVersion>,
@@ -139,11 +139,11 @@ pub fn prepare_backend_v2(
     Ok(parts.write(max).map_err(too_large)?.into())
 }
 
-/// What a backend without OpenAPI v3 says about each of its group-versions, from its v2 document as
+/// The OpenAPI v3 documents for the group-versions of a backend without OpenAPI v3, converted from its v2 document as
 /// [`prepare_backend_v2`] has returned it for `kept`.
 ///
 /// # Errors
-/// When one of them is larger than `max`, or all of them than `max_in_all`.
+/// When one of them is larger than `max`, or all of them together than `max_in_all`.
 pub fn convert_backend_v2(
     v2: &[u8],
     kept: &BTreeSet<GroupVersion>,

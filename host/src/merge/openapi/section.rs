@@ -1,9 +1,9 @@
-//! The sections of a document that references point into, and the references.
+//! The sections of a document that are targets of references, and the references.
 
 use super::json::Json;
 use std::borrow::Cow;
 
-/// Where an OpenAPI v2 document keeps what several places share.
+/// The sections of an OpenAPI v2 document that hold shared parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Section {
     Definitions,
@@ -31,19 +31,19 @@ impl Section {
     }
 }
 
-/// A reference into a section, split up.
+/// A reference into a section, split into its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target<'a> {
-    /// The name as the section has it.
+    /// The name as it is written in the section.
     pub(super) name: Cow<'a, str>,
-    /// What the reference points at inside, with the slash before it; mostly nothing.
+    /// The path inside the target, with its leading slash; usually empty.
     pub(super) inside: &'a str,
 }
 
 impl<'a> Target<'a> {
-    /// Splits what follows the prefix of a section. Generators do not agree on the spelling: a name is taken as it
-    /// stands where there is such a one, then as the JSON pointer (`~1`) in a URI fragment (`%2F`) that it should be.
-    /// `None` when there is nothing under any of these names.
+    /// Splits the text after the prefix of a section. Generators do not agree on the spelling: the name is looked up
+    /// as it is written, then as the JSON pointer (`~1`) in a URI fragment (`%2F`) that it should be. `None` if none
+    /// of these names exists.
     pub(super) fn find(rest: &'a str, is_there: impl Fn(&str) -> bool) -> Option<Self> {
         let (first, inside) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         [(rest, ""), (first, inside)].into_iter().find_map(|(name, inside)| {
@@ -55,12 +55,12 @@ impl<'a> Target<'a> {
     }
 }
 
-/// `~1` and `~0` of a JSON pointer.
+/// Decodes `~1` and `~0` of a JSON pointer.
 fn unescape(name: &str) -> Cow<'_, str> {
     if name.contains('~') { name.replace("~1", "/").replace("~0", "~").into() } else { name.into() }
 }
 
-/// `%2F` and the like of a URI; what is not valid stays.
+/// Decodes `%2F` and the like; invalid escapes stay as they are.
 fn decode(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return text.into();

@@ -1,4 +1,4 @@
-//! YAML text to values and back: with budgets on the way in, and unmistakable on the way out.
+//! Parsing and writing YAML: parsing has budgets, and written text is unambiguous for all parsers.
 
 mod read;
 mod write;

@@ -1,27 +1,27 @@
-//! Reading, with a budget for everything that can grow.
+//! Parsing, with a budget for everything that can grow.
 
 use serde::Deserialize;
 use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Error, MessageFormatter as _, Options, UserMessageFormatter};
 
-/// How deep lists and mappings may stand in each other. As deep as `serde_json` reads.
+/// How deep lists and mappings may be nested: as deep as in `serde_json`.
 pub const MAX_DEPTH: usize = 127;
-/// What is said about deeper ones.
+/// The error text for deeper ones.
 pub const TOO_DEEP: &str = "exceeded max depth";
 
 /// Lists, mappings and scalars of one document. The largest list that fits into a manifest file needs fewer.
 const MAX_NODES: usize = 2_000_000;
-/// What the parser reports: two events for each list and mapping, one for each scalar.
+/// Events of the parser: two for each list and mapping, one for each scalar.
 const MAX_EVENTS: usize = 2 * MAX_NODES;
-/// Nodes that aliases repeat. Text that unfolds to more than that is an attack, not configuration.
+/// Maximum number of nodes that aliases repeat. Text that expands to more is an attack, not configuration.
 const MAX_REPEATED: usize = 100_000;
-/// Anchors of one document, and aliases.
+/// Maximum number of anchors in one document, and of aliases.
 const MAX_ALIASES: usize = 10_000;
 /// Longest error text that is passed on, in bytes: it may quote the input.
 const MAX_CAUSE: usize = 1_000;
 
-/// Why text is not the YAML that was wanted.
+/// Why text is not valid YAML for the expected type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{cause} at line {line} column {column}")]
 pub struct YamlError {
@@ -29,7 +29,7 @@ pub struct YamlError {
     pub line: usize,
     /// The column, the first is 1.
     pub column: usize,
-    /// What is wrong there.
+    /// The error at this place.
     pub cause: String,
 }
 
@@ -44,7 +44,7 @@ pub fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, YamlError> {
     serde_saphyr::from_str_with_options(text, options).map_err(|error| explain(&error))
 }
 
-/// The same for a type that looks at keys that stand twice itself.
+/// The same for a type that handles duplicate keys itself.
 ///
 /// # Errors
 /// As [`read`].
@@ -55,8 +55,8 @@ pub fn read_with_duplicates<'de, T: Deserialize<'de>>(text: &'de str) -> Result<
     serde_saphyr::from_str_with_options(text, options).map_err(|error| explain(&error))
 }
 
-/// Reads one document whose values are mostly text: only `true`, `false`, `null` and numbers in their usual form are
-/// something else, as in YAML 1.2. No key may stand twice.
+/// Reads one document whose values are mostly text: only `true`, `false`, `null` and numbers in their usual form have
+/// other types, as in YAML 1.2. Duplicate keys are errors.
 ///
 /// # Errors
 /// The first thing that is wrong, or the limit that is exceeded.
@@ -72,7 +72,7 @@ fn bounded() -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
-            // One more than the depth, so that the budget says what is wrong, not the parser.
+            // One more than the depth, so that the budget reports the error and not the parser.
             flow_nesting_limit: MAX_DEPTH + 1,
             max_nodes: MAX_NODES,
             max_events: MAX_EVENTS,
@@ -80,7 +80,7 @@ fn bounded() -> Options {
             max_anchors: MAX_ALIASES,
             max_merge_keys: MAX_ALIASES,
             max_recorded_anchor_events: MAX_EVENTS,
-            // What aliases repeat has a limit of its own.
+            // The nodes that aliases repeat have a limit of their own.
             enforce_alias_anchor_ratio: false,
         },
         alias_limits: serde_saphyr::alias_limits! {
@@ -89,7 +89,7 @@ fn bounded() -> Options {
         },
         duplicate_keys: DuplicateKeyPolicy::Error,
         reject_unsupported_tags: true,
-        // A line of the input is shown nowhere: it may hold a secret.
+        // The error never shows a line of the input, which may hold a secret.
         with_snippet: false,
     }
 }

@@ -138,8 +138,7 @@ fn large_text_that_is_no_bomb_is_read() {
     assert_eq!(value(&reused).unwrap()["list"][499], json!({"x": 1}));
 }
 
-/// As `sigs.k8s.io/yaml` 1.6.0 writes them; those that it leaves plain although some reader takes them for something
-/// else are below.
+/// As `sigs.k8s.io/yaml` 1.6.0 writes them. Texts that it leaves plain although some parsers misread them are below.
 #[test]
 fn text_is_quoted_as_kubernetes_does() {
     let table = [

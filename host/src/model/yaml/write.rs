@@ -1,20 +1,20 @@
 //! Writing, in the layout of `sigs.k8s.io/yaml`.
 //!
-//! Readers disagree on what a plain scalar is: PyYAML and Ruby follow YAML 1.1 and see a boolean in `on`, a date in
-//! `2026-11-28` and 750 in `12:30`, others follow YAML 1.2 and see twelve in `0o14`. Text that any of them takes for
-//! something else is quoted, as values and as keys. (The serializer of `serde-saphyr` asks only YAML 1.2 about keys.)
+//! Parsers disagree on the types of plain scalars: PyYAML and Ruby follow YAML 1.1 and read a boolean in `on`, a date
+//! in `2026-11-28` and 750 in `12:30`, others follow YAML 1.2 and read twelve in `0o14`. Text that any of them
+//! misreads is quoted, as values and as keys. (The serializer of `serde-saphyr` checks keys by YAML 1.2 only.)
 
 use serde_json::{Map, Number, Value};
 
-/// Words that some reader takes for a boolean, for nothing, for a number or for a merge, in lower case.
+/// Words that some parser reads as a boolean, null, a number or a merge key, in lower case.
 const WORDS: [&str; 19] = [
     "~", "null", "true", "false", "yes", "no", "on", "off", "y", "n", "=", "<<", ".inf", "+.inf", "-.inf",
     ".nan", "nan", "inf", "infinity",
 ];
-/// What no plain scalar may begin with. `:` begins a symbol for Ruby.
+/// Characters that a plain scalar must not begin with. `:` begins a symbol for Ruby.
 const INDICATORS: &[char] =
     &[',', '[', ']', '{', '}', '#', '&', '*', '!', '|', '>', '\'', '"', '%', '@', '`', ':'];
-/// Longer keys are written as explicit ones (`? key`); YAML finds no `:` beyond 1,024 characters.
+/// Longer keys are written as explicit ones (`? key`); parsers look for `:` in the first 1,024 characters only.
 const MAX_SIMPLE_KEY: usize = 128;
 
 /// Writes a value as one document.
@@ -50,7 +50,7 @@ fn write_map(out: &mut String, map: &Map<String, Value>, indent: usize) {
     }
 }
 
-/// A list below a key stands as far left as the key, everything else two columns to the right.
+/// A list below a key is indented as far as the key, everything else by two more columns.
 fn write_below_key(out: &mut String, value: &Value, indent: usize) {
     match value {
         Value::Object(map) if !map.is_empty() => {
@@ -150,8 +150,8 @@ fn write_double_quoted(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Whether text can stand as a literal block as it is. Blanks at the beginning of the first line would count as
-/// indentation, and a line of blanks reads differently from reader to reader.
+/// Whether text can be written as a literal block unchanged. Spaces at the beginning of the first line would count as
+/// indentation, and parsers disagree on lines that consist of spaces.
 fn fits_block(text: &str) -> bool {
     text.contains('\n')
         && !text.starts_with([' ', '\t', '\n'])
@@ -177,14 +177,14 @@ fn write_block(out: &mut String, text: &str, indent: usize) {
     out.extend(std::iter::repeat_n('\n', (text.len() - body.len()).saturating_sub(1)));
 }
 
-/// Control characters, line breaks that are none for others, and what is not a character.
+/// Control characters, line breaks that only some parsers know, and noncharacters.
 fn needs_escape(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fdd0}'..='\u{fdef}')
         || u32::from(c) & 0xfffe == 0xfffe
 }
 
-/// Whether the syntax of YAML allows text of one line without quotes, whatever it is taken for.
+/// Whether the syntax of YAML allows text of one line without quotes, whatever type parsers give it.
 fn is_plain(text: &str) -> bool {
     let is_mark =
         |mark: &str| text.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
@@ -197,7 +197,7 @@ fn is_plain(text: &str) -> bool {
         && !text.contains(" #")
 }
 
-/// Whether some reader takes text without quotes for something else.
+/// Whether some parser misreads text without quotes.
 fn is_ambiguous(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     WORDS.contains(&lower.as_str()) || is_number(&lower) || is_sexagesimal(&lower) || is_date(&lower)
@@ -218,7 +218,7 @@ fn is_number(text: &str) -> bool {
     if let Some((digits, radix)) =
         radix.into_iter().find_map(|(prefix, radix)| Some((body.strip_prefix(prefix)?, radix)))
     {
-        // Go takes a sign there as well.
+        // Go accepts a sign there as well.
         return is_digits(unsigned(digits), |c| c.is_digit(radix));
     }
     let (mantissa, exponent) = body.split_once('e').map_or((body, None), |(m, e)| (m, Some(e)));

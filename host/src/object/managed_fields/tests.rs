@@ -185,7 +185,7 @@ fn no_manager_owns_what_a_delete_sets() {
     let fields = json!({"f:metadata": {"f:labels": {".": {}, "f:a": {}}}, "f:spec": spec_fields()});
     assert_eq!(owners(&created), [("mine".into(), String::new(), 1, fields.clone())]);
 
-    // Neither a client that changes the values nor one that writes the entries itself comes to own them.
+    // Neither a client that changes the values nor one that writes the entries itself becomes their manager.
     let mut changed = created.clone();
     changed.set(&["metadata", "deletionTimestamp"], "2021-01-01T00:00:00Z");
     changed.set(&["metadata", "deletionGracePeriodSeconds"], 7);

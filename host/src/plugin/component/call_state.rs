@@ -166,7 +166,7 @@ impl CallState {
         }
     }
 
-    /// What the guest said last about an error: to the log, or to standard error where it has one.
+    /// The guest's last error text: from the log, or from standard error if it has one.
     pub(in crate::plugin) fn error_text(&self) -> Option<String> {
         #[cfg(feature = "wasi-std")]
         let printed = self.standard.as_ref().and_then(Standard::error_text);

@@ -77,7 +77,7 @@ impl Generation {
         }
     }
 
-    /// The files that it was made of.
+    /// The files that it was loaded from.
     pub(in crate::plugin) fn pair(&self) -> PairId {
         PairId::of(&self.digest, &self.profile.manifest)
     }

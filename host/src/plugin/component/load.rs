@@ -32,7 +32,7 @@ const CONCURRENCY_HEALTH: usize = 16;
 /// Bytes of the version that a plugin states, which stands in a table.
 const VERSION_MAX: usize = 64;
 
-/// Mistakes in settings that a message lists.
+/// Maximum number of settings errors in a message.
 const PROBLEMS_SHOWN: usize = 16;
 
 /// How long a first call that found no place waits before the next try.
@@ -207,8 +207,8 @@ async fn interview(runner: &Arc<Runner>, generation: &Arc<Generation>) -> Result
     Ok(description)
 }
 
-/// Whether settings fit the schema that the plugin states. What it calls them itself is asked afterwards, so that
-/// `validate` need not repeat what the schema says.
+/// Validates settings against the schema that the plugin provides. `validate` of the plugin is called afterwards, so
+/// it need not repeat the rules of the schema.
 fn check_schema(description: &Described, settings: &str) -> Result<(), LoadFault> {
     let Some(schema) = &description.settings_schema else { return Ok(()) };
     let unusable = |text: String| LoadFault::new(Reason::DescribeFailed, text);
@@ -220,7 +220,7 @@ fn check_schema(description: &Described, settings: &str) -> Result<(), LoadFault
     Err(invalid_settings(problems.iter().map(|one| (one.path.as_str(), one.message.as_str()))))
 }
 
-/// Names each mistake by its place in the manifest.
+/// Prefixes each error with its place in the manifest.
 fn invalid_settings<'a>(problems: impl Iterator<Item = (&'a str, &'a str)>) -> LoadFault {
     let listed = problems.take(PROBLEMS_SHOWN);
     let listed: Vec<String> =

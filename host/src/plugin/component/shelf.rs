@@ -110,7 +110,7 @@ mod tests {
         assert!(kept(Reuse::default(), (1 << 20) - 1).take().is_none(), "it is nearly full");
         assert!(kept(Reuse { max_calls: 0, ..Reuse::default() }, 0).take().is_none(), "asked often enough");
         let short = kept(Reuse { max_idle: Duration::from_millis(1), ..Reuse::default() }, 0);
-        // Nothing sweeps meanwhile: this thread runs the task that would.
+        // The sweeping task does not run meanwhile, because it needs this thread.
         std::thread::sleep(Duration::from_millis(5));
         assert!(short.take().is_none(), "it was idle for too long");
     }

@@ -1,14 +1,14 @@
-//! What a trap says: the text of the panic or exception, the trap, and where the guest was.
+//! Text that describes a trap: the text of the panic or exception, the trap, and the stack of the guest.
 
 use crate::plugin::offer::log_gate::{tame, tame_to};
 use std::borrow::Cow;
 use wasmtime::{Trap, WasmBacktrace};
 
-/// Frames that are shown.
+/// Maximum number of frames in the text.
 const FRAMES: usize = 4;
-/// Bytes of the guest's own text, so that the trap and its frames fit behind it.
+/// Maximum bytes of the guest's own text, so that the trap and its frames fit after it.
 const ERROR_MAX: usize = 640;
-/// Crates whose frames only lead from a panic to its trap. They say nothing about the plugin.
+/// Crates whose frames only lie between a panic and its trap. They say nothing about the plugin.
 const RUNTIME: [&str; 7] = ["core::", "std::", "alloc::", "wit_bindgen", "__rust", "rust_", "dlmalloc"];
 
 /// Describes a call that ended with `error`. `last_error` is the last line that the guest logged as an error.
@@ -32,8 +32,8 @@ fn joined(trap: &str, names: &[&str], last_error: Option<&str>) -> String {
     }
 }
 
-/// The innermost functions of the plugin, demangled. Beside a text that says what happened, the frames of an
-/// interpreter would only hide it, and those are not mangled.
+/// The innermost functions of the plugin, demangled. If there is an error text, the frames of an interpreter would
+/// only obscure it. Frames of an interpreter are not mangled.
 fn frames<'a>(names: &[&'a str], only_mangled: bool) -> Vec<Cow<'a, str>> {
     let readable = names.iter().filter_map(|name| match rustc_demangle::try_demangle(name) {
         Ok(demangled) => Some(Cow::Owned(format!("{demangled:#}"))),

@@ -120,7 +120,7 @@ const METADATA: &[IpAddr] = &[
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),
 ];
 
-/// What an address is that no grant opens, in whatever form it is written.
+/// The kind of an address that grants never open, in whatever form it is written.
 pub(in crate::plugin) fn never_opened(address: IpAddr) -> Option<&'static str> {
     behind(address).into_iter().find_map(never)
 }

@@ -48,7 +48,7 @@ impl MetricKind {
     }
 }
 
-/// Every mistake in the metrics of a manifest.
+/// All errors in the metrics of a manifest.
 pub(in crate::plugin) fn check_metrics(metrics: &[DeclaredMetric]) -> Vec<String> {
     let mut mistakes = Vec::new();
     if metrics.len() > METRICS_MAX {

@@ -68,7 +68,7 @@ impl log::Host for CallState {
     }
 }
 
-/// Whether the line is how Go begins to say why it ends the program; what follows is where each goroutine was.
+/// Whether the line begins Go's explanation for the end of the program; the stacks of the goroutines follow it.
 fn ends_a_program(line: &str) -> bool {
     line.starts_with("panic: ") || line.starts_with("fatal error: ")
 }

@@ -191,10 +191,10 @@ fn check_size(outgoing: &Outgoing) -> Result<(), HttpFault> {
     Ok(())
 }
 
-/// Whether some request can be covered by a grant.
+/// Whether a grant can match any request.
 ///
 /// # Errors
-/// Why none can be, and what to write instead.
+/// Why it cannot, and a grant that can.
 pub(in crate::plugin) fn check_grant(grant: &str) -> Result<(), String> {
     let Some((scheme, rest)) = grant.split_once("://") else {
         let place = grant.trim_start_matches('/');
@@ -483,7 +483,7 @@ mod tests {
             ("https://c.internal:8501/", "http://c.internal:8501/", false),
             ("https://c.internal/", "https://c.internal:443/a", true),
             ("https://c.internal/", "https://c.internal.evil.test/", false),
-            // A secret goes wherever a granted request goes.
+            // A granted request may carry a secret, so the port must match.
             ("https://c.internal:8501/", "https://c.internal:8502/", false),
             ("https://c.internal:8501/", "https://c.internal/", false),
             ("https://c.internal/", "https://c.internal:8501/", false),

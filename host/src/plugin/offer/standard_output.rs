@@ -19,7 +19,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 const LINE_KEPT: usize = 2 << 10;
 /// Bytes of one write.
 const WRITE_MAX: usize = 64 << 10;
-/// Lines of standard error that are kept to explain a trap.
+/// Number of lines of standard error that are kept to explain a trap.
 const ERRORS_KEPT: usize = 2;
 
 /// Where both channels of one call lead.
@@ -28,7 +28,7 @@ pub(in crate::plugin) struct Output {
     profile: Arc<Profile>,
     script: Option<SharedScript>,
     lines: AtomicU32,
-    /// The last lines of standard error, where a runtime writes why it aborts.
+    /// The last lines of standard error, to which a runtime writes the reason of an abort.
     errors: Mutex<VecDeque<String>>,
 }
 
@@ -55,7 +55,7 @@ impl Output {
     }
 
     fn keep_error(&self, text: &str) {
-        // What Rust adds to the text of a panic.
+        // Rust adds this to the text of a panic.
         if text.starts_with("note: run with `RUST_BACKTRACE") {
             return;
         }
@@ -66,7 +66,7 @@ impl Output {
         errors.push_back(tame(text));
     }
 
-    /// The last lines of standard error as one.
+    /// The last lines of standard error, joined.
     pub(in crate::plugin) fn error_text(&self) -> Option<String> {
         let errors = self.errors.lock();
         let lines: Vec<&str> = errors.iter().map(String::as_str).collect();

@@ -50,7 +50,7 @@ impl Standard {
         Self { parts: Mutex::new(Parts { context, table }), output }
     }
 
-    /// What the guest wrote to standard error last.
+    /// The last lines that the guest wrote to standard error.
     pub(in crate::plugin) fn error_text(&self) -> Option<String> {
         self.output.error_text()
     }

@@ -11,15 +11,15 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Bytes of a record.
+/// Maximum size of a record in bytes.
 const RECORD_MAX: u64 = 64 << 10;
-/// Bytes of a manifest.
+/// Maximum size of a manifest in bytes.
 const MANIFEST_MAX: u64 = 1 << 20;
 const RECORD: &str = "record.json";
-/// What unfinished files and directories begin with; each writer has but one.
+/// Prefix of unfinished files and directories; each writer has only one.
 const UNFINISHED: &str = ".new";
 
-/// What a start finds of one plugin.
+/// The saved state of one plugin at the start.
 #[derive(Clone, Debug, Default)]
 pub(in crate::plugin) struct Saved {
     /// The files to return to.
@@ -32,7 +32,7 @@ pub(in crate::plugin) struct Saved {
 #[derive(Clone, Debug)]
 pub(in crate::plugin) struct SavedPair {
     pub id: PairId,
-    /// Where they lie.
+    /// The directory that contains them.
     pub source: Source,
 }
 
@@ -40,7 +40,7 @@ impl SavedPair {
     /// The manifest, as it was when the pair served.
     ///
     /// # Errors
-    /// Why it cannot be used.
+    /// The reason that it cannot be used.
     pub(in crate::plugin) fn manifest(&self) -> Result<(Option<String>, Manifest), String> {
         let Some(wanted) = &self.id.manifest else { return Ok((None, Manifest::absent())) };
         let bytes = read(&self.source.yaml, MANIFEST_MAX).map_err(|error| error.to_string())?;
@@ -58,7 +58,7 @@ impl SavedPair {
 pub(super) struct SavedDirectory(pub PathBuf);
 
 impl SavedDirectory {
-    /// What is there, by plugin. What cannot be read is logged and left out.
+    /// The saved state, by plugin. Entries that cannot be read are logged and left out.
     pub(super) fn load(&self) -> BTreeMap<String, Saved> {
         let entries = match fs::read_dir(&self.0) {
             Ok(entries) => entries,
@@ -85,7 +85,7 @@ impl SavedDirectory {
         };
         let named =
             record.as_ref().and_then(|record| record.good.clone()).filter(|good| pairs.contains(good));
-        // Without a record, of two pairs the older one has proved itself longer.
+        // Without a record, the older of two pairs has served longer, so it counts as the good one.
         let good = named.or_else(|| pairs.first().cloned());
         let good = good.map(|id| {
             let source = Source::new(&self.pair_directory(plugin, &id), plugin, Trust::OwnersOnly);
@@ -94,7 +94,7 @@ impl SavedDirectory {
         Saved { good, rejected: record.and_then(|record| record.rejected) }
     }
 
-    /// The pairs that lie there, the oldest first.
+    /// The saved pairs, the oldest first.
     fn pairs(&self, plugin: &str) -> Vec<PairId> {
         let entries = fs::read_dir(self.0.join(plugin)).into_iter().flatten().flatten();
         let pairs = entries.filter_map(|entry| {
@@ -107,10 +107,10 @@ impl SavedDirectory {
         pairs.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// The record of a plugin, where there is one.
+    /// The record of a plugin, if it exists.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The error in the record.
     pub(super) fn read_record(&self, plugin: &str) -> Result<Option<Record>, String> {
         match read(&self.0.join(plugin).join(RECORD), RECORD_MAX) {
             Ok(bytes) => Record::parse(&bytes).map(Some),
@@ -119,10 +119,10 @@ impl SavedDirectory {
         }
     }
 
-    /// Replaces the record of a plugin, whole or not at all.
+    /// Replaces the record of a plugin atomically.
     ///
     /// # Errors
-    /// When that cannot be done; the one before is still there.
+    /// When that fails; the previous one is still there.
     pub(super) fn write_record(&self, plugin: &str, record: &Record) -> io::Result<()> {
         let directory = self.0.join(plugin);
         make_directory(&directory)?;
@@ -132,15 +132,15 @@ impl SavedDirectory {
         sync(&directory)
     }
 
-    /// Whether the pair lies there.
+    /// Whether the pair is saved.
     pub(super) fn has(&self, plugin: &str, id: &PairId) -> bool {
         self.pair_directory(plugin, id).is_dir()
     }
 
-    /// Adds a pair, whole or not at all.
+    /// Adds a pair atomically.
     ///
     /// # Errors
-    /// When that cannot be done.
+    /// When that fails.
     pub(super) fn add(
         &self,
         plugin: &str,
@@ -164,7 +164,7 @@ impl SavedDirectory {
     /// Removes the pairs of a plugin that are not among these.
     ///
     /// # Errors
-    /// When that cannot be done.
+    /// When that fails.
     pub(super) fn retain(&self, plugin: &str, kept: &[&PairId]) -> io::Result<()> {
         let kept: BTreeSet<String> = kept.iter().map(|id| id.directory_name()).collect();
         for id in self.pairs(plugin) {
@@ -175,10 +175,10 @@ impl SavedDirectory {
         Ok(())
     }
 
-    /// Removes everything of a plugin.
+    /// Removes all saved files of a plugin.
     ///
     /// # Errors
-    /// When that cannot be done.
+    /// When that fails.
     pub(super) fn remove(&self, plugin: &str) -> io::Result<()> {
         remove_directory(&self.0.join(plugin))
     }

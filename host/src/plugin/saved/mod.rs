@@ -1,4 +1,4 @@
-//! What is known of plugins across restarts: the files that served last without fault, and the ones that were given up.
+//! Saved state of plugins across restarts: the files that served last without fault, and the rejected ones.
 //!
 //! ```text
 //!  plugin-state/<plugin>/record.json                      which pair is good, which one was rejected and why
@@ -6,9 +6,9 @@
 //!                            <plugin>.wasm  <plugin>.yaml
 //! ```
 //!
-//! Loading finds most faults of a component again. What only calls show, a rollback or a failed rehearsal, it does not:
-//! without a record such a component would serve after the next restart. A record that is damaged costs the reason of
-//! the rejection and nothing else: each pair names itself.
+//! Loading finds most faults of a component again. It does not find the faults that only calls show: those that led
+//! to a rollback or a failed rehearsal. Without a record, such a component would serve after the next restart. If a
+//! record is damaged, only the reason of the rejection is lost: each pair names itself.
 
 mod directory;
 mod record;

@@ -6,15 +6,15 @@ use crate::plugin::source::manifest::Manifest;
 use crate::plugin::status::Reason;
 use serde::{Deserialize, Serialize};
 
-/// The form of records that this program writes and reads.
+/// The format version of records that this program writes and reads.
 const VERSION: u32 = 1;
 
-/// A component with its manifest, by their contents.
+/// A component with its manifest, identified by their contents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::plugin) struct PairId {
     /// SHA-256 of the component, in hexadecimal.
     pub component: String,
-    /// SHA-256 of the manifest, where there is one.
+    /// SHA-256 of the manifest, if it exists.
     pub manifest: Option<String>,
 }
 
@@ -29,7 +29,7 @@ impl PairId {
         format!("{}-{}", self.component, self.manifest.as_deref().unwrap_or("none"))
     }
 
-    /// The pair that a directory of that name holds.
+    /// The pair whose directory has this name.
     pub(super) fn of_directory(name: &str) -> Option<Self> {
         let (component, manifest) = name.split_once('-')?;
         let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -39,7 +39,7 @@ impl PairId {
     }
 }
 
-/// Files that were given up, and why.
+/// Files that were rejected, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::plugin) struct Rejection {
     pub pair: PairId,
@@ -48,7 +48,7 @@ pub(in crate::plugin) struct Rejection {
 }
 
 impl Rejection {
-    /// The rejection, where loading the same files again would not find the fault.
+    /// The rejection, if loading the same files again would not find the fault.
     pub(in crate::plugin) fn of(pair: PairId, fault: &LoadFault) -> Option<Self> {
         let is_found_by_calls = matches!(
             fault.reason,
@@ -65,7 +65,7 @@ impl Rejection {
     }
 }
 
-/// What a record holds.
+/// The contents of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     version: u32,
@@ -82,7 +82,7 @@ impl Record {
     /// Reads a record.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The error in the record.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let record: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         match record.version {
@@ -92,7 +92,7 @@ impl Record {
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        // Strings and numbers alone, so that there is nothing that cannot be written.
+        // Only strings and numbers, so serialization cannot fail.
         serde_json::to_vec_pretty(self).unwrap_or_default()
     }
 }

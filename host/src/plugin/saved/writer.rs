@@ -1,4 +1,4 @@
-//! Saves the files of plugins on a thread of its own, so that no call waits for a disk.
+//! Saves the files of plugins on a separate thread, so that no call waits for a disk.
 
 use super::directory::{Saved, SavedDirectory};
 use super::record::{PairId, Record, Rejection};
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long the end of the process waits for what is being written.
+/// How long the process waits for pending writes before it exits.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 /// The files of one generation.
@@ -21,14 +21,14 @@ pub(in crate::plugin) struct Files {
     pub manifest: Option<Arc<str>>,
 }
 
-/// What shall be known of a plugin after a restart.
+/// The state of a plugin that must survive a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::plugin) struct ToSave {
-    /// Where the newest files lie.
+    /// The place of the newest files.
     pub source: Source,
-    /// What serves.
+    /// The files that serve.
     pub serves: Option<Files>,
-    /// What would serve instead, while what serves is on probation.
+    /// The standby, while the serving files are on probation.
     pub stands_by: Option<Files>,
     pub rejected: Option<Rejection>,
 }
@@ -41,7 +41,7 @@ enum Wish {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// The newest wish for each plugin: those before it no longer matter, so plugins bound how many there are.
+    /// The newest request for each plugin. Earlier ones no longer matter, so the number of plugins bounds the queue.
     wishes: BTreeMap<String, Wish>,
     is_writing: bool,
     is_closed: bool,
@@ -49,15 +49,15 @@ struct Queue {
 
 type Shared = Arc<(Mutex<Queue>, Condvar)>;
 
-/// Keeps the last good files of plugins, and which files were rejected.
+/// Saves the last good files of plugins, and which files were rejected.
 #[derive(Debug)]
 pub(in crate::plugin) struct SavedPlugins(Shared);
 
 impl SavedPlugins {
-    /// Opens the directory, which need not exist, and says what is there.
+    /// Opens the directory, which need not exist, and returns the saved state.
     ///
     /// # Errors
-    /// When no thread can be started.
+    /// When the thread cannot be started.
     pub(in crate::plugin) fn open(root: PathBuf) -> io::Result<(Arc<Self>, BTreeMap<String, Saved>)> {
         let directory = SavedDirectory(root);
         let found = directory.load();
@@ -73,7 +73,7 @@ impl SavedPlugins {
         self.wish(plugin, Wish::Save(Box::new(wanted)));
     }
 
-    /// The plugin is gone: another one of that name begins anew.
+    /// Deletes the state of a removed plugin: another plugin of that name starts without it.
     pub(in crate::plugin) fn forget(&self, plugin: &str) {
         self.wish(plugin, Wish::Forget);
     }
@@ -84,7 +84,7 @@ impl SavedPlugins {
         changed.notify_all();
     }
 
-    /// Waits for what is to be written, for a limited time.
+    /// Waits for pending writes, for a limited time.
     pub(in crate::plugin) fn flush(&self) {
         let (queue, changed) = &*self.0;
         let deadline = Instant::now() + FLUSH_MAX;
@@ -144,7 +144,7 @@ fn save(directory: &SavedDirectory, plugin: &str, wanted: &ToSave) -> io::Result
         }
     }
     let good = wanted.stands_by.as_ref().or(wanted.serves.as_ref()).map(|files| &files.id);
-    // What could not be copied before it was replaced is not lost: the one before it was good as well.
+    // If files were replaced before they could be copied, the previous good pair remains.
     let good = good.filter(|id| directory.has(plugin, id)).or(before.good.as_ref());
     let record = Record::new(good.cloned(), wanted.rejected.clone());
     if record != before {

@@ -37,7 +37,7 @@ pub(in crate::plugin) struct Caretaker {
     pub trust: Trust,
     /// What loads and calls components, or why there is nothing that can.
     pub machine: Result<Machine, String>,
-    /// What an earlier process has left.
+    /// The saved state of an earlier process.
     pub saved: BTreeMap<String, Saved>,
 }
 
@@ -67,7 +67,7 @@ struct Rounds {
     tracker: Tracker,
     intake: Intake,
     lookout: Lookout,
-    /// The plugins that the last look has seen.
+    /// The plugins that the last scan has found.
     names: BTreeSet<String>,
     /// Whether it was found out what holds without plugins.
     knows_manifests: bool,

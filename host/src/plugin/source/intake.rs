@@ -73,7 +73,7 @@ struct Run {
     manifest: Manifest,
     began: Instant,
     stage: Stage,
-    /// Where the files of an earlier process lie, and what lies in the directory instead.
+    /// The saved files that are being loaded, and the files in the directory that follow them.
     restored: Option<Box<Restored>>,
 }
 
@@ -108,7 +108,7 @@ pub(in crate::plugin) struct Intake {
     roster: Arc<Roster>,
     machine: Result<Machine, String>,
     readers: Readers,
-    /// What an earlier process has left, until it is used or other files lie there.
+    /// The saved state of an earlier process, until it is used or other files are in the directory.
     saved: BTreeMap<String, Saved>,
     /// What the plugins that serve were loaded from.
     inputs: BTreeMap<String, Input>,
@@ -547,7 +547,7 @@ impl Intake {
     }
 }
 
-/// What becomes of a component with which the gateway panicked.
+/// The outcome for a component whose loading panicked.
 fn panicked() -> Option<Raised> {
     let text = "the gateway panicked while it was taken into service; its log shows where";
     Some(("nowhere", Err(LoadFault::new(Reason::DescribeFailed, text))))

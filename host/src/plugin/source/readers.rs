@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(sick.read(&readers, "a", BOUND).await, Some(()));
         assert_eq!(sick.asked.load(Ordering::Relaxed), 2);
         assert_eq!(sick.back.0.load(Ordering::Relaxed), 1, "told once");
-        // A thread gives its turn back a moment before it lets go of the queue.
+        // A thread returns its turn a moment before it leaves the queue.
         let began = std::time::Instant::now();
         loop {
             drop(readers.turn("c"));

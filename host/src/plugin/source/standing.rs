@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// A manifest of which nothing can be understood may be half written, until it has not changed for so long.
+/// A manifest that cannot be parsed at all may be half written, until it has not changed for this long.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// By the name of the plugin.
@@ -36,7 +36,7 @@ impl Standing {
             return Some(last.clone());
         }
         match what_holds(source) {
-            // It may be half written: a writer that truncates it first must not open what it closes.
+            // It may be half written: a writer that truncates the file first must not suspend a fail-closed policy.
             Ok(None)
                 if last.is_some_and(|last| last.rules.is_some()) && !seen.unchanged_for(QUIET, clock) =>
             {
@@ -80,7 +80,7 @@ fn understand(name: &str, text: &str) -> Option<Manifest> {
     }
     let parse = |spec: &Map<String, Value>| {
         let file = json!({"apiVersion": "plugins.umbel.dev/v1alpha1", "kind": "Plugin", "spec": spec});
-        // JSON is YAML. A binding that matches nothing does no harm to those beside it, so only the form counts.
+        // JSON is YAML. A binding that matches nothing does not affect the others, so only the form is checked.
         Manifest::parse_form(&file.to_string())
     };
     let mut spec = Map::new();

@@ -22,13 +22,13 @@ pub struct SettingsProblem {
     pub message: String,
 }
 
-/// Why a gateway would take no answer.
+/// Why a gateway would reject an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{message}")]
 pub struct CallFailure {
     /// The class, as in the gateway's metrics: `trap`, `timeout-cpu`, `answer-invalid` and so on.
     pub kind: &'static str,
-    /// What happened.
+    /// The error text.
     pub message: String,
 }
 

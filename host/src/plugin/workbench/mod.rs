@@ -162,7 +162,7 @@ impl<'a> Compiled<'a> {
     }
 }
 
-/// Says what is wrong with a manifest, whatever the component is like.
+/// Checks a manifest without its component.
 ///
 /// # Errors
 /// `ManifestInvalid`.

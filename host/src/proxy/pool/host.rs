@@ -17,9 +17,9 @@ use std::time::Duration;
 /// Idle HTTP/1.1 connections that are kept (contract §2.8).
 const IDLE_HTTP1: usize = 25;
 
-/// Limit for the check of an endpoint from which nothing comes.
+/// Time limit for the check of a silent endpoint.
 const CHECK_LIMIT: Duration = Duration::from_secs(4);
-/// Time after which the control plane is to have a look, too.
+/// Time after which the control plane should check the backend, too.
 const CHECK_DOUBT: Duration = Duration::from_secs(1);
 
 /// How often a request waits for a new connection only to find it full already.
@@ -37,7 +37,7 @@ pub enum Lease {
 pub struct Host {
     /// The backend.
     pub id: BackendId,
-    /// Which of the backend's endpoints it is.
+    /// Its index among the backend's endpoints.
     pub index: usize,
     /// `:authority` for HTTP/2.
     pub authority: Authority,
@@ -54,7 +54,7 @@ pub struct Host {
     http1: RefCell<Vec<IdleHttp1>>,
     /// All open HTTP/1.1 connections, idle or not.
     open_http1: RefCell<Vec<Rc<Http1State>>>,
-    /// Whether a check of the endpoint is under way.
+    /// Whether a check of the endpoint is running.
     is_checking: Cell<bool>,
     dial: RefCell<Option<SharedDial>>,
     signals: Signals,
@@ -190,9 +190,9 @@ impl Host {
         self.http2.borrow_mut().retain(|connection| connection.tick(now));
     }
 
-    /// Finds out whether a quiet endpoint is slow or dead. HTTP/1.1 has no ping, and the system of a stopped process
-    /// still acknowledges what is sent to it; but it makes no TLS handshake. The connection is not kept: a server that
-    /// serves one connection at a time would wait for its request.
+    /// Finds out whether a quiet endpoint is slow or dead. HTTP/1.1 has no ping, and the kernel of a stopped process
+    /// still acknowledges data, but the process does not complete a TLS handshake. The connection is not kept: a
+    /// server that serves one connection at a time would wait for a request on it.
     async fn check(self: Rc<Self>) {
         let checked_at = self.now.get();
         let mut dial = Box::pin(connect(&self.endpoint, &self.server_name, &self.tls));

@@ -18,26 +18,26 @@ const QUIET_ANSWER: u64 = 3;
 /// Seconds without a byte of a body, such as that of a watch, before the endpoint is checked.
 const QUIET_BODY: u64 = 6;
 
-/// What a connection is used for.
+/// The current use of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Usage {
-    /// It lies in the pool, so its end is news.
+    /// It is in the pool, so its end is significant.
     Idle,
-    /// It belongs to a request that is not written yet, or it is being closed.
+    /// It belongs to a request that has not been written yet, or it is being closed.
     Reserved,
-    /// A write waits for its answer. It is left to its own time limit: cutting it helps no client, because the
-    /// outcome is unknown then.
+    /// A write waits for its response. Only its own time limit ends it: closing the connection would not help the
+    /// client, because the outcome would be unknown.
     Write,
-    /// A safe request waits for its answer.
+    /// A safe request waits for its response.
     Answer,
-    /// The body of an answer is read.
+    /// The body of a response is being read.
     Body,
 }
 
-/// What the host of a connection watches.
+/// The state of a connection that its host watches.
 pub(super) struct Http1State {
     usage: Cell<Usage>,
-    /// When something came last, or was waited for first.
+    /// When data last arrived, or when waiting for it began.
     heard_at: Cell<u64>,
     is_dead: Cell<bool>,
     /// Whether a request was answered on it.
@@ -56,7 +56,7 @@ impl Http1State {
         })
     }
 
-    /// Whether so much time has passed without a byte that the endpoint is to be checked.
+    /// Whether the connection has been silent for so long that the endpoint must be checked.
     pub(super) fn is_quiet(&self, now: u64) -> bool {
         let limit = match self.usage.get() {
             Usage::Idle | Usage::Reserved | Usage::Write => return false,
@@ -66,12 +66,12 @@ impl Http1State {
         now.saturating_sub(self.heard_at.get()) >= limit
     }
 
-    /// The endpoint answers: waiting begins anew.
+    /// The endpoint answers, so the waiting time starts again.
     pub(super) fn hear(&self, now: u64) {
         self.heard_at.set(now);
     }
 
-    /// The endpoint answers nothing: ends what reads from it and has heard nothing since `checked_at`.
+    /// The endpoint is dead: ends the connection if it is reading and has received nothing since `checked_at`.
     pub(super) fn give_up(&self, checked_at: u64) {
         let reads = matches!(self.usage.get(), Usage::Answer | Usage::Body);
         if reads && self.heard_at.get() <= checked_at {
@@ -122,13 +122,13 @@ impl Http1Lease {
         Self { connection, host }
     }
 
-    /// Whether an earlier request was answered on it. A connection that comes from the pool need not have carried one:
-    /// the first dial to an endpoint leaves its connection there for whichever request waits.
+    /// Whether an earlier request was answered on it. A connection from the pool need not have carried one: the first
+    /// dial to an endpoint puts its connection there for any waiting request.
     pub fn has_answered(&self) -> bool {
         self.connection.state.has_answered.get()
     }
 
-    /// Whether the endpoint was found to answer nothing while this request waited.
+    /// Whether the endpoint was found to be dead while this request waited.
     pub fn is_dead(&self) -> bool {
         self.connection.state.is_dead.get()
     }
@@ -139,14 +139,14 @@ impl Http1Lease {
         self.note_read();
     }
 
-    /// The answer begins.
+    /// The response begins.
     pub fn note_answer(&self) {
         self.connection.state.has_answered.set(true);
         self.connection.state.usage.set(Usage::Body);
         self.note_read();
     }
 
-    /// Something of the answer came.
+    /// A part of the response arrived.
     pub fn note_read(&self) {
         self.connection.state.hear(self.host.now.get());
     }

@@ -25,9 +25,9 @@ const STREAM_WINDOW: u32 = 2 << 20;
 /// that it shares with everybody else.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 const FRAME: u32 = 256 << 10;
-/// Header list that a backend may send, as the codec counts it; the number of its fields has a limit of its own. The
-/// codec derives from it, and from [`FRAME`], how many CONTINUATION frames it takes: 20, or 320 KiB in frames of the
-/// usual size.
+/// Limit for a backend's header list, as the codec counts it; the number of its fields has a separate limit. The
+/// codec derives the number of CONTINUATION frames that it accepts from it and from [`FRAME`]: 20, or 320 KiB in
+/// frames of the usual size.
 const HEADER_LIST: u32 = 4 << 20;
 /// Stands for the peer's limit of streams until its settings say one.
 const UNSETTLED: usize = usize::MAX - 1;
@@ -110,7 +110,7 @@ impl Http2Connection {
         !is_idle
     }
 
-    /// Whether the peer answered no ping.
+    /// Whether the peer left a ping unanswered.
     pub fn is_dead(&self) -> bool {
         self.health.borrow().is_dead
     }
@@ -140,8 +140,8 @@ impl Http2Connection {
 impl Health {
     fn send_ping(&mut self, now: u64) {
         let Some(ping) = self.ping.as_mut() else { return };
-        // Collects the answer to the ping before, without which no new one may be sent. Where that has not come, the
-        // earlier ping is the one that is waited for.
+        // Takes the answer to the previous ping, without which a new one must not be sent. If that answer is missing,
+        // the previous ping is the one that counts.
         drop(ping.poll_pong(&mut Context::from_waker(Waker::noop())));
         drop(ping.send_ping(Ping::opaque()));
         self.liveness.note_ping(now);
@@ -263,7 +263,7 @@ async fn drive<T: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Takes the connection out of the pool when the task that drives it ends, also by a panic.
+/// Removes the connection from the pool when the task that drives it ends, including by a panic.
 struct End(Rc<Http2Connection>);
 
 impl Drop for End {

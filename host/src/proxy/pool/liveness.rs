@@ -1,14 +1,14 @@
-//! Whether the other end of an HTTP/2 connection still answers.
+//! Whether the peer of an HTTP/2 connection still answers.
 
 /// Seconds without a read before a ping is sent while requests wait.
 const PING_AFTER_BUSY: u64 = 3;
 /// The same on a connection without requests (contract §2.8).
 const PING_AFTER_IDLE: u64 = 30;
-/// Seconds after a ping without an answer until the backend is to be checked.
+/// Seconds after an unanswered ping until the backend must be checked.
 const DOUBT_AFTER: u64 = 1;
-/// Seconds for the answer to a ping. A process that is only slow answers within that: pings need no handler.
+/// Seconds for the answer to a ping. A process that is only slow answers within that time: pings need no handler.
 const PING_ANSWER: u64 = 5;
-/// Seconds between two looks that show that this process itself did not run, for example because it was stopped.
+/// Seconds between two calls that show that this process itself did not run, for example because it was stopped.
 const PAUSE: u64 = 4;
 
 /// What is to be done about a connection.
@@ -18,7 +18,7 @@ pub enum Verdict {
     Wait,
     /// Silence has lasted: ask whether the peer is there.
     Ping,
-    /// The answer is overdue: let the control plane have a look.
+    /// The answer is overdue: the control plane should check the backend.
     Doubt,
     /// The peer does not answer.
     Dead,
@@ -38,7 +38,8 @@ impl Liveness {
         Self { last_read: now, pinged: None, judged: now }
     }
 
-    /// Once a second: `has_read` says whether anything came since the last time, `is_busy` whether requests wait.
+    /// Called once a second: `has_read` says whether data arrived since the last call, `is_busy` whether requests
+    /// wait.
     pub fn judge(&mut self, now: u64, has_read: bool, is_busy: bool) -> Verdict {
         let was_paused = now.saturating_sub(self.judged) >= PAUSE;
         self.judged = now;
@@ -46,7 +47,7 @@ impl Liveness {
             *self = Self::new(now);
         }
         if was_paused {
-            // An answer that came meanwhile is not read yet.
+            // An answer that arrived meanwhile has not been read yet.
             self.pinged = self.pinged.map(|_| now);
         }
         let quiet = if is_busy { PING_AFTER_BUSY } else { PING_AFTER_IDLE };

@@ -60,7 +60,7 @@ async fn a_watch_with_initial_objects_waits_for_its_revision() {
         create(&registry, local("b.x", &[])).await
     });
     let mut watch = watch.unwrap();
-    // Both belong to the initial objects, which end with a mark.
+    // Both belong to the initial objects, which end with a bookmark.
     for wanted in ["v1.a.x", "v1.b.x"] {
         assert_eq!(told(watch.next().await.unwrap()).1, wanted);
     }

@@ -27,7 +27,7 @@ Stop Umbel before copying store.redb; `umbel store export` writes its objects as
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    /// `None` where nothing can be locked, because nothing can be written.
+    /// `None` if there cannot be a lock, because the directory is not writable.
     lock: Option<File>,
 }
 
@@ -52,8 +52,8 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Takes a directory that is only read: a backup may lie on a read-only medium, or belong to somebody else, and
-    /// have no lock.
+    /// Opens a directory for reading only: a backup may be on a read-only medium or belong to another user, and have
+    /// no lock.
     fn lock_to_read(path: PathBuf) -> Result<Self, OpenError> {
         match Self::lock(path.clone()) {
             Err(OpenError::Access { source, .. }) if is_read_only(&source) => {}
@@ -62,7 +62,7 @@ impl Directory {
         let name = path.join(LOCK_FILE);
         let lock = match File::open(&name) {
             Ok(lock) => lock,
-            // Whoever has a store open to write has the right to make this file. So none has.
+            // A process that has the store open for writing could create this file, so there is no such process.
             Err(error) if error.kind() == io::ErrorKind::NotFound || is_read_only(&error) => {
                 return Ok(Self { path, lock: None });
             }
@@ -71,12 +71,12 @@ impl Directory {
         match lock.try_lock_shared() {
             Ok(()) => Ok(Self { path, lock: Some(lock) }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse { directory: path, holder: holder(lock) }),
-            // Some read-only file systems have no locks.
+            // Some read-only file systems do not support locks.
             Err(TryLockError::Error(_)) => Ok(Self { path, lock: None }),
         }
     }
 
-    /// Lets [`Self::prepare`] make a new file although there was one before. One that is there stays.
+    /// Lets [`Self::prepare`] create a new file although there was one before. An existing file is kept.
     pub(super) fn forget_lost_file(&self) -> Result<(), OpenError> {
         let marker = self.path.join(MARKER_FILE);
         if self.data_file().exists() || !marker.exists() {

@@ -40,7 +40,7 @@ pub(super) struct Engine<M> {
     db: Option<Database>,
     medium: M,
     directory: Directory,
-    /// The file that was opened first. No other one is written to.
+    /// The file that was opened first. Writes never go to another one.
     presence: Presence,
 }
 
@@ -58,7 +58,7 @@ impl<M: Medium> Engine<M> {
         Ok((engine, contents))
     }
 
-    /// Where the file lies, to be asked by others.
+    /// The path of the file, for checks from other threads.
     pub(super) fn presence(&self) -> Presence {
         self.presence.clone()
     }
@@ -97,8 +97,8 @@ impl<M: Medium> Engine<M> {
                 self.file().display()
             ))
         })?;
-        // What went into a file that was deleted meanwhile must not be acknowledged. The file is opened anew, which
-        // fails until it is back, and then shows what it holds.
+        // A write to a file that was deleted meanwhile must not be acknowledged. The file is opened again, which
+        // fails until it is back, and then its contents are read again.
         self.check_presence().inspect_err(|_| self.db = None)
     }
 

@@ -65,10 +65,10 @@ impl FileStore {
         Self::open_on(data_dir, bound, Disk)
     }
 
-    /// Like [`FileStore::open`], but makes an empty store where one was made before and is gone.
+    /// Like [`FileStore::open`], but creates an empty store if the previous one is gone.
     ///
     /// # Errors
-    /// As [`FileStore::open`], but for a lost file.
+    /// As [`FileStore::open`], except for a lost file.
     pub fn open_or_replace_lost(data_dir: &Path) -> Result<Self, OpenError> {
         let directory = Directory::claim(data_dir)?;
         directory.forget_lost_file()?;

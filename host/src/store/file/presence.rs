@@ -1,13 +1,13 @@
-//! Whether the file of a store still lies where it was opened.
+//! Whether the file of a store is still at the path where it was opened.
 //!
-//! A deleted file stays writable for the process that has it open, and everything written to it is lost with the process.
-//! So every commit asks afterwards whether the path still leads to the file, before it is acknowledged.
+//! A deleted file stays writable for the process that has it open, and everything written to it is lost when the
+//! process exits. So before a commit is acknowledged, the store checks that the path still leads to the file.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// A file by its path and by what it is.
+/// A file, by its path and its identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Presence {
     path: PathBuf,
@@ -15,7 +15,7 @@ pub(super) struct Presence {
     inode: u64,
 }
 
-/// The path leads elsewhere.
+/// The path leads to another file.
 #[derive(Debug, thiserror::Error)]
 #[error("the store file {} {what} while Umbel was running: writes are refused, reads go on. {hint}", path.display())]
 pub(super) struct Misplaced {
@@ -33,7 +33,7 @@ impl Presence {
         Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() }
     }
 
-    /// Whether the path leads to the file now. One call to the system.
+    /// Whether the path leads to the file now. One system call.
     pub(super) fn check(&self) -> Result<(), Misplaced> {
         let refuse = |what: String, hint| Err(Misplaced { path: self.path.clone(), what, hint });
         match fs::metadata(&self.path) {

@@ -24,7 +24,7 @@ impl<M: Medium> Writer<M> {
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut jobs = Vec::with_capacity(BATCH_LIMIT);
         while queue.blocking_recv_many(&mut jobs, BATCH_LIMIT) > 0 {
-            // The writes of the batch are answered by their senders' end: it is not known whether they happened.
+            // Dropping the senders answers the writes of the batch: their outcome is unknown.
             if catch_panic(|| self.serve(&mut jobs)).is_none() {
                 jobs.clear();
                 self.engine.close();

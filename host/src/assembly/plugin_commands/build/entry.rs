@@ -1,5 +1,5 @@
-//! The module that stands between the host and a plugin in JavaScript or Python. It leads what the plugin prints and
-//! the text of its exceptions to the log, and checks its answers.
+//! The module between the host and a plugin in JavaScript or Python. It sends the plugin's output and the text of its
+//! exceptions to the log, and checks the types of its answers.
 
 use super::PluginBuildError;
 use super::error::file_error;
@@ -12,10 +12,11 @@ const JAVASCRIPT: &str = include_str!("../../../../../plugins/sdk/js/entry.js");
 const PYTHON: &str = include_str!("../../../../../plugins/sdk/python/umbel_entry.py");
 /// The module name of the Python entry.
 pub(super) const PYTHON_MODULE: &str = "umbel_entry";
-/// Hidden, and the same for every build: its name is part of the component.
+/// Hidden, and the same for every build: the file name becomes part of the component.
 const JAVASCRIPT_FILE: &str = ".umbel-entry.js";
 
-/// The JavaScript entry beside the plugin's own files, because modules are found from there. It goes away with this.
+/// The JavaScript entry. It lies beside the plugin's own files, because imports are resolved from there. Dropping
+/// this removes it.
 pub(super) struct JavaScriptEntry {
     path: PathBuf,
 }
@@ -44,7 +45,7 @@ impl Drop for JavaScriptEntry {
 }
 
 fn javascript(main: &str, types: &WorldTypes) -> String {
-    // JSON quotes as JavaScript does; the quotes stand in the template.
+    // JSON and JavaScript quote strings in the same way. The template already has the quotation marks.
     let quoted = |text: &str| Value::from(text).to_string().trim_matches('"').to_owned();
     let mut code = JAVASCRIPT
         .replace("__MAIN__", &quoted(main.trim_start_matches("./")))

@@ -12,12 +12,12 @@ pub enum PluginBuildError {
         dir = .0.display()
     )]
     NoPlugin(PathBuf),
-    /// There is no such directory.
+    /// The directory does not exist.
     #[error("{dir}: there is no such directory; {hint}", dir = dir.display())]
     NoDirectory {
-        /// What was named.
+        /// The path that the user gave.
         dir: PathBuf,
-        /// What was perhaps meant.
+        /// A suggestion for the path.
         hint: String,
     },
     /// There is more than one thing to build.

@@ -43,8 +43,8 @@ fn compile(dir: &Path, module: &Path) -> Result<(), PluginBuildError> {
     GO.run(&mut command, dir).map(|_| ())
 }
 
-/// Every interface that the program exports must be registered with its SDK package: one that is not would trap at its
-/// first call.
+/// Checks that every interface that the program exports is registered with its SDK package: without registration, its
+/// first call would trap.
 fn check_registrations(dir: &Path, module: &[u8]) -> Result<(), PluginBuildError> {
     let incomplete = |problem| PluginBuildError::Incomplete { file: dir.to_owned(), problem };
     let surface = Surface::of(module).map_err(incomplete)?;

@@ -5,14 +5,14 @@
 //! stands inside the component's instance, because Go reads the clock while it collects garbage, and that may happen
 //! while the host allocates, when no call may leave the instance.
 //!
-//! There are no arguments, no environment, no files and no entropy. Time is made up: it moves a microsecond with each
-//! look, and at once to the end of every sleep. What is written to standard output and standard error goes to the
-//! gateway's log, line by line.
+//! There are no arguments, no environment, no files and no entropy. Time is simulated: it advances by a microsecond
+//! with each reading, and jumps to the end of every sleep. Standard output and standard error go to the gateway's
+//! log, line by line.
 //!
-//! Go prints one line in many pieces, so a line is gathered until its end. The adapter has no memory of its own, and
-//! may not grow the program's, which Go believes to be its alone. The linker of Go leaves the addresses from 4096 to
-//! 12288 free (`wasmMinDataAddr` in cmd/link: arguments go there when the host is JavaScript), so lines are gathered
-//! there: [`Surface`](super::world::Surface) makes sure that the program's data begin behind it.
+//! Go writes one line in many pieces, so a line is buffered until its end. The adapter has no memory of its own, and
+//! must not grow the program's memory, which Go assumes to be under its sole control. The linker of Go leaves the
+//! addresses from 4096 to 12288 free (`wasmMinDataAddr` in cmd/link: arguments go there when the host is JavaScript),
+//! so lines are buffered there: [`Surface`](super::world::Surface) makes sure that the program's data begin after it.
 
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, EntityType, ExportKind, ExportSection, Function, FunctionSection,
@@ -29,10 +29,10 @@ const NOT_OFFERED: i32 = 52;
 const STEP: i64 = 1_000;
 /// The made-up time, in nanoseconds.
 const TIME: u32 = 0;
-/// Where lines of standard output and standard error are gathered, and how long one may become.
+/// Where lines of standard output and standard error are buffered, and the maximum length of one.
 const LINES_AT: i32 = 4_096;
 const LINE_MAX: i32 = 4_096;
-/// The first address behind both lines.
+/// The first address after both buffers.
 pub(super) const LINES_END: u64 = 12_288;
 /// Lengths of both lines so far.
 const OUT_LENGTH: u32 = 1;
@@ -51,7 +51,8 @@ pub(super) struct Wanted {
     pub(super) results: Vec<ValType>,
 }
 
-/// The module that answers those functions. Lines go to `log`, the full name of that interface, and nowhere without it.
+/// The module that implements those functions. Lines go to `log`, the full name of the log interface; without one
+/// they are dropped.
 pub(super) fn adapter(wanted: &[Wanted], log: Option<&str>) -> Vec<u8> {
     let (mut types, mut functions) = (TypeSection::new(), FunctionSection::new());
     let (mut exports, mut code) = (ExportSection::new(), CodeSection::new());
@@ -147,7 +148,8 @@ fn drop_output() -> Function {
     body
 }
 
-/// Level, place and length of the line of standard output, then those of standard error.
+/// For standard output, then for standard error: the log level, the address of the line and the address of its
+/// length.
 const CHANNELS: [(i32, i32, u32); 2] =
     [(OUT_LEVEL, LINES_AT, OUT_LENGTH), (ERROR_LEVEL, LINES_AT + LINE_MAX, ERROR_LENGTH)];
 
@@ -159,9 +161,9 @@ fn show_line(code: &mut InstructionSink<'_>, level: i32, at: i32, length: u32) {
     code.end();
 }
 
-/// `fd_write(fd, pieces, count, written)`: gathers both channels into lines.
+/// `fd_write(fd, pieces, count, written)`: buffers the lines of both streams.
 fn log_output() -> Function {
-    // Local 4: the sum of the lengths; 5 and 6: address and length of what is left of a piece; 7: a byte.
+    // Local 4: the total length; 5 and 6: address and length of the rest of a piece; 7: a byte.
     let mut body = Function::new([(4, ValType::I32)]);
     let mut code = body.instructions();
     code.local_get(0).i32_const(-1).i32_add().i32_const(2).i32_ge_u();
@@ -188,7 +190,7 @@ fn log_output() -> Function {
     body
 }
 
-/// Takes the byte in local 7: it ends the line of the channel or becomes part of it.
+/// Handles the byte in local 7: it ends the line of the stream or is appended to it.
 fn gather(code: &mut InstructionSink<'_>, (level, place, length): (i32, i32, u32)) {
     code.local_get(7).i32_const(i32::from(b'\n')).i32_eq().if_(BlockType::Empty);
     show_line(code, level, place, length);

@@ -13,10 +13,10 @@ const PACKAGES: [(&str, &str); 4] = [
 ];
 const SDK: &str = "umbel.dev/plugin/";
 
-/// The Go files of a module, without tests, the SDK and what is vendored.
+/// The Go files of a module, without tests, the SDK and vendored packages.
 ///
 /// # Errors
-/// What cannot be read.
+/// The path that cannot be read.
 pub(super) fn read(dir: &Path) -> Result<Vec<String>, (PathBuf, io::Error)> {
     let mut sources = Vec::new();
     let mut folders = vec![dir.to_owned()];
@@ -25,7 +25,7 @@ pub(super) fn read(dir: &Path) -> Result<Vec<String>, (PathBuf, io::Error)> {
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-            // A symbolic link to a folder may lead in a circle.
+            // A symbolic link to a folder may form a cycle.
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 if !name.starts_with(['.', '_']) && !["sdk", "vendor", "testdata"].contains(&name.as_str()) {
                     folders.push(path);
@@ -38,8 +38,8 @@ pub(super) fn read(dir: &Path) -> Result<Vec<String>, (PathBuf, io::Error)> {
     Ok(sources)
 }
 
-/// The package of an exported interface that no source registers with. A program that does not use the SDK's worlds
-/// exports by itself.
+/// The package of an exported interface with which no source file registers. A program that does not use the SDK's
+/// worlds exports its functions itself.
 pub(super) fn missing(exports: &BTreeSet<String>, sources: &[String]) -> Option<&'static str> {
     let worlds = format!("\"{SDK}worlds/");
     if !sources.iter().any(|source| source.contains(&worlds)) {

@@ -32,7 +32,7 @@ impl Tool {
     /// When it cannot be run.
     pub(super) fn output(self, command: &mut Command) -> Result<Output, PluginBuildError> {
         let missing = |cause| PluginBuildError::NoTool { tool: self.name.to_owned(), cause, cure: self.cure };
-        // A backtrace of the tool would hide what is wrong with the plugin.
+        // A backtrace of the tool would hide the plugin's own error.
         command.env("RUST_BACKTRACE", "0").stdin(Stdio::null()).output().map_err(missing)
     }
 

@@ -90,7 +90,7 @@ impl Surface {
         Ok(())
     }
 
-    /// The log interface that the program imports, if its output can be gathered for that.
+    /// The log interface that the program imports, if its output can be buffered and sent there.
     pub(super) fn output_log(&self) -> Option<&str> {
         let is_free = self.data_begin.is_some_and(|begin| begin >= preview1::LINES_END);
         self.imports.iter().map(String::as_str).find(|name| is_free && name.starts_with(LOG))
@@ -125,7 +125,7 @@ impl Surface {
     /// A world that only has the log, for the adapter that writes to it.
     ///
     /// # Errors
-    /// When there is no such interface.
+    /// When the interface does not exist.
     pub(super) fn world_of_log(log: &str) -> Result<(Resolve, WorldId), String> {
         Self { imports: BTreeSet::from([log.to_owned()]), ..Self::default() }.world_in("adapter")
     }

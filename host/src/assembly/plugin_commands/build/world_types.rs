@@ -1,10 +1,10 @@
-//! The types of what a world exports, as data for the code that checks values in JavaScript.
+//! The types of a world's exports, as data for the code that checks values in JavaScript.
 
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use wit_parser::{Function, Resolve, Type, TypeDefKind, TypeId, WorldItem};
 
-/// What a world exports, and the log that it imports.
+/// The exports of a world, and the log interface that it imports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WorldTypes {
     /// The full name of the log interface, such as `umbel:host/log@0.1.1`.
@@ -17,7 +17,7 @@ impl WorldTypes {
     /// Reads a world from a folder of WIT.
     ///
     /// # Errors
-    /// What is wrong with the folder, or that the world has no log.
+    /// The error in the folder, or that the world has no log.
     pub(super) fn read(wit: &Path, world: &str) -> Result<Self, String> {
         let explain = |error| format!("{error:#}");
         let mut resolve = Resolve::default();
@@ -44,7 +44,7 @@ impl WorldTypes {
     }
 }
 
-/// What a function returns, and what it throws where its type is a result.
+/// The type that a function returns, and the type that it throws if its result type is `result`.
 fn outcome(resolve: &Resolve, function: &Function) -> Value {
     let Some(result) = function.result else { return json!({"result": null}) };
     match kind(resolve, result) {
@@ -56,7 +56,7 @@ fn outcome(resolve: &Resolve, function: &Function) -> Value {
     }
 }
 
-/// What a type is behind its aliases; `None` for a primitive one.
+/// The type after all aliases are resolved; `None` for a primitive type.
 fn kind(resolve: &Resolve, mut of: Type) -> Option<&TypeDefKind> {
     loop {
         let Type::Id(id) = of else { return None };
@@ -108,7 +108,7 @@ fn describe_defined(resolve: &Resolve, id: TypeId) -> Value {
         TypeDefKind::Enum(cases) => {
             json!({"enum": cases.cases.iter().map(|case| case.name.as_str()).collect::<Vec<_>>()})
         }
-        // What the interfaces do not use is not checked.
+        // Types that the interfaces do not use are not checked.
         _ => Value::Null,
     }
 }

@@ -49,7 +49,7 @@ enum Output {
     Junit,
 }
 
-/// What to look for when a call ran out of a budget.
+/// Hints for calls that exceeded a budget.
 const HINTS: [(&str, &str); 4] = [
     ("timeout-cpu", "look for an endless loop; spec.limits.cpu of the manifest allows up to 10s"),
     ("timeout-wall", "it waited too long; spec.limits.wall of the manifest allows up to 60s"),

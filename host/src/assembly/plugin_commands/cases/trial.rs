@@ -33,7 +33,7 @@ pub(super) struct Outcome {
     pub(super) microseconds: u64,
 }
 
-/// A fault where the case expects something else: what the plugin declared, or how its call ended.
+/// A fault where the case expects something else: a fault that the plugin declared, or a failed call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct UnexpectedFault {
     /// Such as `trap`, `timeout-cpu`, `notFound` or `invalid`.
@@ -116,7 +116,7 @@ fn shown<R>(tried: Tried<R>, form: impl FnOnce(R) -> Value) -> Shown {
         }
     };
     if let Some(group) = got.get_mut("group") {
-        // A document that is not JSON stays a text, and so differs from every document.
+        // A document that is not JSON stays text, so it differs from every JSON document.
         parse_text(group).ok();
     }
     let line = |(level, text): (&str, String)| format!("{level}: {text}");

@@ -1,4 +1,4 @@
-//! Which manifest holds when one is installed already.
+//! Which manifest is used when another one is installed already.
 
 use super::InstallFlags;
 use crate::assembly::CommandError;
@@ -7,7 +7,7 @@ use similar::TextDiff;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What becomes of the manifest in the plugin directory.
+/// The action on the manifest in the plugin directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     /// The plugin's own manifest is written.
@@ -16,8 +16,8 @@ pub(super) enum Choice {
     Keep(PathBuf),
 }
 
-/// Decides between the plugin's own manifest and an installed one. The one that will hold is left in `given`, so that
-/// the component is checked with it.
+/// Decides between the plugin's own manifest and the installed one. Leaves the manifest that will be in effect in
+/// `given`, so that the component is checked with it.
 ///
 /// # Errors
 /// `Failed` with the difference, when both exist and no flag chooses.
@@ -43,7 +43,7 @@ pub(super) fn choose(
     Ok(Choice::Keep(present))
 }
 
-/// Grants and settings are the operator's, so neither manifest may win unseen.
+/// Grants and settings belong to the operator, so neither manifest may replace the other without a decision.
 fn difference(present: &Path, installed: &str, path: &Path, own: &str) -> String {
     let diff = TextDiff::from_lines(installed, own);
     let headers = (present.display().to_string(), path.display().to_string());

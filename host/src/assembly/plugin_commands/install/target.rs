@@ -7,13 +7,13 @@ use crate::assembly::plugin_commands::shell_word;
 use crate::assembly::plugin_commands::similar_name::closest_path;
 use std::path::{Path, PathBuf};
 
-/// A plugin directory, and who watches it.
+/// A plugin directory, and the gateway that watches it.
 pub(super) struct Target {
     /// The plugin directory.
     pub(super) directory: PathBuf,
-    /// The gateway, where one answers.
+    /// The gateway, if it answers.
     pub(super) gateway: Option<Gateway>,
-    /// What to tell an operator whose gateway does not answer.
+    /// A notice for an operator whose gateway does not answer.
     pub(super) notice: String,
 }
 
@@ -55,7 +55,7 @@ impl Target {
     }
 }
 
-/// The plugin directory, which must exist: a mistyped one would be filled and never watched.
+/// The plugin directory, which must exist: files in a mistyped directory would never be loaded.
 fn directory(flags: &InstallFlags) -> Result<PathBuf, CommandError> {
     if let Some(directory) = &flags.plugin_dir {
         return match directory.is_dir() {
@@ -88,8 +88,8 @@ fn meant(path: &Path) -> String {
     }
 }
 
-/// The kubeconfig of the gateway that watches the directory. The one of another gateway would say that the plugin
-/// never arrives, or worse, that one of the same name serves.
+/// The kubeconfig of the gateway that watches the directory. With the kubeconfig of another gateway, the command
+/// would report that the plugin never loads, or worse, report on another plugin of the same name.
 fn kubeconfig(flags: &InstallFlags) -> Option<PathBuf> {
     match (&flags.kubeconfig, &flags.plugin_dir) {
         (Some(path), _) => Some(path.clone()),
@@ -102,8 +102,8 @@ fn kubeconfig(flags: &InstallFlags) -> Option<PathBuf> {
     }
 }
 
-/// Compares the directory that the gateway watches with the one that is written to. A gateway in a container may know
-/// it under another name, so a path that does not exist here proves nothing.
+/// Compares the directory that the gateway watches with the target directory. A gateway in a container may use
+/// another path for the same directory, so a path that does not exist here proves nothing.
 fn check_directory(watched: Option<&str>, directory: &Path, server: &str) -> Result<(), CommandError> {
     let Some(watched) = watched.map(Path::new) else { return Ok(()) };
     let (Ok(there), Ok(here)) = (watched.canonicalize(), directory.canonicalize()) else { return Ok(()) };

@@ -14,7 +14,7 @@ declare const console: Record<\"log\" | \"info\" | \"debug\" | \"warn\" | \"erro
 /// The declarations of everything that a world imports and exports.
 ///
 /// # Errors
-/// What is wrong with the interfaces of this program, which its tests rule out.
+/// The error in the interfaces of this program, which its tests rule out.
 pub(super) fn declarations(world: &str) -> Result<String, String> {
     let (resolve, world) = read(world)?;
     let world = &resolve.worlds[world];
@@ -79,7 +79,7 @@ fn methods(resolve: &Resolve, interface: &Interface, text: &mut String) {
     }
 }
 
-/// What a function returns and throws.
+/// The type that a function returns, and the type that it throws.
 fn outcome(resolve: &Resolve, function: &Function) -> (String, Option<String>) {
     let side = |one: Option<Type>| one.map_or_else(|| "void".to_owned(), |one| typed(resolve, one));
     match function.result {
@@ -146,7 +146,7 @@ fn structure(resolve: &Resolve, kind: &TypeDefKind) -> String {
             let parts: Vec<String> = tuple.types.iter().map(|one| typed(resolve, *one)).collect();
             format!("[{}]", parts.join(", "))
         }
-        // What the interfaces do not use.
+        // Types that the interfaces do not use.
         _ => "unknown".to_owned(),
     }
 }

@@ -37,7 +37,7 @@ pub(in crate::assembly) struct RunFlags {
     no_build: bool,
 }
 
-/// What the files are like: those that a build reads, and those that are read when the cases run.
+/// The state of the files: those that a build reads, and those that are read when the cases run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Look {
     source: BTreeMap<PathBuf, FileState>,
@@ -45,7 +45,7 @@ struct Look {
 }
 
 impl Look {
-    /// Takes notice of the component that a build has written. Whatever else changed meanwhile is still news.
+    /// Records the component that a build has written. Other changes made meanwhile still count as changes.
     fn set_component(&mut self, component: &Path) {
         self.run.insert(component.to_owned(), state(component));
     }
@@ -92,7 +92,7 @@ pub(super) fn run(flags: &RunFlags) -> Result<(), CommandError> {
     }
 }
 
-/// Whether the source is another one than was built last, or newer than the component that the first round finds.
+/// Whether the source has changed since the last build, or is newer than the component in the first round.
 fn needs_build(source: &Source, now: &Look, built: Option<&BTreeMap<PathBuf, FileState>>) -> bool {
     built.map_or_else(|| source.is_newer(&now.source), |built| *built != now.source)
 }
@@ -110,7 +110,7 @@ fn watch(
 ) -> Result<(RecommendedWatcher, Receiver<()>), CommandError> {
     let (wake, woken) = sync_channel(1);
     let mut watcher = notify::recommended_watcher(move |_| {
-        // A full queue means that the loop is about to look anyway.
+        // If the queue is full, the loop is about to scan anyway.
         wake.try_send(()).ok();
     })
     .map_err(CommandError::failed)?;
@@ -118,7 +118,7 @@ fn watch(
     let given = [flags.given.file.parent(), Some(cases)];
     for path in given.into_iter().flatten().chain(folders.iter().map(PathBuf::as_path)) {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        // What cannot be watched is still looked at.
+        // A path that cannot be watched is still scanned.
         watcher.watch(path, RecursiveMode::NonRecursive).ok();
     }
     Ok((watcher, woken))

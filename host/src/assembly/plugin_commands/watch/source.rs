@@ -1,4 +1,4 @@
-//! The source that a component is built from, looked at again and again.
+//! The source that a component is built from, scanned repeatedly.
 
 use crate::assembly::CommandError;
 use crate::assembly::plugin_commands::build::{PluginBuildArgs, build_plugin, is_plugin_source};
@@ -8,12 +8,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Files of a source that are looked at; a plugin has dozens.
+/// Maximum number of source files that are scanned; a plugin has dozens.
 const FILES_MAX: usize = 10_000;
-/// Folders that builds fill, and the one of the cases, which need no build.
+/// Folders that builds write to, and the folder of the cases. Changes in them need no build.
 const LEFT_OUT: [&str; 6] = ["target", "node_modules", "__pycache__", "venv", "dist", "cases"];
 
-/// What tells one version of a file from another.
+/// Distinguishes versions of a file.
 pub(super) type FileState = Option<(u64, SystemTime)>;
 
 /// Size and time of a file, if it is there.
@@ -36,7 +36,7 @@ impl Source {
         is_plugin_source(&dir).then(|| Self { dir, component: given.file.clone() })
     }
 
-    /// Every file that a build may read, and the folders that they lie in.
+    /// Every file that a build may read, and the folders that contain them.
     pub(super) fn look(&self) -> (BTreeMap<PathBuf, FileState>, Vec<PathBuf>) {
         let (mut files, mut folders) = (BTreeMap::new(), vec![self.dir.clone()]);
         let mut next = 0;
@@ -47,7 +47,7 @@ impl Source {
                 if name.starts_with('.') || files.len() >= FILES_MAX {
                     continue;
                 }
-                // A symbolic link to a folder may lead in a circle.
+                // A symbolic link to a folder may form a cycle.
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     if !LEFT_OUT.contains(&name.as_str()) {
                         folders.push(path);
@@ -60,13 +60,13 @@ impl Source {
         (files, folders)
     }
 
-    /// Neither the component nor what is read beside it.
+    /// Excludes the component and the files that are read together with it.
     fn is_source(&self, path: &Path) -> bool {
         let ends = |ending: &str| path.extension().is_some_and(|extension| extension == ending);
         !ends("wasm") && !ends("md") && path != self.component.with_extension("yaml")
     }
 
-    /// Whether there is no component, or one that is older than its source.
+    /// Whether the component does not exist or is older than its source.
     pub(super) fn is_newer(&self, files: &BTreeMap<PathBuf, FileState>) -> bool {
         let Some((_, built)) = state(&self.component) else { return true };
         files.values().flatten().any(|(_, changed)| *changed > built)
@@ -75,7 +75,7 @@ impl Source {
     /// Builds the component in its place. The language's tool prints its own messages.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason that there is no component.
     pub(super) fn build(&self) -> Result<(), CommandError> {
         let args = PluginBuildArgs { dir: self.dir.clone(), output: self.dir.clone(), target_dir: None };
         let written = build_plugin(&args).map_err(CommandError::failed)?;

@@ -253,7 +253,7 @@ mod tests {
         assert_eq!((no.name.as_str(), no.value.as_ref().unwrap().description.as_str()), ("no", "No"));
     }
 
-    /// What makes kubectl refuse the whole document: see `ParseSchema` in kube-openapi's `pkg/util/proto`.
+    /// Documents that kubectl rejects as a whole: see `ParseSchema` in kube-openapi's `pkg/util/proto`.
     #[test]
     fn nothing_that_one_backend_writes_makes_the_document_unreadable() {
         let document = encode(&json!({

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 
 type Members<'a> = [(Cow<'a, str>, Json<'a>)];
 
-/// The last of that name counts, as in every other reader.
+/// The last member of that name counts, as in other parsers.
 fn member<'a>(map: &Members<'a>, key: &str) -> Option<Json<'a>> {
     map.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)
 }
@@ -35,7 +35,7 @@ fn flag(map: &Members<'_>, key: &str) -> bool {
     member(map, key).and_then(Json::flag).unwrap_or_default()
 }
 
-/// JSON is YAML but for some characters that YAML takes for line breaks or refuses.
+/// JSON is valid YAML except for some characters that YAML treats as line breaks or rejects.
 fn any(value: Json<'_>) -> Any {
     let mut bytes = Vec::with_capacity(value.text().len() + 1);
     compact(value.text(), &mut bytes);

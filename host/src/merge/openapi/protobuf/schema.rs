@@ -1,5 +1,5 @@
-//! Schemas, so that kubectl can read them. It refuses a whole document for one reference that leads nowhere, one array
-//! without a schema for its items, or one type that it does not know; such a schema allows anything here.
+//! Schemas that kubectl can read. kubectl rejects a whole document for one reference without a target, one array
+//! without a schema for its items, or one unknown type; such a schema is replaced by one that allows any value.
 
 use super::message::{AdditionalProperties, ItemsItem, NamedSchema, Schema, SchemaOrFlag, TypeItem};
 use super::{any, extensions, flag, member, text, texts};
@@ -10,9 +10,9 @@ use std::borrow::Cow;
 
 type Members<'a> = [(Cow<'a, str>, Json<'a>)];
 
-/// What references may lead to.
+/// The possible targets of references.
 pub(super) trait Known {
-    /// The reference as kubectl resolves it; `None` when it leads to no definition.
+    /// The reference as kubectl resolves it; `None` if its target is not a definition.
     fn definition(&self, reference: &str) -> Option<String>;
 }
 
@@ -21,7 +21,7 @@ pub(super) fn named_schema(known: &dyn Known, name: String, value: Json<'_>) -> 
     NamedSchema { name, value: Some(schema(known, value)) }.encode_to_vec()
 }
 
-/// Anything but an object allows anything.
+/// A schema that is not an object allows any value.
 pub(super) fn schema(known: &dyn Known, value: Json<'_>) -> Schema {
     let map = value.members();
     let default = member(&map, "default").map(any);
@@ -84,7 +84,7 @@ fn items(known: &dyn Known, map: &Members<'_>, is_array: bool) -> Option<ItemsIt
     one.map(|one| ItemsItem { schema: vec![one] })
 }
 
-/// Encoded one by one, as there may be hundreds of thousands.
+/// Encoded one by one, because there may be hundreds of thousands.
 fn encode_properties(known: &dyn Known, all: Json<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in all.members() {

@@ -161,7 +161,7 @@ fn own_listeners_are_opened_by_their_own_address_only() {
         assert_eq!(judge(&wide, 6444), Ok(()), "another port of {listener}");
         assert_eq!(judge(&narrow, 6443), Ok(()), "{listener}");
     }
-    // In every form: the machine that translates an address is this one or the next.
+    // In every form, because this machine or the next one may translate an address.
     let own =
         OwnListeners(vec!["127.0.0.1:6443".parse().unwrap(), "[::ffff:198.51.100.7]:6443".parse().unwrap()]);
     let everything = grants(&["0.0.0.0/0", "::/0"]);

@@ -1,4 +1,4 @@
-//! The files of an earlier process serve before those in the directory are judged.
+//! Loading saved files before the files in the directory are judged.
 
 use super::{Input, Intake, Stage};
 use crate::plugin::component::fault::LoadFault;
@@ -13,21 +13,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Files of an earlier process that serve before those in the directory are judged: those may be worse.
+/// Saved files that serve before the files in the directory are judged, because those may be worse.
 pub(super) struct Restored {
     pub source: Source,
     pub then: Found,
 }
 
-/// What reading the files of a plugin has shown.
+/// The result of reading the files of a plugin.
 pub(super) enum Found {
-    /// They have passed the gate.
+    /// They have passed the checks before loading.
     Fit(Box<Gated>),
     /// They cannot serve.
     Refused(LoadFault, Option<Box<Manifest>>),
 }
 
-/// When files were seen, and which.
+/// When and which files were found.
 #[derive(Clone, Copy)]
 pub(super) struct Seen {
     pub pair: Pair,
@@ -35,14 +35,14 @@ pub(super) struct Seen {
 }
 
 impl Intake {
-    /// Forgets what an earlier process has left of plugins that are not among these.
+    /// Deletes the saved state of plugins that are not among these.
     pub(in crate::plugin::source) fn forget_absent(&mut self, present: &BTreeSet<String>) {
         for (name, _) in self.saved.extract_if(.., |name, _| !present.contains(name)) {
             self.roster.forget_saved(&name);
         }
     }
 
-    /// Goes on with files that were read, after those of an earlier process where there are such.
+    /// Continues with files that were read, after the saved ones if there are any.
     pub(super) fn restore_or_proceed(&mut self, name: &str, seen: Seen, found: Found) {
         if let Some(run) = self.runs.get_mut(name)
             && let Some(restored) = &mut run.restored
@@ -57,7 +57,7 @@ impl Intake {
         }
     }
 
-    /// The files of an earlier process that serve before the ones that were found, once.
+    /// The saved files that serve before the ones that were found. Returned at most once.
     fn restorable(&mut self, name: &str, found: &Found) -> Option<SavedPair> {
         let good = self.saved.get_mut(name)?.good.take()?;
         let is_found = match found {
@@ -86,8 +86,7 @@ impl Intake {
         self.start(name, seen, (input, manifest), restored);
     }
 
-    /// Takes the files of an earlier process into service, where they still load, and goes on with those in the
-    /// directory.
+    /// Puts the saved files into service, if they still load, and continues with the files in the directory.
     pub(super) fn conclude_restored(
         &mut self,
         slot: &Slot,

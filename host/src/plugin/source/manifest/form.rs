@@ -5,11 +5,11 @@ use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 use std::collections::BTreeMap;
 
-/// Mistakes that are listed.
+/// Maximum number of errors that are listed.
 const MISTAKES_MAX: usize = 32;
 
-/// What is wrong with the form of a document, by path, and what is left of it without that. Each mistake is taken out
-/// and the rest parsed again, so that the rules of the parser are the only ones.
+/// The errors in the form of a document, by path, and the manifest without the wrong parts. Each wrong part is
+/// removed and the rest parsed again, so that the parser alone defines the rules.
 pub(super) fn inspect(mut document: Value) -> (Vec<String>, Option<File>) {
     let mut mistakes = Vec::new();
     // Elements that were taken off the front of a list, by its path.
@@ -64,8 +64,8 @@ fn show(steps: &[Step], offsets: &BTreeMap<String, usize>) -> String {
     if shown.is_empty() { "the document".to_owned() } else { shown }
 }
 
-/// Takes a value out of the document; of a list also what lies before it, which is known to be right. Says whether
-/// there was such a value.
+/// Removes a value from the document; in a list, also the values before it, which are known to be valid. Returns
+/// whether the value existed.
 fn take_out(document: &mut Value, steps: &[Step], offsets: &mut BTreeMap<String, usize>) -> bool {
     let Some((last, parents)) = steps.split_last() else { return false };
     let mut value = document;

@@ -118,7 +118,7 @@ impl Manifest {
     /// Reads the text of `<name>.yaml`.
     ///
     /// # Errors
-    /// Everything that is wrong; a single mistake with line and column where YAML knows them.
+    /// All errors; a single one with line and column if the YAML parser knows them.
     pub(in crate::plugin) fn parse(name: &str, text: &str) -> Result<Self, String> {
         let text = without_mark(text);
         let (file, mut mistakes) = match yaml::read::<File>(text) {
@@ -126,7 +126,7 @@ impl Manifest {
             Err(first) => {
                 let document = yaml::read(text).map_err(|_| first.to_string())?;
                 let (mistakes, rest) = form::inspect(document);
-                // A single one keeps its line.
+                // A single error keeps its line.
                 let mistakes = if mistakes.len() > 1 { mistakes } else { vec![first.to_string()] };
                 (rest, mistakes)
             }
@@ -143,8 +143,8 @@ impl Manifest {
         }
     }
 
-    /// The same for what has the form of a manifest, whatever it says: what a wrong grant stands beside holds all the
-    /// same.
+    /// The same for a document that has the form of a manifest, valid or not: a wrong grant does not affect the other
+    /// fields.
     pub(in crate::plugin) fn parse_form(text: &str) -> Option<Self> {
         let text = without_mark(text);
         Some(Self::of(yaml::read(text).ok()?, text))
@@ -157,13 +157,13 @@ impl Manifest {
     }
 }
 
-/// Some editors of Windows begin every file with this.
+/// Some editors on Windows write this at the beginning of every file.
 fn without_mark(text: &str) -> &str {
     text.trim_start_matches('\u{feff}')
 }
 
 impl File {
-    /// Everything that is wrong with what it says.
+    /// All errors in the values.
     fn mistakes(&self, name: &str) -> Vec<String> {
         let Self { api_version, kind, metadata, spec } = self;
         let mut mistakes = Vec::new();

@@ -1,5 +1,5 @@
-//! What a manifest names that no call and no object can ever match: a grant or a binding of that kind would be accepted
-//! and do nothing.
+//! Finds entries of a manifest that can never match a call or an object: such a grant or binding would be accepted
+//! and have no effect.
 
 use super::{Bindings, Discovery, Grants, Secret};
 use crate::plugin::offer::address::never_opened;
@@ -11,11 +11,11 @@ use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// Bytes of a DNS name, and of one of its labels.
+/// Maximum length of a DNS name, and of one of its labels, in bytes.
 const NAME_MAX: usize = 253;
 const LABEL_MAX: usize = 63;
 
-/// Every grant that opens nothing.
+/// Every grant that can never match.
 pub(super) fn check_grants(grants: &Grants) -> Vec<String> {
     let dns = grants.dns.iter().filter_map(|pattern| {
         let why = dns_mistake(pattern.as_str())?;
@@ -49,7 +49,7 @@ fn dns_mistake(pattern: &str) -> Option<String> {
     name_mistake(pattern, "-_.*")
 }
 
-/// Why a pattern matches no name that consists of letters, digits and `more`.
+/// Why a pattern cannot match a name that consists of letters, digits and `more`.
 fn name_mistake(pattern: &str, more: &str) -> Option<String> {
     let is_foreign = |c: &char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && !more.contains(*c);
     if let Some(foreign) = pattern.chars().find(is_foreign) {
@@ -78,7 +78,7 @@ fn address_mistake(net: &IpNet) -> Option<String> {
     })
 }
 
-/// Every binding that matches no object.
+/// Every binding that can never match an object.
 pub(super) fn check_bindings(bindings: &Bindings) -> Vec<String> {
     let told = |field: &'static str, mistake: fn(&str) -> Option<String>| {
         move |pattern: &Pattern| {
@@ -95,7 +95,7 @@ pub(super) fn check_bindings(bindings: &Bindings) -> Vec<String> {
 fn service_mistake(pattern: &str) -> Option<String> {
     match pattern.split('/').collect::<Vec<_>>()[..] {
         [""] => Some("is empty; write namespace/name".to_owned()),
-        // A star stands for a slash as well.
+        // A star matches a slash as well.
         [one] if one.contains('*') => name_mistake(one, "-.*"),
         [one] => {
             Some(format!("names no namespace; write \"default/{one}\", or \"*/{one}\" for all namespaces"))
@@ -123,7 +123,7 @@ fn api_service_mistake(pattern: &str) -> Option<String> {
     name_mistake(pattern, "-.*")
 }
 
-/// Every group that discovery never asks about.
+/// Every group for which discovery never calls a transformer.
 pub(super) fn check_groups(discovery: &Discovery) -> Vec<String> {
     let mistakes = discovery.groups.iter().filter_map(|pattern| {
         let text = pattern.as_str();
@@ -137,7 +137,7 @@ pub(super) fn check_groups(discovery: &Discovery) -> Vec<String> {
     mistakes.collect()
 }
 
-/// Every secret that no request can carry.
+/// Every secret that a request cannot carry.
 pub(super) fn check_secrets(secrets: &BTreeMap<String, Secret>) -> Vec<String> {
     let mistakes = secrets.iter().flat_map(|(name, secret)| {
         let told = move |why: &str| format!("spec.secrets.{name}: {why}");
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    /// What is wrong with `grants`.
+    /// The errors in `grants`.
     fn grants(value: Value) -> Vec<String> {
         check_grants(&serde_json::from_value(value).unwrap())
     }

@@ -11,7 +11,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// Makes everything read-only, or all of it writable again.
+/// Makes everything read-only, or writable again.
 fn protect(data_dir: &Path, file: u32, directory: u32) {
     let store = data_dir.join("store");
     for name in ["store.redb", "lock", "README"] {
@@ -38,7 +38,7 @@ fn check(with_lock: bool) {
     assert!(written.is_err(), "this user may write anything, so nothing was tested");
 }
 
-/// Runs a test as a user whom file modes hold back.
+/// Runs a test as a user who is subject to file modes.
 fn as_another_user(test: &str) {
     if is_run_again() || !rustix::process::geteuid().is_root() {
         return;

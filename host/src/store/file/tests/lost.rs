@@ -74,7 +74,7 @@ fn an_empty_store_replaces_a_lost_one_only_when_asked_for() {
     let told = FileStore::open(directory.path()).unwrap_err().to_string();
     assert!(told.contains("--allow-empty-store"), "{told}");
     assert_eq!(FileStore::open_or_replace_lost(directory.path()).unwrap().revision(), 0);
-    // One that is there stays, and so does a damaged one.
+    // An existing file is kept, even a damaged one.
     let store = FileStore::open(directory.path()).unwrap();
     let runtime = super::runtime();
     runtime.block_on(store.create("a".into(), bytes("x"))).unwrap();
