@@ -18,6 +18,8 @@ const MAX_EVENTS: usize = 2 * MAX_NODES;
 const MAX_REPEATED: usize = 100_000;
 /// Maximum number of anchors in one document, and of aliases.
 const MAX_ALIASES: usize = 10_000;
+/// Bytes of stack that [`MAX_DEPTH`] levels need at most.
+const STACK_NEEDED: usize = 4 << 20;
 /// Longest error text that is passed on, in bytes: it may quote the input.
 const MAX_CAUSE: usize = 1_000;
 
@@ -41,7 +43,7 @@ pub struct YamlError {
 pub fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, YamlError> {
     let mut options = bounded();
     options.legacy_octal_numbers = true;
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| explain(&error))
+    parse(text, options)
 }
 
 /// The same for a type that handles duplicate keys itself.
@@ -52,7 +54,7 @@ pub fn read_with_duplicates<'de, T: Deserialize<'de>>(text: &'de str) -> Result<
     let mut options = bounded();
     options.legacy_octal_numbers = true;
     options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| explain(&error))
+    parse(text, options)
 }
 
 /// Reads one document whose values are mostly text: only `true`, `false`, `null` and numbers in their usual form have
@@ -65,7 +67,15 @@ pub fn read_settings<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, Yaml
     options.strict_booleans = true;
     options.leading_zero_numbers_as_strings = true;
     options.underscored_numbers_as_strings = true;
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| explain(&error))
+    parse(text, options)
+}
+
+/// Reading one level takes a dozen calls, which need up to 16 KiB in a debug build. A thread of a runtime has 2 MiB,
+/// so [`MAX_DEPTH`] levels get a stack of their own where less than `STACK_NEEDED` is left.
+fn parse<'de, T: Deserialize<'de>>(text: &'de str, options: Options) -> Result<T, YamlError> {
+    stacker::maybe_grow(STACK_NEEDED, 2 * STACK_NEEDED, || {
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| explain(&error))
+    })
 }
 
 fn bounded() -> Options {
