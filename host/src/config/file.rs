@@ -22,8 +22,12 @@ pub(super) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Set
             return settings;
         }
     };
-    for (name, value) in &mapping {
-        let origin = Origin::File(path.into(), line_of(text, name));
+    let mut entries: Vec<_> =
+        mapping.iter().map(|(name, value)| (line_of(text, name), name, value)).collect();
+    // Problems are listed in the order in which the operator finds them.
+    entries.sort_by_key(|(line, ..)| *line);
+    for (line, name, value) in entries {
+        let origin = Origin::File(path.into(), line);
         let mut refuse = |text: String| {
             problems.push(Problem { origin: origin.clone(), key: name.clone(), value: None, text });
         };
