@@ -4,13 +4,28 @@ use super::File;
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Maximum number of errors that are listed.
 const MISTAKES_MAX: usize = 32;
 
+/// A part of a document that does not have the form of a manifest.
+#[derive(Debug)]
+pub(super) struct Mistake {
+    /// The path in the document as it was written.
+    pub(super) path: String,
+    cause: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.cause)
+    }
+}
+
 /// The errors in the form of a document, by path, and the manifest without the wrong parts. Each wrong part is
 /// removed and the rest parsed again, so that the parser alone defines the rules.
-pub(super) fn inspect(mut document: Value) -> (Vec<String>, Option<File>) {
+pub(super) fn inspect(mut document: Value) -> (Vec<Mistake>, Option<File>) {
     let mut mistakes = Vec::new();
     // Elements that were taken off the front of a list, by its path.
     let mut offsets: BTreeMap<String, usize> = BTreeMap::new();
@@ -25,7 +40,7 @@ pub(super) fn inspect(mut document: Value) -> (Vec<String>, Option<File>) {
         {
             steps.push(Step::Key(unknown.to_owned()));
         }
-        mistakes.push(format!("{}: {cause}", show(&steps, &offsets)));
+        mistakes.push(Mistake { path: show(&steps, &offsets), cause });
         if !take_out(&mut document, &steps, &mut offsets) {
             break;
         }
@@ -104,7 +119,8 @@ mod tests {
                 "limits": {"wall": "1h"}
             }
         });
-        let (mut mistakes, rest) = inspect(document);
+        let (mistakes, rest) = inspect(document);
+        let mut mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         mistakes.sort();
         let wanted = [
             "extra: unknown field `extra`",
@@ -129,7 +145,7 @@ mod tests {
         for document in [json!([]), json!("text"), json!(null), json!({"kind": "Plugin"})] {
             let (mistakes, rest) = inspect(document);
             assert!(mistakes.len() == 1 && rest.is_none(), "{mistakes:?}");
-            assert!(mistakes[0].starts_with("the document: "), "{mistakes:?}");
+            assert_eq!(mistakes[0].path, "the document", "{mistakes:?}");
         }
         let many: serde_json::Map<String, Value> = (0..100).map(|n| (format!("k{n}"), json!(1))).collect();
         assert_eq!(inspect(Value::Object(many)).0.len(), MISTAKES_MAX);

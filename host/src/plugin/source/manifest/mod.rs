@@ -126,8 +126,11 @@ impl Manifest {
             Err(first) => {
                 let document = yaml::read(text).map_err(|_| first.to_string())?;
                 let (mistakes, rest) = form::inspect(document);
-                // A single error keeps its line.
-                let mistakes = if mistakes.len() > 1 { mistakes } else { vec![first.to_string()] };
+                let mistakes = match mistakes.as_slice() {
+                    // A single error keeps its line beside its path.
+                    [one] => vec![format!("{}: {first}", one.path)],
+                    several => several.iter().map(ToString::to_string).collect(),
+                };
                 (rest, mistakes)
             }
         };
