@@ -141,9 +141,9 @@ impl Recording {
             std::fs::read_to_string(&path).with_context(|| path.display().to_string())
         };
         Ok(Self {
-            cases: umbel::model::yaml::read(&read(format!("{name}.cases.yaml"))?)?,
+            cases: umbel::model::yaml::read_settings(&read(format!("{name}.cases.yaml"))?)?,
             answers: serde_json::from_str(&read(format!("{name}.golden.json"))?)?,
-            allowed: umbel::model::yaml::read(&read("differences.yaml".to_owned())?)?,
+            allowed: umbel::model::yaml::read_settings(&read("differences.yaml".to_owned())?)?,
         })
     }
 
