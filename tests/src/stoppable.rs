@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 pub struct StoppableBackend {
     /// On loopback.
     pub port: u16,
-    orders: mpsc::UnboundedSender<blocking::Receiver<()>>,
+    orders: mpsc::Sender<blocking::Receiver<()>>,
     backend: Arc<Backend>,
 }
 
@@ -25,7 +25,7 @@ impl StoppableBackend {
     /// # Errors
     /// When it cannot listen.
     pub async fn start(ca: Arc<Authority>, alpn: &'static [&'static str], handler: Handler) -> Result<Self> {
-        let (orders, mut ordered) = mpsc::unbounded_channel::<blocking::Receiver<()>>();
+        let (orders, mut ordered) = mpsc::channel::<blocking::Receiver<()>>(1);
         let (started, is_started) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -49,7 +49,7 @@ impl StoppableBackend {
     /// When its thread has ended.
     pub fn stop(&self) -> Result<Stopped> {
         let (hold, until) = blocking::channel();
-        self.orders.send(until).map_err(|_| anyhow::anyhow!("the backend has ended"))?;
+        self.orders.try_send(until).map_err(|error| anyhow::anyhow!("cannot stop the backend: {error}"))?;
         Ok(Stopped(hold))
     }
 

@@ -182,11 +182,11 @@ mod tests {
     }
 
     impl Ca {
-        fn intermediate(&self, mut params: CertificateParams) -> Ca {
+        fn intermediate(&self, mut params: CertificateParams) -> Self {
             params.distinguished_name.push(rcgen::DnType::CommonName, "intermediate");
             let key = KeyPair::generate().unwrap();
             let certificate = params.signed_by(&key, &self.issuer).unwrap();
-            Ca { certificate, issuer: Issuer::new(params, key) }
+            Self { certificate, issuer: Issuer::new(params, key) }
         }
 
         fn leaf(

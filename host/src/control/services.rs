@@ -385,7 +385,7 @@ mod tests {
         let (first, second) = twice(vec![Err(ResolveFault::NotMine)], Some(&named));
         assert_eq!((first.as_str(), second.as_str()), ("shop.example.com", "shop.example.com"));
         let (first, _) = twice(vec![Err(ResolveFault::NotMine)], None);
-        assert_eq!(first, "service/shop in \"prod\" is not present");
+        assert_eq!(first, "ExternalName \"shop\" in namespace \"prod\" is not present");
     }
 
     #[tokio::test]

@@ -177,7 +177,8 @@ impl Watcher {
                 .filter(|(name, look)| look.is_down() && self.members.get(name).is_some_and(Member::is_up))
                 .map(|(name, _)| name.clone())
                 .collect();
-            if !doubtful.is_empty() && !(is_doubted && connected.is_err()) {
+            let is_settled = is_doubted && connected.is_err();
+            if !doubtful.is_empty() && !is_settled {
                 // One failure may be an accident: a second try over a new connection decides.
                 let again = again.get_or_insert_with(|| {
                     client.hang_up();
