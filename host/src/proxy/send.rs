@@ -209,6 +209,10 @@ pub async fn send_http1(host: &Host, mut lease: Http1Lease, unsent: &Unsent<'_>)
                 return Ok(Err(Box::new(too_many_interim())));
             }
             let (mut head, body) = response.into_parts();
+            if head.version == Version::HTTP_10 {
+                // hyper would send the next request in HTTP/1.0, where a body of unknown length cannot be sent.
+                lease.note_last();
+            }
             head.version = Version::HTTP_11;
             Ok(clean(&mut head).map(|()| Response::from_parts(head, AnswerBody::http1(body, lease))))
         }

@@ -46,6 +46,8 @@ pub struct Connection {
     pub stream: Stream,
     /// What to speak on it.
     pub protocol: Protocol,
+    /// The address that took it.
+    pub address: SocketAddr,
 }
 
 /// Opens a connection to `endpoint`, verified as `server_name`.
@@ -57,7 +59,27 @@ pub async fn connect(
     server_name: &ServerName<'static>,
     tls: &Arc<rustls::ClientConfig>,
 ) -> Result<Connection, UpstreamFault> {
-    let tcp = dial(endpoint).await?;
+    secure(dial(endpoint).await?, server_name, tls).await
+}
+
+/// Opens a connection to one address of an endpoint.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_to_address(
+    address: SocketAddr,
+    server_name: &ServerName<'static>,
+    tls: &Arc<rustls::ClientConfig>,
+) -> Result<Connection, UpstreamFault> {
+    secure(dial_one(address).await?, server_name, tls).await
+}
+
+async fn secure(
+    tcp: TcpStream,
+    server_name: &ServerName<'static>,
+    tls: &Arc<rustls::ClientConfig>,
+) -> Result<Connection, UpstreamFault> {
+    let address = tcp.peer_addr().map_err(|error| UpstreamFault::Closed(error.to_string()))?;
     let records = TlsRecords::new(BulkRead::new(tcp));
     let handshake = TlsConnector::from(Arc::clone(tls)).connect(server_name.clone(), records);
     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
@@ -69,7 +91,7 @@ pub async fn connect(
         Some(b"h2") => Protocol::Http2,
         _ => Protocol::Http1,
     };
-    Ok(Connection { stream: Stream::new(stream, protocol), protocol })
+    Ok(Connection { stream: Stream::new(stream, protocol), protocol, address })
 }
 
 /// Has the system notice a peer that vanished while nothing is sent: watches and upgraded connections wait

@@ -22,6 +22,14 @@ pub enum UpstreamFault {
         /// The address.
         address: String,
     },
+    /// No route leads to the address, or its machine does not answer.
+    #[error("dial tcp {address}: {cause}")]
+    Unreachable {
+        /// The address.
+        address: String,
+        /// What the system said.
+        cause: String,
+    },
     /// TCP failed otherwise.
     #[error("dial tcp {address}: {cause}")]
     Dial {
@@ -82,7 +90,9 @@ impl UpstreamFault {
         match self {
             Self::Lookup { .. } => "the backend's host name does not resolve".to_owned(),
             Self::Refused { .. } => "the backend refused the connection".to_owned(),
-            Self::Dial { cause, .. } => format!("the backend cannot be reached: {cause}"),
+            Self::Unreachable { cause, .. } | Self::Dial { cause, .. } => {
+                format!("the backend cannot be reached: {cause}")
+            }
             Self::TimedOut { .. } => "the backend did not answer in time".to_owned(),
             Self::UnknownAuthority
             | Self::WrongName { .. }
@@ -115,6 +125,9 @@ impl UpstreamFault {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused { address },
             io::ErrorKind::TimedOut => Self::TimedOut { during: format!("dial tcp {address}") },
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                Self::Unreachable { address, cause: error.to_string() }
+            }
             _ => Self::Dial { address, cause: error.to_string() },
         }
     }

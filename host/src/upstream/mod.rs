@@ -9,7 +9,7 @@ mod tls;
 mod verify;
 mod words;
 
-pub use connect::{Connection, Protocol, connect};
+pub use connect::{Connection, Protocol, connect, connect_to_address};
 pub use fault::UpstreamFault;
 pub use interim::{INTERIM_MAX, InterimCount, InterimLimit, write_interim};
 pub use stream::Stream;

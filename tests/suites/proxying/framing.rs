@@ -5,7 +5,7 @@ use super::frames::{DATA, END_STREAM, Frame};
 use super::heads::ask_raw;
 use super::pki::Authority;
 use super::plane::{LIMIT, Plane, empty};
-use super::raw::{RawBackend, RawClient, request_block};
+use super::raw::{RawBackend, RawClient, read_head, request_block};
 use anyhow::{Context, Result};
 use http::{Request, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -49,6 +49,62 @@ async fn a_response_by_http_1_0_is_forwarded_in_the_clients_version() -> Result<
         assert!(old.starts_with("HTTP/1.0 200") && old.ends_with("\r\n\r\nhello"), "{old}");
     }
     Ok(())
+}
+
+/// Answers in HTTP/1.0, keeps the connection, and returns the body of each request in chunks.
+async fn echo_by_http_1_0(ca: &Authority) -> Result<RawBackend> {
+    RawBackend::start(ca, "http/1.1", |mut stream| {
+        Box::pin(async move {
+            loop {
+                let head = read_head(&mut stream).await?.to_lowercase();
+                let mut body = Vec::new();
+                while head.contains("transfer-encoding: chunked") && !body.ends_with(b"0\r\n\r\n") {
+                    body.push(stream.read_u8().await?);
+                }
+                let length = body.len();
+                let answer =
+                    format!("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: {length}\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await?;
+                stream.write_all(&body).await?;
+                stream.flush().await?;
+            }
+        })
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_in_chunks_reaches_a_backend_that_answered_in_http_1_0_before() -> Result<()> {
+    let ca = Authority::new("backends")?;
+    let backend = echo_by_http_1_0(&ca).await?;
+    let plane = Plane::before(backend.port, &ca)?;
+    let mut stream = plane.dial(None, "http/1.1").await?;
+    for _ in 0..2 {
+        let get = format!("GET {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer admin-token\r\n\r\n");
+        stream.write_all(get.as_bytes()).await?;
+        assert!(read_answer(&mut stream).await?.starts_with("HTTP/1.1 200"));
+        let chunks = "5\r\nhello\r\n0\r\n\r\n";
+        stream.write_all(post("Transfer-Encoding: chunked\r\n", chunks).as_bytes()).await?;
+        let answer = read_answer(&mut stream).await?;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(chunks), "{answer}");
+    }
+    Ok(())
+}
+
+/// Reads one answer with a length.
+async fn read_answer(stream: &mut (impl AsyncReadExt + Unpin)) -> Result<String> {
+    let read = async {
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await?);
+        }
+        let head = String::from_utf8(answer)?;
+        let length = head.to_lowercase().split_once("content-length: ").context("a length")?.1.to_owned();
+        let mut body = vec![0; length.lines().next().unwrap_or_default().parse()?];
+        stream.read_exact(&mut body).await?;
+        Ok(head + &String::from_utf8(body)?)
+    };
+    tokio::time::timeout(LIMIT, read).await.context("no answer")?
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ pub(super) async fn dial(host: &Rc<Host>) -> Result<Lease, UpstreamFault> {
         }
         Protocol::Http1 => {
             host.protocol.set(Some(Protocol::Http1));
-            let connection = http1::open(host, opened.stream).await?;
+            let connection = http1::open(host, opened.stream, opened.address).await?;
             Ok(Lease::Http1(Http1Lease::new(connection, Rc::clone(host))))
         }
     }

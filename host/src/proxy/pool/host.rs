@@ -5,22 +5,17 @@ use super::http1::{Http1Lease, Http1State, IdleHttp1};
 use super::http2::{Http2Connection, Http2Lease};
 use crate::decision::resolver::Endpoint;
 use crate::route::{Backend, BackendId, SignalKind, Signals};
-use crate::upstream::{Protocol, UpstreamFault, connect};
+use crate::upstream::{Protocol, UpstreamFault};
 use http::HeaderValue;
 use http::uri::Authority;
 use rustls::pki_types::ServerName;
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Idle HTTP/1.1 connections that are kept (contract §2.8).
 const IDLE_HTTP1: usize = 25;
-
-/// Time limit for the check of a silent endpoint.
-const CHECK_LIMIT: Duration = Duration::from_secs(4);
-/// Time after which the control plane should check the backend, too.
-const CHECK_DOUBT: Duration = Duration::from_secs(1);
 
 /// How often a request waits for a new connection only to find it full already.
 const DIALS_PER_REQUEST: usize = 64;
@@ -53,9 +48,9 @@ pub struct Host {
     http2: RefCell<Vec<Rc<Http2Connection>>>,
     http1: RefCell<Vec<IdleHttp1>>,
     /// All open HTTP/1.1 connections, idle or not.
-    open_http1: RefCell<Vec<Rc<Http1State>>>,
-    /// Whether a check of the endpoint is running.
-    is_checking: Cell<bool>,
+    pub(super) open_http1: RefCell<Vec<Rc<Http1State>>>,
+    /// The addresses of the endpoint that are being checked.
+    pub(super) checked: RefCell<Vec<SocketAddr>>,
     dial: RefCell<Option<SharedDial>>,
     signals: Signals,
 }
@@ -77,7 +72,7 @@ impl Host {
             http2: RefCell::default(),
             http1: RefCell::default(),
             open_http1: RefCell::default(),
-            is_checking: Cell::new(false),
+            checked: RefCell::default(),
             dial: RefCell::default(),
             signals,
         })
@@ -180,36 +175,10 @@ impl Host {
         self.open_http1.borrow_mut().retain(|known| !Rc::ptr_eq(known, state));
     }
 
-    pub(super) fn tick(self: &Rc<Self>, now: u64) {
+    pub(super) fn tick(&self, now: u64) {
         self.now.set(now);
-        let is_quiet = self.open_http1.borrow().iter().any(|state| state.is_quiet(now));
-        if is_quiet && !self.is_checking.replace(true) {
-            let _detached = tokio::task::spawn_local(Rc::clone(self).check());
-        }
         self.http1.borrow_mut().retain(|connection| connection.is_worth_keeping(now));
         self.http2.borrow_mut().retain(|connection| connection.tick(now));
-    }
-
-    /// Finds out whether a quiet endpoint is slow or dead. HTTP/1.1 has no ping, and the kernel of a stopped process
-    /// still acknowledges data, but the process does not complete a TLS handshake. The connection is not kept: a
-    /// server that serves one connection at a time would wait for a request on it.
-    async fn check(self: Rc<Self>) {
-        let checked_at = self.now.get();
-        let mut dial = Box::pin(connect(&self.endpoint, &self.server_name, &self.tls));
-        let mut is_silent = tokio::time::timeout(CHECK_DOUBT, &mut dial).await.is_err();
-        if is_silent {
-            self.report(SignalKind::Silent);
-            is_silent = tokio::time::timeout(CHECK_LIMIT - CHECK_DOUBT, dial).await.is_err();
-        }
-        self.is_checking.set(false);
-        let now = self.now.get();
-        if is_silent {
-            tracing::warn!(endpoint = %self.authority, "a backend stopped answering; requests that read from it end");
-            self.open_http1.borrow().iter().for_each(|state| state.give_up(checked_at));
-            self.report(SignalKind::Undeliverable);
-        } else {
-            self.open_http1.borrow().iter().for_each(|state| state.hear(now));
-        }
     }
 
     /// Takes no more requests; those under way go on, and are still looked after by [`Self::tick`].

@@ -8,7 +8,8 @@ use crate::upstream::{InterimCount, InterimLimit, Stream, UpstreamFault};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use std::cell::Cell;
-use std::rc::Rc;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
 use tokio::sync::Notify;
 
 /// Seconds that a connection without a request is kept (contract §2.8).
@@ -42,23 +43,47 @@ pub(super) struct Http1State {
     is_dead: Cell<bool>,
     /// Whether a request was answered on it.
     has_answered: Cell<bool>,
+    /// Whether the current request is the last one on it.
+    is_last: Cell<bool>,
+    /// The address that took it.
+    address: SocketAddr,
     end: Notify,
 }
 
 impl Http1State {
-    fn new(now: u64) -> Rc<Self> {
+    fn new(now: u64, address: SocketAddr) -> Rc<Self> {
         Rc::new(Self {
             usage: Cell::new(Usage::Reserved),
             heard_at: Cell::new(now),
             is_dead: Cell::new(false),
             has_answered: Cell::new(false),
+            is_last: Cell::new(false),
+            address,
             end: Notify::new(),
         })
     }
 
-    /// Whether the connection has been silent for so long that the endpoint must be checked.
+    /// A connection on which a safe request waits for its response.
+    #[cfg(test)]
+    pub(super) fn reading(now: u64, address: SocketAddr) -> Rc<Self> {
+        let state = Self::new(now, address);
+        state.usage.set(Usage::Answer);
+        state
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.is_dead.get()
+    }
+
+    /// The address of the endpoint that took the connection.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether the connection has been silent for so long that its address must be checked.
     pub(super) fn is_quiet(&self, now: u64) -> bool {
         let limit = match self.usage.get() {
+            _ if self.is_dead() => return false,
             Usage::Idle | Usage::Reserved | Usage::Write => return false,
             Usage::Answer => QUIET_ANSWER,
             Usage::Body => QUIET_BODY,
@@ -66,12 +91,12 @@ impl Http1State {
         now.saturating_sub(self.heard_at.get()) >= limit
     }
 
-    /// The endpoint answers, so the waiting time starts again.
+    /// The address answers, so the waiting time starts again.
     pub(super) fn hear(&self, now: u64) {
         self.heard_at.set(now);
     }
 
-    /// The endpoint is dead: ends the connection if it is reading and has received nothing since `checked_at`.
+    /// The address is dead: ends the connection if it is reading and has received nothing since `checked_at`.
     pub(super) fn give_up(&self, checked_at: u64) {
         let reads = matches!(self.usage.get(), Usage::Answer | Usage::Body);
         if reads && self.heard_at.get() <= checked_at {
@@ -130,7 +155,7 @@ impl Http1Lease {
 
     /// Whether the endpoint was found to be dead while this request waited.
     pub fn is_dead(&self) -> bool {
-        self.connection.state.is_dead.get()
+        self.connection.state.is_dead()
     }
 
     /// A request is about to be sent.
@@ -144,6 +169,11 @@ impl Http1Lease {
         self.connection.state.has_answered.set(true);
         self.connection.state.usage.set(Usage::Body);
         self.note_read();
+    }
+
+    /// The connection takes no request after this one.
+    pub fn note_last(&self) {
+        self.connection.state.is_last.set(true);
     }
 
     /// A part of the response arrived.
@@ -164,7 +194,7 @@ impl Http1Lease {
     /// The answer is complete: keeps the connection for the next request, unless it is to be closed.
     pub fn give_back(self) {
         let Self { mut connection, host } = self;
-        if !connection.sender.is_closed() {
+        if !connection.sender.is_closed() && !connection.state.is_last.get() {
             connection.since = host.now.get();
             connection.state.usage.set(Usage::Idle);
             host.add_http1(connection);
@@ -172,8 +202,30 @@ impl Http1Lease {
     }
 }
 
+/// A connection in the list of its host, as long as its driver runs. A driver that panics must leave the list, too, and
+/// must not end the body of a response like a complete one.
+struct Watched {
+    state: Rc<Http1State>,
+    host: Weak<Host>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.state.is_dead.set(true);
+        }
+        if let Some(host) = self.host.upgrade() {
+            host.forget_http1(&self.state);
+        }
+    }
+}
+
 /// Speaks HTTP/1.1 on a fresh connection and spawns the task that drives it.
-pub(super) async fn open(host: &Rc<Host>, stream: Stream) -> Result<IdleHttp1, UpstreamFault> {
+pub(super) async fn open(
+    host: &Rc<Host>,
+    stream: Stream,
+    address: SocketAddr,
+) -> Result<IdleHttp1, UpstreamFault> {
     let interim = InterimCount::default();
     let stream = InterimLimit::new(stream, &interim);
     let (mut sender, driver) = hyper::client::conn::http1::Builder::new()
@@ -182,17 +234,16 @@ pub(super) async fn open(host: &Rc<Host>, stream: Stream) -> Result<IdleHttp1, U
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| UpstreamFault::Protocol(format!("HTTP/1.1: {error}")))?;
-    let state = Http1State::new(host.now.get());
+    let state = Http1State::new(host.now.get(), address);
     host.watch_http1(Rc::clone(&state));
-    let (watched, host) = (Rc::clone(&state), Rc::downgrade(host));
+    let watched = Watched { state: Rc::clone(&state), host: Rc::downgrade(host) };
     let _detached = tokio::task::spawn_local(async move {
         let outcome = tokio::select! {
             outcome = driver => outcome,
-            () = watched.end.notified() => Ok(()),
+            () = watched.state.end.notified() => Ok(()),
         };
-        let Some(host) = host.upgrade() else { return };
-        host.forget_http1(&watched);
-        if watched.usage.get() == Usage::Idle {
+        let Some(host) = watched.host.upgrade() else { return };
+        if watched.state.usage.get() == Usage::Idle {
             tracing::debug!(endpoint = %host.authority, error = outcome.err().map(tracing::field::display), "idle HTTP/1.1 connection to a backend closed");
             host.report(SignalKind::ConnectionClosed);
         }
@@ -204,9 +255,11 @@ pub(super) async fn open(host: &Rc<Host>, stream: Stream) -> Result<IdleHttp1, U
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::pool::backend_for_tests;
+    use crate::route::Signals;
 
     fn used(usage: Usage, since: u64) -> Rc<Http1State> {
-        let state = Http1State::new(since);
+        let state = Http1State::new(since, ([127, 0, 0, 1], 1).into());
         state.usage.set(usage);
         state
     }
@@ -219,6 +272,25 @@ mod tests {
         for usage in [Usage::Idle, Usage::Reserved, Usage::Write] {
             assert_eq!(first_quiet(usage), None, "{usage:?}");
         }
+    }
+
+    /// A driver that panics takes its part of a body with it, and hyper ends that body like a complete one.
+    #[tokio::test]
+    async fn a_driver_that_panics_leaves_a_dead_connection() {
+        let host = Rc::new(Host::new(&backend_for_tests(&[1]), 0, Signals::channel(4).0, 0).unwrap());
+        let state = used(Usage::Body, 0);
+        host.watch_http1(Rc::clone(&state));
+        let watched = Watched { state: Rc::clone(&state), host: Rc::downgrade(&host) };
+        let driver = async move {
+            let _watched = watched;
+            panic!("on purpose");
+        };
+        let tasks = tokio::task::LocalSet::new();
+        tasks.run_until(async { tokio::task::spawn_local(driver).await }).await.unwrap_err();
+        assert!(state.is_dead() && host.is_empty());
+        let ended = used(Usage::Body, 0);
+        drop(Watched { state: Rc::clone(&ended), host: Rc::downgrade(&host) });
+        assert!(!ended.is_dead());
     }
 
     #[test]

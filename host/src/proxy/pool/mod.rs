@@ -1,5 +1,6 @@
 //! The connections of one worker to backends, kept and shared between requests.
 
+mod address_check;
 mod dial;
 mod down;
 mod host;
@@ -8,6 +9,7 @@ mod http2;
 mod liveness;
 
 use crate::route::{Backend, BackendId, Signals, Snapshot};
+use address_check::AddressCheck;
 use down::DownMarks;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -85,9 +87,11 @@ impl Pool {
         self.now.set(now);
         for host in self.hosts.borrow().values() {
             host.tick(now);
+            AddressCheck::start_due(host);
         }
         self.leaving.borrow_mut().retain(|host| {
             host.tick(now);
+            AddressCheck::start_due(host);
             !host.is_empty()
         });
         for (backend, endpoint) in self.down.take_due(now) {
