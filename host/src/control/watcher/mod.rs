@@ -302,11 +302,14 @@ mod tests {
     use super::*;
     use crate::decision::builtin::DiscoveryProbe;
     use crate::decision::health::State;
+    use crate::decision::resolver::Endpoint;
     use crate::route::{Backend, BackendId};
+    use http::HeaderValue;
     use rustls::RootCertStore;
     use std::time::Duration;
 
-    fn watcher() -> Watcher {
+    /// A backend with these endpoints on loopback.
+    pub(super) fn backend(ports: &[u16]) -> Backend {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -314,17 +317,21 @@ mod tests {
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth();
         let tls = Arc::new(tls);
-        let backend = Backend {
+        let endpoint = |port: &u16| Endpoint { host: "127.0.0.1".to_owned(), port: *port, weight: 1 };
+        Backend {
             id: BackendId(1),
             service: "prod/shop:443".to_owned(),
-            endpoints: Vec::new(),
-            authorities: Vec::new(),
+            endpoints: ports.iter().map(endpoint).collect(),
+            authorities: ports.iter().map(|_| HeaderValue::from_static("shop.prod.svc")).collect(),
             server_name: "shop.prod.svc".try_into().unwrap(),
             tls: Arc::clone(&tls),
             tls_http1: tls,
-        };
+        }
+    }
+
+    fn watcher() -> Watcher {
         Watcher {
-            client: Arc::new(ControlClient::new(Arc::new(backend))),
+            client: Arc::new(ControlClient::new(Arc::new(backend(&[])))),
             members: HashMap::new(),
             commands: Arc::default(),
             hint: Arc::default(),

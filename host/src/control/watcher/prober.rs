@@ -5,9 +5,11 @@ use crate::decision::builtin::status_meaning;
 use crate::decision::health::{ProbeFault, ProbeRequest, ProbeResponse, Prober};
 use crate::route::Backend;
 use crate::upstream::UpstreamFault;
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Method, header};
 use parking_lot::Mutex;
+use std::pin::pin;
 use std::time::Duration;
 
 /// Limit for opening a connection (contract appendix B: probe 5 s).
@@ -56,15 +58,22 @@ impl<'a> Round<'a> {
         self.client.backend()
     }
 
-    /// Connects to the first endpoint that can be connected to and returns its index, or the last fault.
+    /// Connects to an endpoint that can be connected to and returns its index, or the last fault. The endpoints are
+    /// tried one after another, but all at once when the backend is suspected to be gone: the time until it counts as
+    /// unavailable must not grow with their number.
     pub(super) async fn connect(&self, is_doubted: bool) -> Result<usize, UpstreamFault> {
-        let limit = if is_doubted { DOUBT_LIMIT } else { CONNECT_LIMIT };
-        let mut last = UpstreamFault::Closed("the service has no endpoint".to_owned());
-        for endpoint in 0..self.client.backend().endpoints.len() {
+        let count = self.client.backend().endpoints.len();
+        let (limit, at_once) = if is_doubted { (DOUBT_LIMIT, count.max(1)) } else { (CONNECT_LIMIT, 1) };
+        let attempts = (0..count).map(|endpoint| async move {
             let opened = match self.known_fault(endpoint) {
                 Some(fault) => Err(fault),
                 None => self.client.open(endpoint, limit).await,
             };
+            (endpoint, opened)
+        });
+        let mut attempts = pin!(futures_util::stream::iter(attempts).buffer_unordered(at_once));
+        let mut last = UpstreamFault::Closed("the service has no endpoint".to_owned());
+        while let Some((endpoint, opened)) = attempts.next().await {
             match opened {
                 Ok(()) => return Ok(endpoint),
                 Err(fault) => {
@@ -281,9 +290,10 @@ fn name(fault: &UpstreamFault) -> ProbeFault {
     match fault {
         UpstreamFault::TimedOut { .. } | UpstreamFault::Silent => ProbeFault::TimedOut(TIMED_OUT.to_owned()),
         UpstreamFault::Closed(_) | UpstreamFault::Protocol(_) => ProbeFault::Protocol(text),
-        UpstreamFault::Lookup { .. } | UpstreamFault::Refused { .. } | UpstreamFault::Dial { .. } => {
-            ProbeFault::Connect(text)
-        }
+        UpstreamFault::Lookup { .. }
+        | UpstreamFault::Refused { .. }
+        | UpstreamFault::Unreachable { .. }
+        | UpstreamFault::Dial { .. } => ProbeFault::Connect(text),
         _ => ProbeFault::Tls(text),
     }
 }
@@ -291,6 +301,9 @@ fn name(fault: &UpstreamFault) -> ProbeFault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::watcher::tests::backend;
+    use std::sync::Arc;
+    use tokio::net::TcpListener;
 
     fn request(method: Method, path: &str, header: Option<&str>) -> ProbeRequest {
         ProbeRequest {
@@ -300,6 +313,24 @@ mod tests {
             headers: header.map(|name| (name.to_owned(), "x".to_owned())).into_iter().collect(),
             timeout: Duration::from_secs(1),
             body_max: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn endpoints_of_a_suspected_backend_are_tried_at_once() {
+        let mut silent = Vec::new();
+        for _ in 0..4 {
+            silent.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        }
+        let ports: Vec<u16> = silent.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        let client = ControlClient::new(Arc::new(backend(&ports)));
+        let round = Round::new(&client);
+        let connecting = round.connect(true);
+        let accepted = futures_util::future::join_all(silent.iter().map(TcpListener::accept));
+        // The first endpoint keeps the connection open and silent, and the others are dialed all the same.
+        tokio::select! {
+            outcome = connecting => panic!("no endpoint answers, and yet: {outcome:?}"),
+            accepted = accepted => assert_eq!(accepted.iter().flatten().count(), 4),
         }
     }
 
