@@ -132,6 +132,7 @@ fn a_case_that_cannot_be_read_is_an_error_with_file_and_line() -> Result<()> {
         step.code == 1 && step.said.contains("cases/a.yaml:3:3: cases[0]: unknown field `aks`"),
         "{step:?}"
     );
+    ensure!(step.said.contains("; did you mean `ask`?"), "{step:?}");
     Ok(())
 }
 

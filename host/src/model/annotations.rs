@@ -23,8 +23,6 @@ pub const OF_ROUTED_OBJECTS: [&str; 5] =
 
 /// The domain of all annotations that this program reads.
 const DOMAIN: &str = "umbel.dev";
-/// Minimum length of a name that is suggested as a part of a longer one.
-const PART_MIN: usize = 4;
 /// Maximum number of unknown annotations that are reported.
 const COMPLAINTS_MAX: usize = 16;
 
@@ -47,17 +45,14 @@ fn complaint(key: &str, known: &[&str]) -> String {
     format!("annotation {key} is unknown and does nothing: {hint}")
 }
 
-/// The known key whose name is the same, contains the given one, or is most similar to it. All keys begin with the
-/// same domain, so comparing whole keys would find all of them similar.
+/// The known key whose name is the same or most similar. All keys begin with the same domain, so comparing whole keys
+/// would find all of them similar.
 fn meant<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     let typed = name_of(key);
-    let is_named = |known: &&&str| name_of(known) == typed;
-    let is_part = |known: &&&str| typed.len() >= PART_MIN && name_of(known).contains(&typed);
-    let same = known.iter().find(is_named).or_else(|| known.iter().find(is_part));
-    same.copied().or_else(|| {
+    let of_name = |name: &str| known.iter().copied().find(|key| name_of(key) == name);
+    of_name(&typed).or_else(|| {
         let names: Vec<String> = known.iter().map(|key| name_of(key)).collect();
-        let near = did_you_mean(&typed, names.iter().map(String::as_str))?;
-        known.iter().copied().find(|key| name_of(key) == near)
+        of_name(did_you_mean(&typed, names.iter().map(String::as_str))?)
     })
 }
 

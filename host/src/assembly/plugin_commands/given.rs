@@ -1,7 +1,7 @@
 //! The component that a command is about, and the manifest beside it.
 
 use super::shell_word;
-use super::similar_name::closest_path;
+use super::similar_path::closest_path;
 use crate::assembly::CommandError;
 use clap::ValueHint;
 use std::fs;

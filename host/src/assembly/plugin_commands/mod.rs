@@ -12,7 +12,7 @@ mod install;
 mod new;
 mod recordings;
 mod report;
-mod similar_name;
+mod similar_path;
 mod watch;
 
 pub use build::{PluginBuildArgs, PluginBuildError, build_plugin, componentize};

@@ -1,8 +1,8 @@
 //! `umbel plugin record`: calls of a running gateway as cases.
 
 use super::gateway::{Gateway, GatewayFlags};
-use super::similar_name::closest;
 use crate::assembly::CommandError;
+use crate::model::spelling::did_you_mean;
 use crate::model::yaml;
 use crate::object::names;
 use clap::{Args, ValueHint};
@@ -47,7 +47,7 @@ fn unknown_plugin(gateway: &Gateway, name: &str) -> CommandError {
     let report = gateway.get("/plugins").ok().flatten().unwrap_or_default();
     let items = report["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     let known: Vec<&str> = items.iter().filter_map(|item| item["name"].as_str()).collect();
-    let hint = match (closest(name, known.iter().copied()), known.as_slice()) {
+    let hint = match (did_you_mean(name, known.iter().copied()), known.as_slice()) {
         (Some(similar), _) => format!("did you mean {similar:?}?"),
         (None, []) => "`umbel plugin install` puts it there".to_owned(),
         (None, known) => format!("it has {}; `umbel plugin install` puts others there", known.join(", ")),

@@ -1,7 +1,7 @@
 //! Which language a plugin is written in, by what lies in its directory.
 
 use super::PluginBuildError;
-use crate::assembly::plugin_commands::similar_name::closest_path;
+use crate::assembly::plugin_commands::similar_path::closest_path;
 use std::path::Path;
 
 /// A language that plugins can be built in.

@@ -1,8 +1,8 @@
 //! Cases as they lie in files.
 
 use super::expectation::{Expectation, parse_text};
+use crate::model::spelling::meant_in_error;
 use crate::model::yaml::{self, YamlError};
-
 use crate::plugin::record::{
     Body, HealthState, HealthSubject, Question, ResolveTarget, Tape, VersionedGroup,
 };
@@ -131,7 +131,7 @@ pub(in super::super) fn read_file(file: &Path) -> Result<Vec<Case>, String> {
 /// # Errors
 /// File, line and what is wrong there.
 pub(in super::super) fn parse(file: &Path, text: &str) -> Result<Vec<Case>, String> {
-    let File { spec, cases } = yaml::read(text).map_err(|error| locate(file, &error))?;
+    let File { spec, cases } = yaml::read(text).map_err(|error| explain(file, text, &error))?;
     let mut found: Vec<Case> = Vec::new();
     for entry in cases {
         if found.iter().any(|case| case.name == entry.name) {
@@ -155,9 +155,24 @@ pub(in super::super) fn parse(file: &Path, text: &str) -> Result<Vec<Case>, Stri
     Ok(found)
 }
 
-/// The error with its place in front, where editors find it.
-fn locate(file: &Path, error: &YamlError) -> String {
-    format!("{}:{}:{}: {}", file.display(), error.line, error.column, error.cause)
+/// The error after its place, in the form that editors recognize, and its path in the document.
+fn explain(file: &Path, text: &str, error: &YamlError) -> String {
+    let YamlError { line, column, cause } = error;
+    let path = path_of_error(text).map(|path| format!("{path}: ")).unwrap_or_default();
+    let meant = meant_in_error(cause).map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+    format!("{}:{line}:{column}: {path}{cause}{meant}", file.display())
+}
+
+/// The path of the value that has the wrong form, such as `cases[0].ask`. The YAML parser knows only line and column.
+fn path_of_error(text: &str) -> Option<String> {
+    let document: Value = yaml::read(text).ok()?;
+    let error = serde_path_to_error::deserialize::<_, File>(&document).err()?;
+    let (path, cause) = (error.path().to_string(), error.inner().to_string());
+    // Where a key is unknown, the path is that of its mapping: the cause names the key.
+    let unknown = cause.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+    let parent = unknown.map_or(path.as_str(), |key| path.strip_suffix(key).unwrap_or(&path));
+    let parent = parent.trim_end_matches('.');
+    (!parent.is_empty()).then(|| parent.to_owned())
 }
 
 impl From<AskForm> for Ask {
@@ -218,9 +233,12 @@ cases:
     #[test]
     fn every_mistake_has_a_file_and_a_line() {
         for (text, says) in [
-            ("cases:\n- nam: a", "unknown field `nam`"),
-            ("cases: []\nmore: 1", "unknown field `more`"),
-            ("cases:\n- name: a\n  ask: {call: guess}", "unknown variant `guess`"),
+            ("cases:\n- nam: a", ": cases[0]: unknown field `nam`"),
+            ("cases: []\nmore: 1", ": unknown field `more`"),
+            ("cases:\n- name: a\n  ask: {call: guess}", ": cases[0].ask.call: unknown variant `guess`"),
+            ("cases:\n- name: a\n  ask: {call: chek}", "; did you mean `check`?"),
+            ("cases:\n- {name: a, aks: {}}", "; did you mean `ask`?"),
+            ("cases: {", ""),
             (
                 "cases:\n- name: a\n  ask:\n    call: resolve\n    target: {namespace: a, name: b, prot: 1}",
                 "unknown field `prot`",

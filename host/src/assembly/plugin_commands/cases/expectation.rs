@@ -1,5 +1,6 @@
 //! What a case expects, with its keys checked while file and line are known.
 
+use crate::model::spelling::did_you_mean;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -45,7 +46,10 @@ fn check(map: &Map<String, Value>) -> Result<(), String> {
         return Err(format!("expect needs answer: one of {names}"));
     };
     let Some((answer, keys)) = ANSWERS.iter().find(|(name, _)| answer.as_str() == Some(name)) else {
-        return Err(format!("answer {answer} is not known; expected one of {names}"));
+        let meant =
+            answer.as_str().and_then(|typed| did_you_mean(typed, ANSWERS.iter().map(|(name, _)| *name)));
+        let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+        return Err(format!("answer {answer} is not known; expected one of {names}{meant}"));
     };
     unknown_key(map, keys, "answer", &format!("answer: {answer}"))?;
     for (list, keys) in ENTRIES {
@@ -61,7 +65,11 @@ fn unknown_key(map: &Map<String, Value>, keys: &[&str], other: &str, place: &str
     match map.keys().find(|key| !keys.contains(&key.as_str()) && *key != other) {
         None => Ok(()),
         Some(key) if keys.is_empty() => Err(format!("unknown key `{key}`: {place} has no further keys")),
-        Some(key) => Err(format!("unknown key `{key}` in {place}: expected {}", keys.join(", "))),
+        Some(key) => {
+            let meant = did_you_mean(key, keys.iter().copied());
+            let meant = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+            Err(format!("unknown key `{key}` in {place}: expected {}{meant}", keys.join(", ")))
+        }
     }
 }
 
@@ -101,6 +109,9 @@ mod tests {
             ("{state: up}", "expect needs answer: one of resolution"),
             ("{answer: maybe}", "\"maybe\" is not known"),
             ("{answer: keep, state: up}", "unknown key `state`: answer: keep has no further keys"),
+            ("{answer: resoluton}", "expected one of resolution"),
+            ("{answer: resoluton}", "; did you mean resolution?"),
+            ("{answer: hide, reson: x}", "; did you mean `reason`?"),
             ("{answer: hide, why: x}", "unknown key `why` in answer: hide: expected reason"),
             (
                 "{answer: resolution, endpoints: [{prot: 1}]}",

@@ -4,7 +4,7 @@ use super::InstallFlags;
 use crate::assembly::CommandError;
 use crate::assembly::plugin_commands::gateway::{Gateway, GatewayFlags};
 use crate::assembly::plugin_commands::shell_word;
-use crate::assembly::plugin_commands::similar_name::closest_path;
+use crate::assembly::plugin_commands::similar_path::closest_path;
 use std::path::{Path, PathBuf};
 
 /// A plugin directory, and the gateway that watches it.

@@ -1,6 +1,7 @@
 //! Every place where a document does not have the form of a manifest. The parser ends at the first one.
 
 use super::File;
+use crate::model::spelling::meant_in_error;
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 use std::collections::BTreeMap;
@@ -17,9 +18,20 @@ pub(super) struct Mistake {
     cause: String,
 }
 
+impl Mistake {
+    /// The name that was perhaps meant in place of an unknown one.
+    pub(super) fn meant(&self) -> Option<&str> {
+        meant_in_error(&self.cause)
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.cause)
+        write!(f, "{}: {}", self.path, self.cause)?;
+        match self.meant() {
+            Some(meant) => write!(f, "; did you mean `{meant}`?"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -128,7 +128,10 @@ impl Manifest {
                 let (mistakes, rest) = form::inspect(document);
                 let mistakes = match mistakes.as_slice() {
                     // A single error keeps its line beside its path.
-                    [one] => vec![format!("{}: {first}", one.path)],
+                    [one] => {
+                        let meant = one.meant().map(|meant| format!("; did you mean `{meant}`?"));
+                        vec![format!("{}: {first}{}", one.path, meant.unwrap_or_default())]
+                    }
                     several => several.iter().map(ToString::to_string).collect(),
                 };
                 (rest, mistakes)
@@ -286,6 +289,7 @@ spec:
             ("apiVersion: v1\nkind: Plugin".to_owned(), "write apiVersion: plugins.umbel.dev/v1alpha1"),
             (format!("{head}metadata: {{name: other}}"), "the file names the plugin \"consul\""),
             (format!("{head}spec: {{grant: {{}}}}"), "unknown field `grant`"),
+            (format!("{head}spec: {{grant: {{}}}}"), "; did you mean `grants`?"),
             (format!("{head}spec: {{grants: {{addresses: [10.0.0.0/99]}}}}"), "line 3"),
             (format!("{head}spec: {{grants: {{probe: [status]}}}}"), "must start with /"),
             (format!("{head}spec: {{limits: {{wall: 1h}}}}"), "is no duration"),
@@ -351,6 +355,7 @@ spec:
         assert!(error.starts_with("12 mistakes: (1) "), "{error}");
         for part in [
             "spec.setings: unknown field",
+            "; did you mean `settings`?",
             "spec.grants.addresses[0]: invalid IP",
             "write apiVersion: plugins.umbel.dev/v1alpha1",
             "metadata.name is \"other\"",
