@@ -247,7 +247,7 @@ impl Slot {
         let (left, number) = (current.profile.generation, before.profile.generation);
         let text = format!("an operator went back from generation {left} to {number}");
         tracing::info!(plugin = self.name, cause = text, "rolled back");
-        self.refuse(LoadFault::new(Reason::RolledBack, text.clone()), Some(current.pair()));
+        self.refuse(LoadFault::new(Reason::RolledBack, text.clone()), abandoned(&current, &before));
         Ok(text)
     }
 
@@ -373,7 +373,7 @@ impl Slot {
              not tried again until it changes or an operator sets the annotation plugins.umbel.dev/reload"
         );
         tracing::error!(plugin = self.name, cause = text, "rolled back");
-        self.refuse(LoadFault::new(Reason::RolledBack, text), Some(failing.pair()));
+        self.refuse(LoadFault::new(Reason::RolledBack, text), abandoned(failing, &before));
         true
     }
 
@@ -502,6 +502,12 @@ fn probation_text(record: &Record, terms: &Terms) -> String {
         "it {record}; the probation ends after {} calls or in {left} s, and the generation before stands by",
         terms.calls
     )
+}
+
+/// The pair that must not serve after a restart. A reload makes a new generation of the same files: to reject them would
+/// reject the generation that serves.
+fn abandoned(failing: &Generation, before: &Generation) -> Option<PairId> {
+    Some(failing.pair()).filter(|pair| *pair != before.pair())
 }
 
 #[cfg(test)]
