@@ -9,6 +9,7 @@ use crate::plugin::slot::Slot;
 use crate::plugin::source::files::Source;
 use crate::plugin::source::look::Pair;
 use crate::plugin::source::manifest::Manifest;
+use crate::plugin::status::Reason;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -62,6 +63,8 @@ impl Intake {
         let good = self.saved.get_mut(name)?.good.take()?;
         let is_found = match found {
             Found::Fit(gated) => PairId::of(&gated.digest, &gated.manifest) == good.id,
+            // The saved files may come from a time when the operator allowed such permissions.
+            Found::Refused(fault, _) if fault.reason == Reason::PermissionsTooOpen => return None,
             Found::Refused(..) => false,
         };
         let serves = self.roster.slot(name).is_some_and(|slot| slot.current().is_some());
