@@ -46,7 +46,13 @@ fn work(limits: CompileLimits) -> Result<(), LoadFault> {
     let (mut key, mut component) = ([0; KEY_SIZE], Vec::new());
     let mut input = io::stdin().lock();
     let read = input.read_exact(&mut key).and_then(|()| input.read_to_end(&mut component));
-    read.map_err(|error| failed("cannot read the component", error.to_string()))?;
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::OutOfMemory => {
+            let text = "the compiler has no memory left to read the component";
+            LoadFault::new(Reason::CompileMemory, text)
+        }
+        _ => failed("cannot read the component", error.to_string()),
+    })?;
     let engine = engine::build_compiler().map_err(|error| failed("has no engine", format!("{error:#}")))?;
     let code = compile_to_bytes(&engine, &component)?;
     let trailer = SealKey::new(&key).trailer(LABEL, &code);
