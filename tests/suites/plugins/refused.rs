@@ -80,7 +80,11 @@ async fn every_broken_manifest_has_its_reason() -> Result<()> {
     for (spec, reason, says) in [
         ("{settings: {validate: trap}}", Reason::DescribeFailed, "trapped"),
         ("{limits: {wall: 30s}, settings: {validate: loop}}", Reason::DescribeFailed, "CPU budget"),
-        ("{settings: {validate: eat-memory}}", Reason::DescribeFailed, "memory"),
+        (
+            "{limits: {wall: 30s, cpu: 5s}, settings: {validate: eat-memory}}",
+            Reason::DescribeFailed,
+            "memory",
+        ),
         (
             "{settings: {validate: refuse}}",
             Reason::SettingsInvalid,

@@ -28,7 +28,8 @@ impl Lifecycle for Plugin {
 impl Guest for Plugin {
     fn resolve(_context: Context, target: Target) -> Result<Resolution, Fault> {
         let Some(host) = target.external_name else {
-            let text = format!("service/{} in \"{}\" is not present", target.name, target.namespace);
+            let text =
+                format!("ExternalName {:?} in namespace {:?} is not present", target.name, target.namespace);
             return Err(Fault::NotFound(text));
         };
         let endpoint = Endpoint {
