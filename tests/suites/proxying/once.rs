@@ -116,6 +116,10 @@ fn all_cases(random: &mut fastrand::Rng) -> Vec<Case> {
     for (backend, point) in http1.chain(http2) {
         for (method, path) in VERBS {
             for is_warm in [false, true] {
+                // A connection that carried a request is past these points.
+                if is_warm && matches!(point, Break::AfterAccept | Break::AfterTls) {
+                    continue;
+                }
                 let size = if method.is_safe() { 0 } else { SIZES[random.usize(..SIZES.len())] };
                 let client = if random.bool() { "h2" } else { "http/1.1" };
                 cases.push(Case { method, path, size, client, backend, point, is_warm });
