@@ -136,6 +136,87 @@ fn a_case_that_cannot_be_read_is_an_error_with_file_and_line() -> Result<()> {
     Ok(())
 }
 
+/// A change of a schema, and what `check` and `test` say about it.
+const SCHEMAS: [(&str, &str, &[&str], &[&str]); 4] = [
+    (
+        "\"required\": [\"zone\"],",
+        "",
+        &[
+            "a gateway takes it, but its settings schema and its validate disagree",
+            "  settings  {} (only what the schema requires)\n  schema    accepts\n  validate  rejects: /zone: needs",
+            "  hint      add [\"zone\"] to \"required\"",
+        ],
+        &[
+            "FAILED  mine/mine.wasm: its settings schema and its validate agree\n",
+            "        settings  {} (only what the schema requires)\n",
+            "3 passed, 1 failed",
+        ],
+    ),
+    (
+        "\"type\": \"string\", \"minLength\": 1",
+        "\"type\": \"integer\"",
+        &[
+            "reason    SettingsInvalid",
+            "{\"zone\":\"svc.example.com\"} (spec.settings in mine/mine.yaml)",
+            "schema    rejects: /zone: want integer, but got string\n  validate  accepts",
+        ],
+        &["SettingsInvalid: spec.settings/zone: want integer", "validate  accepts"],
+    ),
+    (
+        "\"minLength\": 1",
+        "\"examples\": [\"\"]",
+        &["{\"zone\":\"\"} (example of /zone in the schema)"],
+        &["example of /zone in the schema", "3 passed, 1 failed"],
+    ),
+    (
+        "\"type\": \"string\"",
+        "\"type\": \"strin\"",
+        &["reason    DescribeFailed", "its settings schema is not a JSON Schema"],
+        &["DescribeFailed: its settings schema is not a JSON Schema", "0 passed, 3 failed"],
+    ),
+];
+
+#[test]
+fn a_schema_that_contradicts_the_plugin_fails_check_and_test() -> Result<()> {
+    let Some(language) = need(AuthorLanguage::Rust.here())? else { return Ok(()) };
+    let mut author = Author::new()?;
+    author.ok(&["plugin", "new", "resolver", "mine", "--lang", language.word()])?;
+    let path = author.path("mine/settings.schema.json");
+    let schema = std::fs::read_to_string(&path)?;
+    let build = ["plugin", "build", "mine", "--output", "mine"];
+    let (check, test) = (["plugin", "check", "mine/mine.wasm"], ["plugin", "test", "mine/mine.wasm"]);
+    for (old, new, check_says, test_says) in SCHEMAS {
+        ensure!(schema.contains(old), "{old} in {schema}");
+        std::fs::write(&path, schema.replace(old, new))?;
+        author.ok(&build)?;
+        for (command, says) in [(check, check_says), (test, test_says)] {
+            let step = author.umbel(&command)?;
+            ensure!(step.code == 1, "{new}: {step:?}");
+            for part in says {
+                ensure!(step.said.contains(part), "{new}: no {part:?} in\n{}", step.said);
+            }
+        }
+    }
+    std::fs::write(&path, schema)?;
+    author.ok(&build)?;
+    author.ok(&check)?;
+    author.ok(&test)?;
+    // The plugin accepts a key that the schema does not know.
+    let case = "cases:\n- name: more\n  spec: {settings: {zone: a.test, more: 1}}\n  ask: {call: validate}\n  expect: ";
+    std::fs::write(author.path("mine/cases/more.yaml"), format!("{case}{{answer: valid}}\n"))?;
+    let step = author.umbel(&test)?;
+    ensure!(
+        step.code == 1 && step.said.contains("schema    rejects: /more: unknown; known are zone"),
+        "{step:?}"
+    );
+    std::fs::write(
+        author.path("mine/cases/more.yaml"),
+        format!("{case}{{answer: invalid, problems: [{{path: /more}}]}}\n"),
+    )?;
+    author.ok(&test)?;
+    Ok(())
+}
+
 #[test]
 fn a_lookup_without_a_grant_fails_in_a_case_as_in_a_gateway() -> Result<()> {
     let Some(component) = need(Guest::ResolverSrv.component())? else { return Ok(()) };

@@ -1,11 +1,12 @@
 //! `umbel plugin check`: what a gateway would say to a component.
 
+use super::agreement::{Disagreement, Written, disagreements};
 use super::first_calls::trapping_call;
 use super::given::{Given, GivenFlags};
 use super::inspect::{Anatomy, dissect};
 use super::report::{Form, rows};
 use crate::assembly::CommandError;
-use crate::plugin::{Candidate, Description, Metering, Reason, Refusal, Workbench, check_manifest};
+use crate::plugin::{Candidate, Compiled, Description, Metering, Reason, Refusal, Workbench, check_manifest};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -15,6 +16,9 @@ const HOST_VERSIONS: &[(&str, &[&str])] = &[
     ("0.1.0", &["log", "clock", "dns", "http", "probe"]),
     ("0.1.1", &["log", "clock", "dns", "http", "probe", "state", "metrics"]),
 ];
+
+/// The summary of all disagreements.
+const DISAGREE: &str = "its settings schema and its validate disagree";
 
 /// Flags of `umbel plugin check`.
 #[derive(Args, Clone, Debug)]
@@ -55,6 +59,9 @@ pub(super) struct Judgement {
     pub(super) description: Option<Description>,
     /// The decisions that it implements.
     pub(super) interfaces: Vec<String>,
+    /// Settings on which its schema and its `validate` disagree; empty where they were not compared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    disagreements: Vec<Disagreement>,
 }
 
 /// A refusal with the cure of its reason.
@@ -91,24 +98,34 @@ impl Judgement {
     pub(super) fn complaints(&self) -> String {
         self.refusal.iter().chain(&self.also).map(Explained::text).collect::<Vec<_>>().join("\n")
     }
+
+    /// What schema and `validate` say, where they differ.
+    fn differences(&self) -> String {
+        let listed: Vec<String> = self.disagreements.iter().map(Disagreement::text).collect();
+        if listed.is_empty() { String::new() } else { format!("{DISAGREE}\n{}", listed.join("\n")) }
+    }
 }
 
 /// Loads the component as a gateway does, up to its first real call.
 pub(super) fn judge(given: &Given) -> Judgement {
-    judge_with(given, |_, _| None)
+    judge_with(given, |_, _| None, |_| Vec::new())
 }
 
-/// The same, with a question to each decision that it exports.
+/// The same, with a question to each decision that it exports, and with its schema compared with its `validate`.
 fn judge_and_ask(given: &Given) -> Judgement {
-    judge_with(given, trapping_call)
+    judge_with(given, trapping_call, |compiled| compare(given, compiled))
 }
 
-fn judge_with(given: &Given, ask: impl Fn(&Candidate<'_>, &[String]) -> Option<Refusal>) -> Judgement {
-    let mut interfaces = Vec::new();
-    let mut also = Vec::new();
+fn judge_with(
+    given: &Given,
+    ask: impl Fn(&Candidate<'_>, &[String]) -> Option<Refusal>,
+    compare: impl Fn(&Compiled<'_>) -> Vec<Disagreement>,
+) -> Judgement {
+    let (mut interfaces, mut also, mut disagreements) = (Vec::new(), Vec::new(), Vec::new());
     let judged = Workbench::open(Metering::Off).and_then(|bench| {
         let compiled = bench.compile(&given.name, &given.component)?;
         interfaces = compiled.interfaces().to_vec();
+        disagreements = compare(&compiled);
         let candidate = compiled.candidate(given.manifest_text()).inspect_err(|refusal| {
             // A mistake in the manifest must not hide one of the component. Without a manifest it has no settings.
             let alone = (refusal.reason == Reason::ManifestInvalid).then(|| compiled.candidate(None).err());
@@ -128,7 +145,19 @@ fn judge_with(given: &Given, ask: impl Fn(&Candidate<'_>, &[String]) -> Option<R
         }
     };
     let also = also.into_iter().map(Explained::from).collect();
-    Judgement { accepted: refusal.is_none(), refusal, also, description, interfaces }
+    Judgement { accepted: refusal.is_none(), refusal, also, description, interfaces, disagreements }
+}
+
+/// Compares schema and `validate`, with the settings of the manifest and others. A gateway that refuses the component
+/// for another reason says so itself.
+fn compare(given: &Given, compiled: &Compiled<'_>) -> Vec<Disagreement> {
+    let Ok(candidate) = compiled.unasked(given.manifest_text()) else { return Vec::new() };
+    let settings = serde_json::from_str(&candidate.settings()).unwrap_or_default();
+    let place = match &given.manifest {
+        Some((path, _)) => format!("spec.settings in {}", path.display()),
+        None => "no manifest".to_owned(),
+    };
+    disagreements(&candidate, &[Written { place, settings, is_meant: given.manifest.is_some() }])
 }
 
 /// Whether an older gateway offers what the component imports.
@@ -157,14 +186,18 @@ pub(super) fn run(flags: &CheckFlags) -> Result<(), CommandError> {
     }
     let file = given.file.display().to_string();
     let text = match &judgement.refusal {
-        None => accepted(&file, &given, &judgement),
-        Some(_) => format!("{file}: a gateway refuses it\n{}", judgement.complaints()),
+        None if judgement.disagreements.is_empty() => accepted(&file, &given, &judgement),
+        None => format!("{file}: a gateway takes it, but {}", judgement.differences()),
+        Some(_) => {
+            format!("{file}: a gateway refuses it\n{}{}", judgement.complaints(), judgement.differences())
+        }
     };
     flags
         .form
         .print(&text, &json!({"file": file, "manifest": given.manifest_words(), "judgement": judgement}))?;
     match judgement.refusal {
-        None => Ok(()),
+        None if judgement.disagreements.is_empty() => Ok(()),
+        None => Err(CommandError::failed(format!("{file}: {DISAGREE}"))),
         Some(explained) => Err(CommandError::failed(format!("{file}: {}", explained.refusal.reason))),
     }
 }

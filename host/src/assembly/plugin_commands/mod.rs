@@ -1,5 +1,6 @@
 //! `umbel plugin`: what authors of plugins need.
 
+mod agreement;
 mod bench;
 mod build;
 mod cases;

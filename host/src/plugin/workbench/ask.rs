@@ -1,11 +1,11 @@
 //! One question to a plugin on trial.
 
-use super::Candidate;
+use super::{Candidate, Description};
 use crate::plugin::adapter::replay::Replay;
 use crate::plugin::component::bindings::lifecycle::exports::umbel::lifecycle::lifecycle as wit;
 use crate::plugin::component::fault::CallFault;
 use crate::plugin::component::generation::Generation;
-use crate::plugin::component::guest_call::Validate;
+use crate::plugin::component::guest_call::{Describe, Validate};
 use crate::plugin::component::runner::{Call, Runner, Surroundings};
 use crate::plugin::offer::script::{Script, SharedScript};
 use crate::plugin::record::{Answer, Question, Tape};
@@ -79,10 +79,10 @@ impl Trial {
         Tried::new(answer, took, &script)
     }
 
-    async fn validate(&self, world: &Tape) -> Tried<Vec<SettingsProblem>> {
+    async fn validate(&self, settings: String, world: &Tape) -> Tried<Vec<SettingsProblem>> {
         let Self { runner, generation } = self;
         let script = Script::shared(world.clone());
-        let asked = Validate { settings: generation.settings() };
+        let asked = Validate { settings };
         let surroundings =
             Surroundings { script: Some(SharedScript::clone(&script)), ..Surroundings::default() };
         let began = Instant::now();
@@ -117,9 +117,23 @@ impl Candidate<'_> {
         self.bench.runtime.block_on(self.trial().ask(question, world))
     }
 
-    /// Asks what is wrong with its settings.
-    pub fn validate(&self, world: &Tape) -> Tried<Vec<SettingsProblem>> {
-        self.bench.runtime.block_on(self.trial().validate(world))
+    /// The settings of its manifest, as JSON.
+    pub fn settings(&self) -> String {
+        self.generation.settings()
+    }
+
+    /// Asks what is wrong with settings, without its schema.
+    pub fn validate(&self, settings: &str, world: &Tape) -> Tried<Vec<SettingsProblem>> {
+        self.bench.runtime.block_on(self.trial().validate(settings.to_owned(), world))
+    }
+
+    /// Asks what it is.
+    ///
+    /// # Errors
+    /// Why a gateway would take no answer.
+    pub fn describe(&self) -> Result<Description, CallFailure> {
+        let call = Call::new(&self.generation, Describe).run(&self.bench.runner);
+        Ok(self.bench.runtime.block_on(call)?.into())
     }
 
     pub(super) fn trial(&self) -> Trial {

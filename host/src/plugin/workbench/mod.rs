@@ -67,6 +67,13 @@ pub struct Description {
     pub settings_schema: Option<String>,
 }
 
+impl From<Described> for Description {
+    fn from(described: Described) -> Self {
+        let Described { name, version, summary, settings_schema, extra: _ } = described;
+        Self { name, version, summary, settings_schema }
+    }
+}
+
 /// Loads components without a directory and without a gateway.
 pub struct Workbench {
     runner: Arc<Runner>,
@@ -149,8 +156,8 @@ impl<'a> Compiled<'a> {
     ///
     /// # Errors
     /// `ManifestInvalid`.
-    pub fn unasked(&self, manifest: &str) -> Result<Candidate<'a>, Refusal> {
-        let manifest = self.manifest(Some(manifest))?;
+    pub fn unasked(&self, manifest: Option<&str>) -> Result<Candidate<'a>, Refusal> {
+        let manifest = self.manifest(manifest)?;
         check_profile(self.code.wasi, manifest.spec.wasi)?;
         let generation = assemble(&self.name, manifest, self.code.clone(), 1);
         Ok(Candidate { bench: self.bench, generation, described: None })
@@ -184,7 +191,6 @@ pub struct Candidate<'a> {
 impl Candidate<'_> {
     /// What it says about itself, where it was asked.
     pub fn description(&self) -> Option<Description> {
-        let Described { name, version, summary, settings_schema, extra: _ } = self.described.clone()?;
-        Some(Description { name, version, summary, settings_schema })
+        self.described.clone().map(Description::from)
     }
 }

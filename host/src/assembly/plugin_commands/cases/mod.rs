@@ -5,6 +5,7 @@ mod compare;
 mod expectation;
 mod junit;
 mod trial;
+mod validation;
 
 pub(super) use case_file::{Ask, Case, read_folder};
 pub(super) use trial::manifest as manifest_of;
@@ -172,6 +173,11 @@ fn complaints(outcome: &Outcome) -> String {
         writeln!(text, "        the plugin asked for {request}; the case's world has no answer, add one")
             .ok();
     }
+    for one in &outcome.disagreements {
+        for line in one.text().lines() {
+            writeln!(text, "      {line}").ok();
+        }
+    }
     for line in &outcome.log {
         writeln!(text, "        log  {line}").ok();
     }
@@ -197,6 +203,7 @@ mod tests {
             fault: None,
             unanswered: if passed { Vec::new() } else { vec!["dns addresses of a".into()] },
             log: vec!["warn: hm".into()],
+            disagreements: Vec::new(),
             microseconds: 1_500,
         }
     }

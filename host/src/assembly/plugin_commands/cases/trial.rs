@@ -3,11 +3,14 @@
 use super::case_file::{Ask, Case};
 use super::compare::{Difference, differences};
 use super::expectation::parse_text;
+use super::validation::validate;
+use crate::assembly::plugin_commands::agreement::{Disagreement, Written, disagreements};
 use crate::assembly::plugin_commands::given::Given;
 use crate::model::yaml;
-use crate::plugin::{CallFailure, Candidate, Compiled, Metering, Refusal, Tried, Workbench};
+use crate::plugin::{CallFailure, Compiled, Metering, Refusal, Tried, Workbench};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::path::Path;
 use std::time::Duration;
 
 /// What came of a case.
@@ -30,7 +33,27 @@ pub(super) struct Outcome {
     /// What the plugin logged, shown where the case fails.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) log: Vec<String>,
+    /// Settings on which schema and `validate` disagree.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) disagreements: Vec<Disagreement>,
     pub(super) microseconds: u64,
+}
+
+impl Outcome {
+    fn failed(file: &Path, name: &str) -> Self {
+        Self {
+            file: file.display().to_string(),
+            name: name.to_owned(),
+            passed: false,
+            refusal: None,
+            differences: Vec::new(),
+            fault: None,
+            unanswered: Vec::new(),
+            log: Vec::new(),
+            disagreements: Vec::new(),
+            microseconds: 0,
+        }
+    }
 }
 
 /// A fault where the case expects something else: a fault that the plugin declared, or a failed call.
@@ -41,17 +64,38 @@ pub(super) struct UnexpectedFault {
     pub(super) message: String,
 }
 
-/// Loads the component once and runs every case.
+/// Loads the component once and runs every case. If its schema and its `validate` disagree, that is one failure more.
 ///
 /// # Errors
 /// When the component itself cannot be loaded, or the manifest beside it cannot be read.
 pub(super) fn run_all(given: &Given, cases: &[Case]) -> Result<Vec<Outcome>, Refusal> {
     let bench = Workbench::open(Metering::Off)?;
     let compiled = bench.compile(&given.name, &given.component)?;
-    Ok(cases.iter().map(|case| run(given, &compiled, case)).collect())
+    let mut outcomes: Vec<Outcome> = cases.iter().map(|case| run(given, &compiled, case)).collect();
+    outcomes.extend(compare(given, &compiled, cases));
+    Ok(outcomes)
+}
+
+/// Compares schema and `validate`, with the settings of every case and others.
+fn compare(given: &Given, compiled: &Compiled<'_>, cases: &[Case]) -> Option<Outcome> {
+    let first = manifest(given, cases.first()?).ok()?;
+    let candidate = compiled.unasked(Some(&first)).ok()?;
+    let written = |case: &Case| {
+        let document: Value = serde_json::from_str(&manifest(given, case).ok()?).ok()?;
+        let settings = document["spec"].get("settings").filter(|settings| settings.is_object());
+        let settings = settings.cloned().unwrap_or_else(|| json!({}));
+        let place = format!("settings of the case {:?}", case.name);
+        // A case that asks `validate` says itself what it expects.
+        Some(Written { place, settings, is_meant: case.ask != Ask::Validate })
+    };
+    let written: Vec<Written> = cases.iter().filter_map(written).collect();
+    let disagreements = disagreements(&candidate, &written);
+    let name = "its settings schema and its validate agree";
+    (!disagreements.is_empty()).then(|| Outcome { disagreements, ..Outcome::failed(&given.file, name) })
 }
 
 fn run(given: &Given, compiled: &Compiled<'_>, case: &Case) -> Outcome {
+    let mut disagreement = None;
     let answered = manifest(given, case).and_then(|manifest| match &case.ask {
         Ask::Decide(question) => {
             let candidate = compiled.candidate(Some(&manifest))?;
@@ -59,24 +103,12 @@ fn run(given: &Given, compiled: &Compiled<'_>, case: &Case) -> Outcome {
             Ok(shown(tried, |answer| serde_json::to_value(answer).unwrap_or_default()))
         }
         Ask::Validate => {
-            let candidate: Candidate<'_> = compiled.unasked(&manifest)?;
-            Ok(shown(candidate.validate(&case.world), |problems| match problems.is_empty() {
-                true => json!({"answer": "valid"}),
-                false => json!({"answer": "invalid", "problems": problems}),
-            }))
+            let validated = validate(compiled, &manifest, &case.world)?;
+            disagreement = validated.disagreement;
+            Ok(shown(validated.tried, |answer| answer))
         }
     });
-    let mut outcome = Outcome {
-        file: case.file.display().to_string(),
-        name: case.name.clone(),
-        passed: false,
-        refusal: None,
-        differences: Vec::new(),
-        fault: None,
-        unanswered: Vec::new(),
-        log: Vec::new(),
-        microseconds: 0,
-    };
+    let mut outcome = Outcome::failed(&case.file, &case.name);
     match answered {
         Err(refusal) => outcome.refusal = Some(refusal),
         Ok(tried) => {
@@ -86,6 +118,7 @@ fn run(given: &Given, compiled: &Compiled<'_>, case: &Case) -> Outcome {
             outcome.microseconds = u64::try_from(tried.took.as_micros()).unwrap_or(u64::MAX);
             outcome.passed = outcome.differences.is_empty() && outcome.unanswered.is_empty();
             outcome.fault = tried.fault.filter(|_| !outcome.passed);
+            outcome.disagreements.extend(disagreement.filter(|_| !outcome.passed));
             // An answer of another kind lacks every other key that the case expects.
             if outcome.fault.is_some() && outcome.differences.iter().any(|one| one.path == "answer") {
                 outcome.differences.retain(|one| one.path == "answer");
