@@ -14,7 +14,7 @@ use crate::plugin::component::fault::{CallFault, FaultClass, FaultCounts, LoadFa
 use crate::plugin::component::generation::Generation;
 use crate::plugin::record::ring::CallRing;
 use crate::plugin::rehearsal::Rehearsal;
-use crate::plugin::saved::{Files, PairId, Rejection, SavedPlugins, ToSave};
+use crate::plugin::saved::{Files, PairId, Rejection, Rejections, SavedPlugins, ToSave};
 use crate::plugin::source::files::Source;
 use crate::plugin::source::manifest::Manifest;
 use crate::plugin::telemetry::Tally;
@@ -49,7 +49,7 @@ pub(in crate::plugin) struct Slot {
     line: Succession<Generation>,
     newest: Mutex<Option<LoadFault>>,
     /// The newest files, if only calls have shown that they cannot serve.
-    rejected: Mutex<Option<Rejection>>,
+    rejected: Mutex<Rejections>,
     /// The saved state for the next start.
     saved: Option<Arc<SavedPlugins>>,
     /// The number of the last outcome of its files: accepted, rejected or given up.
@@ -81,7 +81,7 @@ impl Slot {
             name: source.name.clone(),
             source,
             saved,
-            rejected: Mutex::new(None),
+            rejected: Mutex::default(),
             line: Succession::default(),
             newest: Mutex::new(None),
             outcome: AtomicU64::new(0),
@@ -112,7 +112,7 @@ impl Slot {
 
     /// Takes a generation into service; calls in flight keep the one before.
     pub(in crate::plugin) fn publish(&self, generation: Arc<Generation>) {
-        *self.rejected.lock() = None;
+        self.rejected.lock().remove(&generation.pair());
         self.serve(generation);
         self.save();
     }
@@ -158,10 +158,27 @@ impl Slot {
     /// Records why the newest files cannot serve; `pair` identifies them, if that is known.
     pub(in crate::plugin) fn refuse(&self, fault: LoadFault, pair: Option<PairId>) {
         self.tally.count_reload(Some(fault.reason));
-        *self.rejected.lock() = pair.and_then(|pair| Rejection::of(pair, &fault));
+        if let Some(rejection) = pair.and_then(|pair| Rejection::of(pair, &fault)) {
+            self.rejected.lock().add(rejection);
+        }
         *self.newest.lock() = Some(fault);
         self.count_outcome();
         self.save();
+    }
+
+    /// Takes over the rejections of the process before.
+    pub(in crate::plugin) fn recall(&self, rejected: Rejections) {
+        self.rejected.lock().extend(rejected);
+    }
+
+    /// Lets rejected files be tried again, because an operator says so.
+    pub(in crate::plugin) fn forget_rejections(&self) {
+        *self.rejected.lock() = Rejections::default();
+    }
+
+    /// Why these files were rejected before, although they can be loaded.
+    pub(in crate::plugin) fn rejection(&self, pair: &PairId) -> Option<LoadFault> {
+        self.rejected.lock().find(pair).map(Rejection::fault)
     }
 
     /// Saves the state that the next process cannot find out by loading the files.

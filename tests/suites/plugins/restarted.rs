@@ -93,6 +93,25 @@ async fn what_was_rolled_back_stays_so_however_often_the_gateway_restarts() -> R
 }
 
 #[tokio::test]
+async fn a_mistake_in_later_files_does_not_bring_rejected_ones_back() -> Result<()> {
+    let mut plugins = good().await?;
+    let before = roll_back(&plugins).await?;
+    for restarts in [false, true] {
+        write_manifest(plugins.dir.path(), "p", "{settings: {do: trap}, typo: 1}")?;
+        let mistaken = |status: &Status| status.reason == Some(Reason::ManifestInvalid);
+        plugins.wait_status("p", "refused", mistaken).await?;
+        if restarts {
+            plugins = restart(plugins)?;
+            plugins.wait_status("p", "refused", mistaken).await?;
+        }
+        write_manifest(plugins.dir.path(), "p", TRAPS)?;
+        let after = wait_rejected(&plugins, Reason::RolledBack).await?;
+        assert_eq!(after.message, before.message, "{restarts}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_a_rehearsal_has_shown_is_known_after_a_restart() -> Result<()> {
     let plugins = good().await?;
     assert_eq!(ask(&plugins).await?, "10.0.0.1");

@@ -1,6 +1,6 @@
 //! The saved files of plugins on disk.
 
-use super::record::{PairId, Record, Rejection};
+use super::record::{PairId, Record, Rejections};
 use crate::plugin::component::load::digest;
 use crate::plugin::source::files::Source;
 use crate::plugin::source::manifest::Manifest;
@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Maximum size of a record in bytes.
-const RECORD_MAX: u64 = 64 << 10;
+const RECORD_MAX: u64 = 256 << 10;
 /// Maximum size of a manifest in bytes.
 const MANIFEST_MAX: u64 = 1 << 20;
 const RECORD: &str = "record.json";
@@ -25,7 +25,7 @@ pub(in crate::plugin) struct Saved {
     /// The files to return to.
     pub good: Option<SavedPair>,
     /// The files that must not be tried again.
-    pub rejected: Option<Rejection>,
+    pub rejected: Rejections,
 }
 
 /// Files that served without fault.
@@ -91,7 +91,7 @@ impl SavedDirectory {
             let source = Source::new(&self.pair_directory(plugin, &id), plugin, Trust::OwnersOnly);
             SavedPair { id, source }
         });
-        Saved { good, rejected: record.and_then(|record| record.rejected) }
+        Saved { good, rejected: record.map(|record| record.rejected).unwrap_or_default() }
     }
 
     /// The saved pairs, the oldest first.
@@ -222,6 +222,7 @@ fn sync(directory: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::plugin::component::fault::LoadFault;
+    use crate::plugin::saved::Rejection;
     use crate::plugin::status::Reason;
     use tempfile::TempDir;
 
@@ -244,7 +245,8 @@ mod tests {
         let (first, second) = (id(b"one", Some(MANIFEST)), id(b"two", None));
         directory.add("p", &first, (b"one", Some(MANIFEST))).unwrap();
         directory.add("p", &second, (b"two", None)).unwrap();
-        let rejected = Rejection::of(second.clone(), &LoadFault::new(Reason::RolledBack, "m"));
+        let fault = LoadFault::new(Reason::RolledBack, "m");
+        let rejected: Rejections = Rejection::of(second.clone(), &fault).into_iter().collect();
         directory.write_record("p", &Record::new(Some(first.clone()), rejected.clone())).unwrap();
         fs::create_dir(directory.0.join("No Plugin")).unwrap();
         let all = directory.load();
@@ -269,13 +271,13 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(20));
         directory.add("p", &second, (b"two", None)).unwrap();
         let record = directory.0.join("p").join(RECORD);
-        for damage in [&b""[..], b"{", b"{\"version\": 9}", &[0xff; 100], &[b' '; 1 << 17]] {
+        for damage in [&b""[..], b"{", b"{\"version\": 9}", &[0xff; 100], &[b' '; 1 << 19]] {
             fs::write(&record, damage).unwrap();
             let saved = &directory.load()["p"];
             assert_eq!(saved.good.as_ref().map(|good| &good.id), Some(&first), "the older one");
-            assert_eq!(saved.rejected, None);
+            assert_eq!(saved.rejected, Rejections::default());
         }
-        directory.write_record("p", &Record::new(Some(id(b"gone", None)), None)).unwrap();
+        directory.write_record("p", &Record::new(Some(id(b"gone", None)), Rejections::default())).unwrap();
         assert_eq!(directory.load()["p"].good.as_ref().map(|good| good.id.clone()), Some(first.clone()));
         let good = directory.load()["p"].good.clone().unwrap();
         fs::write(&good.source.yaml, "kind: Other\n").unwrap();

@@ -1,7 +1,7 @@
 //! Saved state of plugins across restarts: the files that served last without fault, and the rejected ones.
 //!
 //! ```text
-//!  plugin-state/<plugin>/record.json                      which pair is good, which one was rejected and why
+//!  plugin-state/<plugin>/record.json                      which pair is good, which ones were rejected and why
 //!                       /<component>-<manifest>/          a pair of files, named by their SHA-256
 //!                            <plugin>.wasm  <plugin>.yaml
 //! ```
@@ -15,5 +15,5 @@ mod record;
 mod writer;
 
 pub(in crate::plugin) use directory::{Saved, SavedPair};
-pub(in crate::plugin) use record::{PairId, Rejection};
+pub(in crate::plugin) use record::{PairId, Rejection, Rejections};
 pub(in crate::plugin) use writer::{Files, SavedPlugins, ToSave};

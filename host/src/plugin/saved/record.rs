@@ -65,17 +65,50 @@ impl Rejection {
     }
 }
 
+/// The files of a plugin that were rejected last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::plugin) struct Rejections(Vec<Rejection>);
+
+impl Rejections {
+    /// Maximum number of rejections that are kept; the oldest one is dropped first.
+    const MAX: usize = 8;
+
+    /// Adds a rejection, in place of an earlier one of the same files.
+    pub(in crate::plugin) fn add(&mut self, rejection: Rejection) {
+        self.remove(&rejection.pair);
+        if self.0.len() == Self::MAX {
+            self.0.remove(0);
+        }
+        self.0.push(rejection);
+    }
+
+    /// Adds the rejections of another process.
+    pub(in crate::plugin) fn extend(&mut self, others: Self) {
+        others.0.into_iter().for_each(|rejection| self.add(rejection));
+    }
+
+    /// Removes the rejection of files that serve after all.
+    pub(in crate::plugin) fn remove(&mut self, pair: &PairId) {
+        self.0.retain(|rejection| rejection.pair != *pair);
+    }
+
+    /// The rejection of these files.
+    pub(in crate::plugin) fn find(&self, pair: &PairId) -> Option<&Rejection> {
+        self.0.iter().find(|rejection| rejection.pair == *pair)
+    }
+}
+
 /// The contents of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     version: u32,
     /// The pair to return to.
     pub good: Option<PairId>,
-    pub rejected: Option<Rejection>,
+    pub rejected: Rejections,
 }
 
 impl Record {
-    pub(super) fn new(good: Option<PairId>, rejected: Option<Rejection>) -> Self {
+    pub(super) fn new(good: Option<PairId>, rejected: Rejections) -> Self {
         Self { version: VERSION, good, rejected }
     }
 
@@ -100,6 +133,37 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl FromIterator<Rejection> for Rejections {
+        fn from_iter<I: IntoIterator<Item = Rejection>>(rejections: I) -> Self {
+            let mut all = Self::default();
+            rejections.into_iter().for_each(|rejection| all.add(rejection));
+            all
+        }
+    }
+
+    impl Rejections {
+        pub(in crate::plugin::saved) fn pairs(&self) -> Vec<PairId> {
+            self.0.iter().map(|rejection| rejection.pair.clone()).collect()
+        }
+    }
+
+    #[test]
+    fn the_last_rejections_are_kept() {
+        let pair = |number: usize| PairId { component: number.to_string(), manifest: None };
+        let rolled_back = |number| {
+            Rejection::of(pair(number), &LoadFault::new(Reason::RolledBack, format!("fault {number}")))
+                .unwrap()
+        };
+        let mut all: Rejections = (0..Rejections::MAX + 2).map(rolled_back).collect();
+        assert_eq!(all.pairs(), (2..Rejections::MAX + 2).map(pair).collect::<Vec<_>>());
+        all.add(rolled_back(2));
+        assert_eq!(all.pairs().len(), Rejections::MAX);
+        assert_eq!(all.find(&pair(2)).map(|found| found.message.as_str()), Some("fault 2"));
+        all.remove(&pair(2));
+        assert_eq!(all.find(&pair(2)), None);
+        assert!(all.find(&pair(3)).is_some());
+    }
 
     fn pair(manifest: Option<&str>) -> PairId {
         let manifest = manifest.map(|digit| digit.repeat(64));
@@ -128,10 +192,11 @@ mod tests {
     #[test]
     fn a_record_is_read_as_it_was_written_and_damage_is_told() {
         let fault = LoadFault::new(Reason::RolledBack, "it \u{1b} trapped");
-        let record = Record::new(Some(pair(Some("b"))), Rejection::of(pair(None), &fault));
+        let record =
+            Record::new(Some(pair(Some("b"))), Rejection::of(pair(None), &fault).into_iter().collect());
         let bytes = record.to_bytes();
         assert_eq!(Record::parse(&bytes), Ok(record.clone()));
-        assert_eq!(record.rejected.unwrap().fault(), fault);
+        assert_eq!(record.rejected.find(&pair(None)).unwrap().fault(), fault);
         for length in [0, 1, bytes.len() / 2, bytes.len() - 1] {
             assert!(Record::parse(&bytes[..length]).is_err(), "{length}");
         }

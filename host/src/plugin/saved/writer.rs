@@ -1,7 +1,7 @@
 //! Saves the files of plugins on a separate thread, so that no call waits for a disk.
 
 use super::directory::{Saved, SavedDirectory};
-use super::record::{PairId, Record, Rejection};
+use super::record::{PairId, Record, Rejections};
 use crate::plugin::component::load::digest;
 use crate::plugin::source::files::Source;
 use parking_lot::{Condvar, Mutex};
@@ -30,7 +30,7 @@ pub(in crate::plugin) struct ToSave {
     pub serves: Option<Files>,
     /// The standby, while the serving files are on probation.
     pub stands_by: Option<Files>,
-    pub rejected: Option<Rejection>,
+    pub rejected: Rejections,
 }
 
 #[derive(Debug)]
@@ -170,6 +170,7 @@ fn add(directory: &SavedDirectory, plugin: &str, wanted: &ToSave, files: &Files)
 mod tests {
     use super::*;
     use crate::plugin::component::fault::LoadFault;
+    use crate::plugin::saved::Rejection;
     use crate::plugin::source::rights::Trust;
     use crate::plugin::status::Reason;
     use std::path::Path;
@@ -202,7 +203,8 @@ mod tests {
             let source = Source::new(self.home.path(), "p", Trust::Everybody);
             std::fs::write(&source.wasm, component(lies_there)).unwrap();
             let fault = LoadFault::new(Reason::RolledBack, "m");
-            let rejected = rejected.and_then(|number| Rejection::of(files(number).id, &fault));
+            let rejected =
+                rejected.and_then(|number| Rejection::of(files(number).id, &fault)).into_iter().collect();
             let [serves, stands_by] = [serves, stands_by].map(|number| number.map(files));
             self.saved.save("p", ToSave { source, serves, stands_by, rejected });
             self.found().remove("p").unwrap_or_default()
@@ -226,7 +228,7 @@ mod tests {
     fn the_pair_to_return_to_is_the_one_that_stands_by() {
         let bench = Bench::open();
         let first = bench.save(1, [Some(1), None], None);
-        assert_eq!((good(&first), first.rejected), (Some(files(1).id), None));
+        assert_eq!((good(&first), first.rejected.pairs()), (Some(files(1).id), Vec::new()));
         let on_probation = bench.save(2, [Some(2), Some(1)], None);
         assert_eq!(good(&on_probation), Some(files(1).id));
         assert!(bench.state().has("p", &files(2).id), "it may settle while its file is replaced");
@@ -242,9 +244,9 @@ mod tests {
         bench.save(2, [Some(2), Some(1)], None);
         let back = bench.save(2, [Some(1), None], Some(2));
         assert_eq!(good(&back), Some(files(1).id));
-        assert_eq!(back.rejected.map(|rejected| rejected.pair), Some(files(2).id));
+        assert_eq!(back.rejected.pairs(), [files(2).id]);
         let third = bench.save(3, [Some(3), Some(1)], None);
-        assert_eq!((good(&third), third.rejected), (Some(files(1).id), None));
+        assert_eq!((good(&third), third.rejected.pairs()), (Some(files(1).id), Vec::new()));
     }
 
     #[test]

@@ -171,7 +171,8 @@ impl Intake {
     pub(super) fn forget(&mut self, names: &BTreeSet<String>) {
         self.inputs.retain(|name, _| !names.contains(name));
         for name in names {
-            self.saved.get_mut(name).map(|saved| saved.rejected.take());
+            self.saved.get_mut(name).map(|saved| std::mem::take(&mut saved.rejected));
+            self.roster.slot(name).inspect(|slot| slot.forget_rejections());
         }
     }
 
@@ -406,13 +407,12 @@ impl Intake {
             return self.refuse(name, seen.began, fault, (Some(&manifest), None));
         }
         let id = PairId::of(&input.digest, &manifest);
-        let rejected = self.saved.remove(name).and_then(|saved| saved.rejected).filter(|it| it.pair == id);
-        if let Some(rejected) = rejected {
-            let fault = rejected.fault();
-            self.saved.insert(name.to_owned(), Saved { good: None, rejected: Some(rejected) });
+        let slot = self.open_slot(name, seen.began);
+        self.saved.remove(name);
+        if let Some(fault) = slot.rejection(&id) {
             return self.refuse(name, seen.began, fault, (Some(&manifest), Some(id)));
         }
-        self.open_slot(name, seen.began).declare(&manifest);
+        slot.declare(&manifest);
         self.start(name, seen, (input, manifest), None);
     }
 
@@ -520,6 +520,9 @@ impl Intake {
     fn open_slot(&mut self, name: &str, began: Instant) -> Arc<Slot> {
         self.runs.remove(name);
         let slot = self.roster.open_slot(self.source(name));
+        if let Some(saved) = self.saved.get_mut(name) {
+            slot.recall(std::mem::take(&mut saved.rejected));
+        }
         slot.begin(began);
         slot
     }
