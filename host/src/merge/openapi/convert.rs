@@ -2,11 +2,12 @@
 
 use super::filter::Selection;
 use super::json::Json;
+use super::naming::FreeNames;
 use super::output::{Output, Overflow, Written};
 use super::parts::Parts;
 use super::section::{SECTIONS, Section};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];
 
@@ -36,6 +37,7 @@ pub(super) fn convert_to_v3(
         bodies: Components::default(),
         answers: Components::default(),
         hoisted: BTreeMap::new(),
+        hoisted_names: FreeNames::default(),
     };
     out.object(|out| {
         out.key("openapi")?;
@@ -74,7 +76,7 @@ struct Media {
 #[derive(Default)]
 struct Components {
     names: BTreeMap<(String, Vec<String>), String>,
-    taken: BTreeSet<String>,
+    free: FreeNames,
 }
 
 impl Components {
@@ -83,21 +85,10 @@ impl Components {
         if let Some(name) = self.names.get(&key) {
             return name.clone();
         }
-        let count = self.names.range((shared.to_owned(), Vec::new())..);
-        let count = count.take_while(|((of, _), _)| of == shared).count() as u64;
-        let name = free_name(shared, count, |name| self.taken.contains(name));
-        self.taken.insert(name.clone());
+        let name = self.free.find(shared, |_| false);
         self.names.insert(key, name.clone());
         name
     }
-}
-
-/// The name, or the name with `_v2`, `_v3` and so on appended, after the numbers that are known to be taken.
-fn free_name(name: &str, taken: u64, is_taken: impl Fn(&str) -> bool) -> String {
-    let plain = Some(name.to_owned()).filter(|name| taken == 0 && !is_taken(name));
-    let numbered =
-        || (taken.max(1) + 1..).map(|number| format!("{name}_v{number}")).find(|name| !is_taken(name));
-    plain.or_else(numbered).unwrap_or_else(|| name.to_owned())
 }
 
 /// A use of a parameter: a reference to a shared one, or the parameter itself.
@@ -116,6 +107,7 @@ struct Converter<'a> {
     /// Bodies that are declared at a path and belong to each of its operations: the text, and the name as a
     /// component.
     hoisted: BTreeMap<&'a str, String>,
+    hoisted_names: FreeNames,
 }
 
 impl<'a> Converter<'a> {
@@ -147,7 +139,7 @@ impl<'a> Converter<'a> {
         let text = body.value.text();
         if !self.hoisted.contains_key(text) {
             let taken = |name: &str| self.parts.section(Section::Parameters).contains_key(name);
-            let name = free_name("body", self.hoisted.len() as u64, taken);
+            let name = self.hoisted_names.find("body", taken);
             self.hoisted.insert(text, name);
         }
         body.shared = self.hoisted.get(text).cloned();
@@ -278,13 +270,14 @@ impl<'a> Converter<'a> {
         if components.names.is_empty() {
             return Ok(());
         }
+        let hoisted: BTreeMap<&str, &str> =
+            self.hoisted.iter().map(|(text, name)| (name.as_str(), *text)).collect();
         out.key(key)?;
         out.object(|out| {
             components.names.iter().try_for_each(|((shared, media), name)| {
                 let text = self.parts.section(section).get(shared.as_str());
                 let value = text.and_then(|text| self.parts.resolve(Json::part(text)));
-                let hoisted = || self.hoisted.iter().find(|(_, name)| *name == shared);
-                let value = value.or_else(|| hoisted().map(|(text, _)| Json::part(text)));
+                let value = value.or_else(|| hoisted.get(shared.as_str()).map(|text| Json::part(text)));
                 out.key(name)?;
                 write(out, value.unwrap_or(Json::part("{}")), media)
             })
@@ -536,6 +529,22 @@ mod tests {
         assert_eq!(v3.pointer(&format!("{}/required", &body("put", "/apis/x/v1/0")[1..])).unwrap(), true);
         assert_ne!(body("put", "/apis/x/v1/0"), body("put", "/apis/x/v1/1"));
         assert!(v3["paths"]["/apis/x/v1/0"]["post"].get("parameters").is_none(), "no form fields");
+    }
+
+    /// Takes minutes if the work is quadratic.
+    #[test]
+    fn many_bodies_and_media_types_become_as_many_components() {
+        let path = |n: u32| {
+            let own = json!({"in": "body", "name": "b", "schema": {"maxLength": n}});
+            let shared = json!({"$ref": "#/parameters/shared"});
+            let item = json!({"parameters": [own], "post": {}, "put": {"consumes": [format!("a/{n}")], "parameters": [shared]}});
+            (format!("/apis/x/v1/{n}"), item)
+        };
+        let paths: serde_json::Map<_, _> = (0..10_000).map(path).collect();
+        let v2 =
+            json!({"swagger": "2.0", "paths": paths, "parameters": {"shared": {"in": "body", "name": "b"}}});
+        let v3 = convert_within(&v2, 1 << 26).unwrap();
+        assert_eq!(v3["components"]["requestBodies"].as_object().unwrap().len(), 20_000);
     }
 
     #[test]

@@ -34,25 +34,38 @@ fn friendly(name: &str) -> String {
     if name.is_empty() { "_".to_owned() } else { name }
 }
 
+/// Hands out names that are not taken: the plain one, then the same with `_v2`, `_v3` and so on. It remembers the next
+/// number of each name, because to count from 2 again takes quadratic time in a document of names that are alike.
+#[derive(Default)]
+pub(super) struct FreeNames {
+    given: BTreeSet<String>,
+    next: BTreeMap<String, u64>,
+}
+
+impl FreeNames {
+    /// A name that was not given before and is not taken.
+    pub(super) fn find(&mut self, plain: &str, is_taken: impl Fn(&str) -> bool) -> String {
+        let number = self.next.entry(plain.to_owned()).or_insert(1);
+        loop {
+            let name = if *number == 1 { plain.to_owned() } else { format!("{plain}_v{number}") };
+            *number += 1;
+            if !is_taken(&name) && self.given.insert(name.clone()) {
+                return name;
+            }
+        }
+    }
+}
+
 /// New names for those that need one. If two would get the same name, or the name is taken, they are distinguished by
 /// `_v2`, `_v3` and so on, in the order of the old names.
 pub(super) fn new_names<'a>(names: impl Iterator<Item = &'a str> + Clone) -> BTreeMap<&'a str, String> {
-    let mut taken: BTreeSet<Cow<'a, str>> = BTreeSet::new();
     let odd: BTreeSet<&str> = names.clone().filter(|name| !is_friendly(name)).collect();
     if odd.is_empty() {
         return BTreeMap::new();
     }
-    taken.extend(names.map(Cow::Borrowed));
-    let mut renamed = BTreeMap::new();
-    for old in odd {
-        let plain = friendly(old);
-        let numbered = (2_u64..).map(|number| format!("{plain}_v{number}"));
-        let free = std::iter::once(plain.clone()).chain(numbered).find(|name| !taken.contains(name.as_str()));
-        let new = free.unwrap_or(plain);
-        taken.insert(new.clone().into());
-        renamed.insert(old, new);
-    }
-    renamed
+    let taken: BTreeSet<&str> = names.collect();
+    let mut free = FreeNames::default();
+    odd.into_iter().map(|old| (old, free.find(&friendly(old), |name| taken.contains(name)))).collect()
 }
 
 /// Gives every shared part of a v2 document a name that clients can resolve, and each reference the spelling that
@@ -115,7 +128,7 @@ pub(super) fn replace_texts(named: &mut Named<'_>, texts: Vec<Option<String>>) {
 
 /// A v3 document with such names; `None` if all names are valid already.
 pub(super) fn rename_components(document: Json<'_>, max: usize) -> Result<Option<Vec<u8>>, Overflow> {
-    let sections: BTreeMap<Cow<'_, str>, Vec<Cow<'_, str>>> = document
+    let sections: BTreeMap<Cow<'_, str>, BTreeSet<Cow<'_, str>>> = document
         .get("components")
         .map(Json::members)
         .into_iter()
@@ -132,9 +145,9 @@ pub(super) fn rename_components(document: Json<'_>, max: usize) -> Result<Option
     }
     let canonical = |reference: &str| {
         let (section, rest) = reference.strip_prefix("#/components/")?.split_once('/')?;
-        let known: &Vec<Cow<'_, str>> = sections.get(section)?;
+        let known = sections.get(section)?;
         let renamed = names.get(section)?;
-        let is_there = |name: &str| renamed.contains_key(name) || known.iter().any(|known| known == name);
+        let is_there = |name: &str| renamed.contains_key(name) || known.contains(name);
         let target = Target::find(rest, is_there)?;
         let name = renamed.get(target.name.as_ref()).map_or(target.name.as_ref(), String::as_str);
         Some(format!("#/components/{section}/{name}{}", target.inside))
@@ -190,6 +203,18 @@ mod tests {
             assert!(is_friendly(&friendly(old)), "{old}");
         }
         assert!(is_friendly("io.k8s.api.core.v1.Pod") && is_friendly("A-b_9"));
+    }
+
+    /// Takes minutes if the work is quadratic.
+    #[test]
+    fn many_names_that_would_be_the_same_are_told_apart() {
+        let odd = (0..20_000_u32)
+            .map(|n| (0..15).map(|bit| if n >> bit & 1 == 0 { '~' } else { '%' }).collect::<String>());
+        let names: Vec<String> = odd.chain((2..20_000).map(|n| format!("_______________v{n}"))).collect();
+        let renamed = new_names(names.iter().map(String::as_str));
+        let new: BTreeSet<&String> = renamed.values().collect();
+        assert_eq!((renamed.len(), new.len()), (20_000, 20_000));
+        assert!(names.iter().all(|name| !new.contains(name)));
     }
 
     #[test]
