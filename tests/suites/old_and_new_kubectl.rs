@@ -113,7 +113,7 @@ async fn cascades(kubectl: &Kubectl) -> Result<()> {
 async fn a_missing_object_is_named_in_every_namespace() -> Result<()> {
     let umbel = Umbel::start().await?;
     for kubectl in kubectls(&umbel)? {
-        for namespace in ["default", "prod", "kube-system"] {
+        for namespace in ["default", "prod", "kube-system", "Prod", "no.namespace"] {
             for verb in [&["get"][..], &["describe"], &["delete"], &["label", "a=b"], &["annotate", "a=b"]] {
                 let arguments =
                     [&verb[..1], &["externalname", "nope"], &verb[1..], &["-n", namespace]].concat();

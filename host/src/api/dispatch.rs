@@ -60,7 +60,7 @@ where
     let Some(target) = &info.target else { return plain(api, info, &parts, &query).await };
     if let Some(name) = namespace::asked_for(info, target, &parts.method) {
         let accepted = negotiate(&parts.headers, &query, Offer::Documents)?;
-        return Ok(reply::value(StatusCode::OK, accepted, &namespace::read(name)?));
+        return Ok(reply::value(StatusCode::OK, accepted, &namespace::read(name)));
     }
     let is_collection = is_collection(info, target);
     let Some(call) = resource_call(api.kinds, target, is_collection, query, parts.headers) else {
