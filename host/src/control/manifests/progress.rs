@@ -87,7 +87,9 @@ impl Progress {
                 Some(applied) if applied == state => false,
                 _ if !self.has_looked => false,
                 applied => match heard.0.get(name) {
-                    Some(FileEvent::Completed) => false,
+                    // Whatever opens a file and closes it completes it, such as `touch`, while another writer may
+                    // have truncated it.
+                    Some(FileEvent::Completed) => state.size == 0 && applied.is_some_and(|old| old.size > 0),
                     // A link to an existing file. A new file is empty until its writer has written.
                     Some(FileEvent::Created) => state.size == 0,
                     Some(_) => true,
@@ -190,6 +192,18 @@ mod tests {
         // Another writer is waited for again.
         bench.heard.note("a.yaml", FileEvent::Written);
         assert_eq!(bench.look(&[("a.yaml", state(0, 1))], 10), "a.yaml");
+    }
+
+    #[test]
+    fn a_file_that_became_empty_waits_for_a_second_writer() {
+        let mut bench = Bench::new();
+        bench.heard.note("a.yaml", FileEvent::Completed);
+        assert_eq!(bench.look(&[("a.yaml", state(0, 1))], 1), "a.yaml");
+        bench.heard.note("a.yaml", FileEvent::Completed);
+        assert_eq!(bench.look(&[("a.yaml", state(90, 1))], 2), "");
+        bench.heard.note("a.yaml", FileEvent::Completed);
+        assert_eq!(bench.look(&[("a.yaml", state(0, 1))], 3), "a.yaml");
+        assert_eq!(bench.look(&[("a.yaml", state(0, 1))], 8), "", "it stays empty");
     }
 
     #[test]
