@@ -26,9 +26,7 @@ impl Target {
     pub(super) fn find(flags: &InstallFlags) -> Result<Self, CommandError> {
         let directory = directory(flags)?;
         let kubeconfig = kubeconfig(flags);
-        if kubeconfig.is_none() && !flags.wait {
-            return Ok(Self { directory, gateway: None, notice: String::new() });
-        }
+        let is_known = kubeconfig.is_some();
         let opened = Gateway::open(&GatewayFlags { kubeconfig })
             .and_then(|gateway| Ok((gateway.get("/plugins")?, gateway)));
         match opened {
@@ -43,16 +41,30 @@ impl Target {
             Err(cause) if flags.wait => Err(CommandError::failed(format!(
                 "no gateway answers, so there is nothing to wait for: {cause}"
             ))),
-            Ok((None, _)) => {
+            Ok((None, _)) if is_known => {
                 Ok(Self { directory, gateway: None, notice: "the gateway runs without plugins\n".to_owned() })
             }
-            Err(cause) => {
+            Ok((None, gateway)) => {
+                let cause = format!("the server at {} has no /plugins", gateway.server());
+                Ok(Self { notice: unwatched(&directory, &cause), directory, gateway: None })
+            }
+            Err(cause) if is_known => {
                 let notice =
                     format!("no gateway answers ({cause}); one that watches there loads it when it starts\n");
                 Ok(Self { directory, gateway: None, notice })
             }
+            Err(cause) => {
+                Ok(Self { notice: unwatched(&directory, &cause.to_string()), directory, gateway: None })
+            }
         }
     }
+}
+
+fn unwatched(directory: &Path, cause: &str) -> String {
+    format!(
+        "no gateway is known to watch {} ({cause}); name the kubeconfig of yours with --kubeconfig\n",
+        directory.display()
+    )
 }
 
 /// The plugin directory, which must exist: files in a mistyped directory would never be loaded.
