@@ -97,6 +97,11 @@ fn service_mistake(pattern: &str) -> Option<String> {
         [""] => Some("is empty; write namespace/name".to_owned()),
         // A star matches a slash as well.
         [one] if one.contains('*') => name_mistake(one, "-.*"),
+        [one] if one.contains('.') => {
+            let mut labels = one.split('.');
+            let (name, namespace) = (labels.next().unwrap_or_default(), labels.next().unwrap_or_default());
+            Some(format!("is written as a host name; write \"{namespace}/{name}\""))
+        }
         [one] => {
             Some(format!("names no namespace; write \"default/{one}\", or \"*/{one}\" for all namespaces"))
         }
@@ -247,6 +252,7 @@ mod tests {
         assert_eq!(bindings(fine), Vec::<String>::new());
         for (service, says) in [
             ("flunders", "write \"default/flunders\", or \"*/flunders\" for all namespaces"),
+            ("flunders.wardle.svc", "write \"wardle/flunders\""),
             ("", "is empty"),
             ("/flunders", "lacks the namespace"),
             ("prod/", "or the name"),
