@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// No answer in a suite may take longer to begin, or to end when it is no watch.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -201,6 +203,24 @@ impl Client {
         Ok(Lines { body: response.into_body(), buffer: BytesMut::new() })
     }
 
+    /// Opens a connection for this protocol, with a full handshake.
+    ///
+    /// # Errors
+    /// When there is no connection.
+    pub async fn dial(&self, alpn: &str) -> Result<TlsStream<TcpStream>> {
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+        tls.resumption = Resumption::disabled();
+        self.connect(Arc::new(tls)).await
+    }
+
+    async fn connect(&self, tls: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::from(self.address.ip());
+        Ok(TlsConnector::from(tls).connect(name, stream).await?)
+    }
+
     async fn begin<B>(
         &self,
         method: Method,
@@ -212,10 +232,7 @@ impl Client {
         B: hyper::body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let stream = TcpStream::connect(self.address).await?;
-        stream.set_nodelay(true)?;
-        let name = ServerName::from(self.address.ip());
-        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await?;
+        let stream = self.connect(Arc::clone(&self.tls)).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let mut request =

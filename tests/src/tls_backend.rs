@@ -26,6 +26,13 @@ pub type Handler = Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<
 /// The name under which the plane knows the backend.
 pub const NAME: &str = "backend.default.svc";
 
+/// Limits of an HTTP/2 connection.
+#[derive(Clone, Copy)]
+struct Streams {
+    max: u32,
+    window: Option<u32>,
+}
+
 /// A running backend; stops when it is dropped.
 pub struct Backend {
     /// On loopback.
@@ -57,7 +64,20 @@ impl Backend {
         handler: Handler,
     ) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        Self::start_on(listener, TlsAcceptor::from(ca.serve(leaf, alpn)?), max_streams, handler)
+        let streams = Streams { max: max_streams, window: None };
+        Self::start_on(listener, TlsAcceptor::from(ca.serve(leaf, alpn)?), streams, handler)
+    }
+
+    /// Serves with a good certificate and takes no request body until `handler` reads it: over HTTP/2, the windows of
+    /// its streams are closed.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn start_closed(ca: &Authority, alpn: &[&str], handler: Handler) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let leaf = ca.server(&[NAME], false)?;
+        let streams = Streams { max: 200, window: Some(0) };
+        Self::start_on(listener, TlsAcceptor::from(ca.serve(leaf, alpn)?), streams, handler)
     }
 
     /// Serves with a good certificate at a reserved port, where another backend may have served before.
@@ -72,13 +92,18 @@ impl Backend {
     ) -> Result<Self> {
         let listener = TcpListener::bind(port.address()).await?;
         let leaf = ca.server(&[NAME], false)?;
-        Self::start_on(listener, TlsAcceptor::from(ca.serve(leaf, alpn)?), 200, handler)
+        Self::start_on(
+            listener,
+            TlsAcceptor::from(ca.serve(leaf, alpn)?),
+            Streams { max: 200, window: None },
+            handler,
+        )
     }
 
     fn start_on(
         listener: TcpListener,
         acceptor: TlsAcceptor,
-        max_streams: u32,
+        streams: Streams,
         handler: Handler,
     ) -> Result<Self> {
         let port = listener.local_addr()?.port();
@@ -95,7 +120,7 @@ impl Backend {
                 still_open.fetch_add(1, Ordering::SeqCst);
                 serving.spawn(async move {
                     // A test that wants a broken connection breaks it; the plane's view of that is what counts.
-                    drop(serve(stream, acceptor, handler, seen, max_streams).await);
+                    drop(serve(stream, acceptor, handler, seen, streams).await);
                     still_open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
@@ -130,7 +155,7 @@ async fn serve(
     acceptor: TlsAcceptor,
     handler: Handler,
     seen: Arc<AtomicUsize>,
-    max_streams: u32,
+    streams: Streams,
 ) -> Result<()> {
     let stream = acceptor.accept(stream).await?;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -141,7 +166,8 @@ async fn serve(
     });
     if is_http2 {
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-        builder.max_concurrent_streams(max_streams).serve_connection(TokioIo::new(stream), service).await?;
+        builder.max_concurrent_streams(streams.max).initial_stream_window_size(streams.window);
+        builder.serve_connection(TokioIo::new(stream), service).await?;
     } else {
         let builder = hyper::server::conn::http1::Builder::new();
         builder.serve_connection(TokioIo::new(stream), service).with_upgrades().await?;

@@ -1,6 +1,6 @@
 //! Unusual OpenAPI documents of backends, as clients of the gateway see them.
 
-use crate::control_kit::{ALPN, encode};
+use crate::control_kit::ALPN;
 use crate::proxying::backend::{Backend, Body, handler, whole};
 use crate::proxying::pki::Authority;
 use anyhow::{Context, Result, ensure};
@@ -13,9 +13,13 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
-use umbel_tests::{Client, Kubectl, Umbel, need, wait_for};
+use umbel_tests::{
+    Client, Kubectl, Memory, Umbel, many_definitions, need, register_backend, resource_list, shared_parts,
+    wait_for,
+};
 
 const BOUND: Duration = Duration::from_secs(120);
+const GROUP: &str = "odd.example.com";
 const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// A gateway with one backend for `v1.odd.example.com`, which answers these paths and its own.
@@ -30,10 +34,7 @@ impl Odd {
     /// coding, only requests for `identity` are answered.
     async fn start(pages: Vec<(&str, Bytes)>, coding: Option<&'static str>) -> Result<Self> {
         let (umbel, ca) = (Umbel::start().await?, Authority::new("odd")?);
-        let list = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "odd.example.com/v1",
-            "resources": [{"name": "things", "singularName": "thing", "namespaced": true, "kind": "Thing",
-                "verbs": ["get", "list"]}]});
-        let mut all = HashMap::from([("/apis/odd.example.com/v1".to_owned(), Bytes::from(list.to_string()))]);
+        let mut all = HashMap::from([(format!("/apis/{GROUP}/v1"), resource_list(GROUP).to_string().into())]);
         all.extend(pages.into_iter().map(|(path, body)| (path.to_owned(), body)));
         let all = Arc::new(all);
         let backend = Backend::start(
@@ -48,18 +49,7 @@ impl Odd {
         )
         .await?;
         let admin = umbel.admin()?;
-        let name = json!({"apiVersion": "service.grafana.app/v0alpha1", "kind": "ExternalName",
-            "metadata": {"name": "backend", "namespace": "default"}, "spec": {"host": "127.0.0.1"}});
-        admin
-            .post("/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames", &name)
-            .await?
-            .expect(201)?;
-        let service = json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
-            "metadata": {"name": "v1.odd.example.com"},
-            "spec": {"group": "odd.example.com", "version": "v1", "groupPriorityMinimum": 1000,
-                "versionPriority": 15, "caBundle": encode(&ca.pem),
-                "service": {"namespace": "default", "name": "backend", "port": backend.port}}});
-        admin.post("/apis/apiregistration.k8s.io/v1/apiservices", &service).await?.expect(201)?;
+        register_backend(&admin, &ca, GROUP, backend.port).await?;
         Ok(Self { umbel, admin, _backend: backend })
     }
 
@@ -214,19 +204,7 @@ async fn the_condition_names_what_cannot_be_shown() -> Result<()> {
 
 #[tokio::test]
 async fn what_operations_share_is_served_once() -> Result<()> {
-    let long = "x".repeat(20_000);
-    let operation = json!({"parameters": [{"$ref": "#/parameters/body"}], "consumes": ["application/json", "application/yaml"],
-        "responses": {"200": {"$ref": "#/responses/ok"}, "201": {"$ref": "#/responses/ok"}}});
-    let item = json!({"parameters": [{"$ref": "#/parameters/long"}], "get": operation, "post": operation, "put": operation});
-    let paths: serde_json::Map<_, _> =
-        (0..2000).map(|n| (format!("/apis/odd.example.com/v1/things/{n}"), item.clone())).collect();
-    let v2 = json!({
-        "swagger": "2.0", "paths": paths,
-        "parameters": {"long": {"in": "query", "name": "q", "type": "string", "description": long},
-            "body": {"in": "body", "name": "body", "schema": {"type": "object", "description": long}}},
-        "responses": {"ok": {"description": "OK", "schema": {"type": "object", "description": long}}},
-    })
-    .to_string();
+    let v2 = shared_parts(GROUP, 2_000);
     let size = v2.len();
     let odd = Odd::start(vec![("/openapi/v2", v2.into())], None).await?;
     odd.v3().await?;
@@ -244,32 +222,13 @@ async fn what_operations_share_is_served_once() -> Result<()> {
     Ok(())
 }
 
-/// The largest resident set of a process so far, in bytes.
 fn peak(umbel: &mut Umbel) -> Result<usize> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", umbel.process().id()))?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("VmHWM")?;
-    Ok(line.split_whitespace().nth(1).context("a number")?.parse::<usize>()? * 1024)
-}
-
-/// 200,000 small definitions, so that the memory for each one matters.
-fn many_definitions(count: usize) -> String {
-    let mut text = String::from(
-        r##"{"swagger":"2.0","info":{"title":"many","version":"1"},"paths":{"/apis/odd.example.com/v1/things":{"get":{"responses":{"200":{"description":"OK","schema":{"$ref":"#/definitions/d0"}}}}}},"definitions":{"##,
-    );
-    for n in 0..count {
-        let comma = if n > 0 { "," } else { "" };
-        text.push_str(&format!(
-            r##"{comma}"d{n}":{{"type":"object","properties":{{"a":{{"$ref":"#/definitions/d{}"}}}}}}"##,
-            n + 1
-        ));
-    }
-    text.push_str(&format!(r#","d{count}":{{"type":"object"}}}}}}"#));
-    text
+    Ok(Memory::of(umbel.process().id())?.peak.try_into()?)
 }
 
 #[tokio::test]
 async fn a_large_document_takes_a_few_times_its_size() -> Result<()> {
-    let text = many_definitions(200_000);
+    let text = many_definitions(GROUP, 200_000);
     let size = text.len();
     let mut odd = Odd::start(vec![], None).await?;
     odd.message("Passed").await?;

@@ -8,12 +8,11 @@ use serde_json::json;
 use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use umbel_tests::{Client, ReservedPort, Umbel, umbel_program, wait_for};
+use umbel_tests::{Client, Memory, ReservedPort, Umbel, umbel_program, wait_for};
 
 const BOUND: Duration = Duration::from_secs(90);
 const NAMES: &str = "/apis/service.grafana.app/v0alpha1/namespaces/default/externalnames";
@@ -222,39 +221,11 @@ async fn a_panic_ends_nothing_but_what_panicked() -> Result<()> {
 }
 
 fn resident(process: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+    Ok(Memory::of(process)?.resident)
 }
 
 fn mib(bytes: u64) -> u64 {
     bytes >> 20
-}
-
-async fn connect(
-    address: SocketAddr,
-    pki: &Path,
-    name: Option<&str>,
-) -> Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(pki.join("ca.crt"))?)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder =
-        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let builder = builder.with_root_certificates(roots);
-    let tls = match name {
-        None => builder.with_no_client_auth(),
-        Some(name) => {
-            let chain = CertificateDer::pem_file_iter(pki.join(format!("{name}.crt")))?;
-            let key = PrivateKeyDer::from_pem_file(pki.join(format!("{name}.key")))?;
-            builder.with_client_auth_cert(chain.collect::<Result<_, _>>()?, key)?
-        }
-    };
-    let stream = tokio::net::TcpStream::connect(address).await?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
-    Ok(connector.connect(ServerName::from(address.ip()), stream).await?)
 }
 
 /// The memory of connections returns to the system when they are closed.
@@ -265,16 +236,15 @@ async fn closed_connections_leave_no_memory_behind() -> Result<()> {
     /// Limit for each open connection. A release build takes less than 20 KiB.
     const EACH: u64 = 28 << 10;
     let mut umbel = Umbel::start().await?;
-    let (address, pki) = (umbel.address(), umbel.data_dir().join("pki"));
-    let process = umbel.process().id();
+    let (client, process) = (umbel.anonymous()?, umbel.process().id());
     // Permanent allocations of the first requests.
     for _ in 0..20 {
-        umbel.anonymous()?.get("/livez").await?;
+        client.get("/livez").await?;
     }
     let start = resident(process)?;
     let mut open = Vec::new();
     for _ in 0..COUNT {
-        let mut stream = connect(address, &pki, None).await?;
+        let mut stream = client.dial("http/1.1").await?;
         stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await?;
         let mut answer = [0; 1024];
         let count = stream.read(&mut answer).await?;
@@ -301,14 +271,12 @@ async fn large_bodies_for_own_kinds_are_limited() -> Result<()> {
     /// As many as fit into 32 MiB.
     const HELD: usize = 10;
     let mut umbel = Umbel::start().await?;
-    let (address, pki) = (umbel.address(), umbel.data_dir().join("pki"));
-    let process = umbel.process().id();
-    umbel.admin()?.get(NAMES).await?.expect(200)?;
+    let (admin, process) = (umbel.admin()?, umbel.process().id());
+    admin.get(NAMES).await?.expect(200)?;
     let start = resident(process)?;
     let mut asking = tokio::task::JoinSet::new();
     for _ in 0..COUNT {
-        let stream = connect(address, &pki, Some("admin")).await?;
-        let io = hyper_util::rt::TokioIo::new(stream);
+        let io = hyper_util::rt::TokioIo::new(admin.dial("http/1.1").await?);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
         tokio::spawn(connection);
         // All but the last byte, which never comes.
@@ -335,7 +303,7 @@ async fn large_bodies_for_own_kinds_are_limited() -> Result<()> {
     assert!(grown < 100 << 20, "{} MiB for {HELD} bodies", mib(grown));
     drop(asking);
     wait_for("room and memory", BOUND, || async {
-        let answer = umbel.admin()?.post(NAMES, &json!({"spec": {}})).await?;
+        let answer = admin.post(NAMES, &json!({"spec": {}})).await?;
         ensure!(answer.status != 429, "{}", answer.text());
         let rest = resident(process)?.saturating_sub(start);
         ensure!(rest < 16 << 20, "{} MiB more than at the start", mib(rest));

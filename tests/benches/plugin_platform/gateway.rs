@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use umbel_tests::authority::Authority;
 use umbel_tests::tls_backend::{Body, Handler, handler, whole};
-use umbel_tests::{Client, Guest, Umbel, wait_for};
+use umbel_tests::{Client, Guest, Memory, Umbel, wait_for};
 
 /// Nothing here may take longer; the numbers are measured, not bounded.
 pub(super) const PATIENCE: Duration = Duration::from_secs(300);
@@ -190,10 +190,7 @@ pub(super) fn cpu_seconds(pid: u32) -> Result<f64> {
 
 /// The process's share of memory, in MiB.
 pub(super) fn memory_mib(pid: u32) -> Result<f64> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = rollup.lines().find(|line| line.starts_with("Pss:")).context("no Pss")?;
-    let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-    Ok(kib / 1024.0)
+    Ok(Memory::of(pid)?.proportional as f64 / f64::from(1 << 20))
 }
 
 /// Starts a gateway whose plugin directory was filled before.

@@ -9,7 +9,6 @@ use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::net::{SocketAddr, TcpListener};
@@ -32,6 +31,7 @@ use umbel::route::{
 use umbel::upstream::{BackendTls, FrontProxy, TlsSource};
 
 pub type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
+pub use umbel_tests::Connection as Client;
 
 /// No answer may take longer.
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -205,71 +205,6 @@ pub fn empty() -> Body {
 /// A body that is known whole.
 pub fn whole(text: impl Into<Bytes>) -> Body {
     Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
-}
-
-enum Sender {
-    Http1(hyper::client::conn::http1::SendRequest<Body>),
-    Http2(hyper::client::conn::http2::SendRequest<Body>),
-}
-
-/// One connection to the plane; dropping it closes the connection.
-pub struct Client {
-    sender: Sender,
-    driver: tokio::task::JoinHandle<()>,
-}
-
-impl Client {
-    pub async fn new(stream: TlsStream<TcpStream>, alpn: &str) -> Result<Self> {
-        if alpn == "h2" {
-            let (sender, driver) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-            let driver = tokio::spawn(async move { drop(driver.await) });
-            return Ok(Self { sender: Sender::Http2(sender), driver });
-        }
-        let (sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let driver = tokio::spawn(async move { drop(driver.with_upgrades().await) });
-        Ok(Self { sender: Sender::Http1(sender), driver })
-    }
-
-    /// Sends a request; the answer's head is awaited, its body is not.
-    pub async fn send(&mut self, mut request: Request<Body>) -> Result<Response<Incoming>> {
-        let answer = match &mut self.sender {
-            Sender::Http1(sender) => {
-                request
-                    .headers_mut()
-                    .entry("host")
-                    .or_insert(http::HeaderValue::from_static("umbel.example"));
-                // A connection that was just used takes a moment.
-                sender.ready().await?;
-                tokio::time::timeout(LIMIT, sender.send_request(request)).await
-            }
-            Sender::Http2(sender) => {
-                let target = request.uri().path_and_query().context("a path")?;
-                *request.uri_mut() = format!("https://umbel.example{target}").parse()?;
-                tokio::time::timeout(LIMIT, sender.send_request(request)).await
-            }
-        };
-        Ok(answer.context("no answer in time")??)
-    }
-}
-
-impl Client {
-    /// Sends a request by HTTP/2 and waits for nothing.
-    pub fn begin(
-        &mut self,
-        mut request: Request<Body>,
-    ) -> Result<tokio::task::JoinHandle<hyper::Result<Response<Incoming>>>> {
-        let Sender::Http2(sender) = &mut self.sender else { anyhow::bail!("HTTP/1.1 takes one at a time") };
-        let target = request.uri().path_and_query().context("a path")?;
-        *request.uri_mut() = format!("https://umbel.example{target}").parse()?;
-        Ok(tokio::spawn(sender.send_request(request)))
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
 }
 
 /// A complete answer.
