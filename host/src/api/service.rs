@@ -1,6 +1,6 @@
 //! The door: every request that Umbel answers itself comes in here.
 
-use super::body::BODIES_MAX;
+use super::body::Bodies;
 use super::dispatch::dispatch;
 use super::labels::labels;
 use super::negotiation::error_format;
@@ -9,7 +9,6 @@ use super::readiness::Readiness;
 use super::reply::{self, Reply};
 use crate::decision::plugins::Plugins;
 use crate::kind::Kind;
-use crate::model::byte_budget::ByteBudget;
 use crate::model::failure::Failure;
 use crate::model::identity::Caller;
 use crate::model::request_info::RequestInfo;
@@ -52,8 +51,7 @@ pub struct Api {
     pub(super) readiness: Arc<Readiness>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) plugins: Option<Arc<dyn Plugins>>,
-    /// Memory budget of request bodies.
-    pub(super) bodies: Arc<ByteBudget>,
+    pub(super) bodies: Bodies,
     runtime: tokio::runtime::Handle,
     this: std::sync::Weak<Self>,
 }
@@ -74,7 +72,7 @@ impl Api {
             readiness: config.readiness,
             metrics: config.metrics,
             plugins: config.plugins,
-            bodies: ByteBudget::new(BODIES_MAX),
+            bodies: Bodies::new(),
             runtime: config.runtime,
             this: this.clone(),
         })
