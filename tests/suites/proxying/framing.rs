@@ -108,6 +108,19 @@ async fn read_answer(stream: &mut (impl AsyncReadExt + Unpin)) -> Result<String>
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_encoding_in_http_1_0_is_refused() -> Result<()> {
+    let ca = Authority::new("backends")?;
+    let response = "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let backend = RawBackend::respond(&ca, response, true).await?;
+    let plane = Plane::before(backend.port, &ca)?;
+    for alpn in ["h2", "http/1.1"] {
+        let answer = plane.ask(alpn, Request::get(PATH).body(empty())?).await?;
+        assert_eq!((answer.status, &answer.status_object()?["code"]), (503, &503.into()));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_response_by_http_1_0_that_is_cut_does_not_look_complete() -> Result<()> {
     let ca = Authority::new("backends")?;
     for version in ["1.0", "1.1"] {
