@@ -17,10 +17,30 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const READ_MAX: usize = 256 * 1024;
 /// Gathered bytes are handed on at this size: one full TLS record.
 const GATHER: usize = 16 * 1024;
+/// Spare buffers that a thread keeps. A turn ends with an empty buffer unless the peer does not read.
+const SPARE_BUFFERS: usize = 16;
+
+thread_local! {
+    static SPARES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn lend() -> Vec<u8> {
+    SPARES.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+fn give_back(mut buffer: Vec<u8>) {
+    buffer.clear();
+    SPARES.with_borrow_mut(|spares| {
+        if spares.len() < SPARE_BUFFERS {
+            spares.push(buffer);
+        }
+    });
+}
 
 #[derive(Debug)]
 struct Inner<T> {
     transport: T,
+    /// Lent by the thread while it holds bytes, so that an idle connection has no buffer.
     gathered: Vec<u8>,
     /// How much of `gathered` is written already.
     written: usize,
@@ -42,9 +62,18 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
                 count => self.written += count,
             }
         }
-        self.gathered.clear();
+        if self.gathered.capacity() > 0 {
+            give_back(std::mem::take(&mut self.gathered));
+        }
         self.written = 0;
         Poll::Ready(Ok(()))
+    }
+
+    fn gather(&mut self, data: &[u8]) {
+        if self.gathered.capacity() == 0 {
+            self.gathered = lend();
+        }
+        self.gathered.extend_from_slice(data);
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -141,7 +170,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for DeferredFlush<T> {
                 return Pin::new(&mut inner.transport).poll_write(cx, data);
             }
         }
-        inner.gathered.extend_from_slice(data);
+        inner.gather(data);
         Poll::Ready(Ok(data.len()))
     }
 
@@ -160,7 +189,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for DeferredFlush<T> {
             }
         }
         for slice in slices {
-            inner.gathered.extend_from_slice(slice);
+            inner.gather(slice);
         }
         Poll::Ready(Ok(total))
     }
@@ -185,6 +214,20 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for DeferredFlush<T> {
 mod tests {
     use super::*;
     use futures_util::task::noop_waker_ref;
+
+    #[test]
+    fn a_connection_holds_a_buffer_only_while_it_has_bytes() {
+        let (mut near, far) = tokio::io::duplex(64);
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let (mut io, flush) = DeferredFlush::new(&mut near);
+        let written = flush.turn(&mut cx, |cx| Pin::new(&mut io).poll_write(cx, &[7; 60]));
+        assert!(matches!(written, Poll::Ready(Ok(60))));
+        assert_eq!(io.0.borrow().gathered.capacity(), 0);
+        let written = flush.turn(&mut cx, |cx| Pin::new(&mut io).poll_write(cx, &[8; 60]));
+        assert!(matches!(written, Poll::Ready(Ok(60))));
+        assert!(io.0.borrow().gathered.capacity() > 0, "the peer has not read all of it");
+        drop(far);
+    }
 
     #[test]
     fn one_turn_reads_up_to_its_limit() {

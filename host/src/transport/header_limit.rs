@@ -4,8 +4,11 @@
 //! bare frames: a 431 without a body, or a reset for a path that `http::Uri` cannot hold. So each block is measured
 //! before it is decoded. A block beyond a limit is replaced by a small one that is just beyond the same limit, so
 //! that its request is rejected like any other, with a `metav1.Status`. Its fields may have changed the table that
-//! both sides share, so later blocks cannot be decoded: they are dropped, and the connection has to end.
+//! both sides share, so later blocks cannot be decoded: they are dropped, and the connection has to end. The requests
+//! before them are not affected: the codec sees no frame of a stream whose first block was dropped, because that would
+//! be a connection error, and dropped trailers still end their stream.
 
+use super::frame_head::{END_HEADERS, END_STREAM, FrameHead, HEAD};
 use super::header_block::measure;
 use crate::model::message_head::{HEADERS_MAX, URI_MAX};
 use std::cell::Cell;
@@ -17,7 +20,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// `PRI * HTTP/2.0…`, the preface before the first frame.
 const PREFACE: usize = 24;
-const HEAD: usize = 9;
 /// The largest frame that a client may send; the codec rejects larger ones.
 const FRAME_MAX: usize = 16_384;
 /// Bytes of one header block.
@@ -26,13 +28,13 @@ const BLOCK_MAX: usize = 400 << 10;
 const FRAMES_MAX: usize = 64;
 /// `:method`, `:scheme`, `:authority`, `:path` and `:protocol`.
 const PSEUDO_FIELDS: usize = 5;
-/// Bytes of later header blocks that are dropped while the connection ends.
-const DROPPED_MAX: usize = 4 << 20;
+/// Bytes of later frames that are dropped while the connection ends. More than the window of a connection, which
+/// dropped data does not open again.
+const DROPPED_MAX: usize = 40 << 20;
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITY: u8 = 0x20;
 
@@ -67,6 +69,7 @@ struct Frames {
     rest: usize,
     is_dropping: bool,
     dropped: usize,
+    /// The last stream that the codec knows.
     last_stream: u32,
     exceeded: HeaderLimitHandle,
 }
@@ -86,21 +89,6 @@ struct Step {
 impl Step {
     fn hold(passed: usize, needed: usize) -> Self {
         Self { passed, dropped: 0, instead: Vec::new(), needed }
-    }
-}
-
-struct FrameHead {
-    len: usize,
-    kind: u8,
-    flags: u8,
-    stream: u32,
-}
-
-impl FrameHead {
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let [a, b, c, kind, flags, s0, s1, s2, s3] = *bytes.first_chunk::<HEAD>()?;
-        let len = u32::from_be_bytes([0, a, b, c]) as usize;
-        Some(Self { len, kind, flags, stream: u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]) })
     }
 }
 
@@ -139,11 +127,12 @@ impl Frames {
             }
             let rest = &bytes[at..];
             let Some(head) = FrameHead::read(rest) else { return Step::hold(at, HEAD) };
-            let is_header = matches!(head.kind, HEADERS | CONTINUATION);
-            self.is_dropping = is_header && self.exceeded.is_exceeded();
+            if self.exceeded.is_exceeded() && self.is_lost(&head) {
+                return self.drop_frame(&head, rest.len(), at);
+            }
             // The codec rejects a frame that is too large.
-            if head.kind != HEADERS || self.is_dropping || head.len > FRAME_MAX {
-                self.rest = HEAD + head.len;
+            if head.kind != HEADERS || head.len > FRAME_MAX {
+                (self.is_dropping, self.rest) = (false, HEAD + head.len);
                 continue;
             }
             match find_block(rest, &head) {
@@ -155,10 +144,34 @@ impl Frames {
                 Block::Beyond(dropped, limit) => {
                     self.exceeded.0.set(true);
                     let instead = small_block(&head, limit, head.stream <= self.last_stream);
+                    self.last_stream = self.last_stream.max(head.stream);
                     return Step { passed: at, dropped, instead, needed: 0 };
                 }
             }
         }
+    }
+}
+
+impl Frames {
+    /// Whether a frame cannot be passed on any more: it is part of a header block, or its stream began with one that was
+    /// dropped.
+    fn is_lost(&self, head: &FrameHead) -> bool {
+        matches!(head.kind, HEADERS | CONTINUATION) || head.stream > self.last_stream
+    }
+
+    /// Drops the frame that begins after `passed` bytes; `available` bytes of it and its successors are there.
+    fn drop_frame(&mut self, head: &FrameHead, available: usize, passed: usize) -> Step {
+        let count = available.min(HEAD + head.len);
+        (self.is_dropping, self.rest) = (true, HEAD + head.len - count);
+        self.dropped += count;
+        let is_end = head.kind == HEADERS && head.flags & END_STREAM != 0 && head.stream <= self.last_stream;
+        let mut instead = Vec::new();
+        if is_end {
+            // Trailers are optional; the request is complete without them.
+            let end = FrameHead { len: 0, kind: DATA, flags: END_STREAM, stream: head.stream };
+            end.write(&mut instead);
+        }
+        Step { passed, dropped: count, instead, needed: 0 }
     }
 }
 
@@ -240,9 +253,7 @@ fn small_block(head: &FrameHead, limit: Limit, is_trailer: bool) -> Vec<u8> {
         let kind = if number == 0 { HEADERS } else { CONTINUATION };
         let is_last = if number + 1 == count { END_HEADERS } else { 0 };
         let flags = is_last | if number == 0 { head.flags & END_STREAM } else { 0 };
-        frames.extend_from_slice(&(fragment.len() as u32).to_be_bytes()[1..]);
-        frames.extend([kind, flags]);
-        frames.extend(head.stream.to_be_bytes());
+        FrameHead { len: fragment.len(), kind, flags, stream: head.stream }.write(&mut frames);
         frames.extend_from_slice(fragment);
     }
     frames
@@ -281,6 +292,10 @@ impl<T> HeaderLimit<T> {
                 return;
             }
         }
+        if self.held.is_empty() {
+            // An idle connection holds no buffer.
+            self.held = Vec::new();
+        }
     }
 
     fn give(&mut self, target: &mut ReadBuf<'_>) {
@@ -307,7 +322,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for HeaderLimit<T> {
                 return Poll::Ready(Ok(()));
             }
             if this.frames.dropped > DROPPED_MAX {
-                let text = "the client goes on sending header blocks after one that was too large";
+                let text = "the client goes on sending requests after one that was too large";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, text)));
             }
             let before = target.filled().len();
@@ -494,9 +509,53 @@ mod tests {
         assert_eq!(replaced[HEAD], 0, "no pseudo-header field");
     }
 
+    /// A frame of a stream that the codec has not seen begin would be an error of the whole connection.
+    #[tokio::test]
+    async fn after_a_block_beyond_the_limit_the_codec_sees_only_streams_that_it_knows() {
+        let good = headers(1, &[0x82, 0x87, 0x84], 100);
+        let data = frame(DATA, 0, 1, &[7; 3000]);
+        let of_refused = frame(DATA, END_STREAM, 3, b"body");
+        let input = with_preface(&[
+            good.clone(),
+            headers(3, &[0xbe; 1000], FRAME_MAX),
+            headers(5, &[0x82, 0x87, 0x84], 2),
+            frame(DATA, 0, 5, &[7; 3000]),
+            of_refused.clone(),
+            frame(8, 0, 5, &[0, 0, 0, 1]),
+            data.clone(),
+            frame(3, 0, 5, &[0; 4]),
+            frame(HEADERS, END_HEADERS | END_STREAM, 7, &[0x82, 0x87, 0x84]),
+            frame(HEADERS, END_STREAM, 1, &[0xbe; 3]),
+            frame(CONTINUATION, END_HEADERS, 1, &[0xbe; 3]),
+        ]);
+        for piece in [1, 7, 999, 1 << 20] {
+            let (output, is_exceeded) = read(&input, piece).await;
+            let start = with_preface(std::slice::from_ref(&good));
+            let end = [of_refused.clone(), data.clone(), frame(DATA, END_STREAM, 1, &[])].concat();
+            assert!(is_exceeded && output.starts_with(&start) && output.ends_with(&end), "{piece}");
+            let between = &output[start.len()..output.len() - end.len()];
+            let replaced = FrameHead::read(between).unwrap();
+            assert_eq!((replaced.kind, replaced.stream), (HEADERS, 3));
+            assert_eq!(between.len(), HEAD + replaced.len, "one block and nothing else");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_buffer_is_kept_after_a_header_block() {
+        let block = headers(1, &[0x82, 0x87, 0x84].repeat(50), 10);
+        let input = with_preface(&[block.clone(), block]);
+        let (near, mut far) = tokio::io::duplex(7);
+        let (mut limit, _handle) = HeaderLimit::new(near);
+        let write = async { tokio::io::AsyncWriteExt::write_all(&mut far, &input).await.unwrap() };
+        let mut output = vec![0; input.len()];
+        let (_, read) = tokio::join!(write, limit.read_exact(&mut output));
+        read.unwrap();
+        assert_eq!((limit.held.capacity(), limit.released.capacity()), (0, 0));
+    }
+
     #[tokio::test]
     async fn a_client_that_goes_on_is_cut() {
-        let flood = vec![headers(3, &[0x82; 10_000], FRAME_MAX); 1000];
+        let flood = vec![headers(3, &[0x82; 10_000], FRAME_MAX); DROPPED_MAX / 10_000 + 2];
         let input = with_preface(&flood);
         let (mut limit, _handle) = HeaderLimit::new(&input[..]);
         assert!(limit.read_to_end(&mut Vec::new()).await.is_err());

@@ -125,10 +125,12 @@ impl<T: AsyncWrite + Unpin> Http1Output<T> {
                 }
             }
             if !self.shared.has_interim.swap(false, Ordering::Relaxed) {
+                // Frees what was written.
+                self.ahead = Bytes::new();
                 self.shared.task.register(cx.waker());
                 return Poll::Ready(Ok(()));
             }
-            self.ahead = self.shared.interim.lock().split().freeze();
+            self.ahead = std::mem::take(&mut *self.shared.interim.lock()).freeze();
         }
     }
 }
@@ -271,6 +273,17 @@ mod tests {
         handle.send_interim(b"too late ");
         write(&mut near, b"end").await;
         assert_eq!(written(near, far).await, "hint response end");
+    }
+
+    #[tokio::test]
+    async fn interim_responses_are_not_kept() {
+        let (mut near, handle, far) = output();
+        handle.begin();
+        handle.send_interim(&[b'x'; 500]);
+        write(&mut near, b"response").await;
+        assert_eq!(handle.0.interim.lock().capacity(), 0);
+        assert!(!near.ahead.is_unique(), "the buffer is held");
+        assert_eq!(written(near, far).await.len(), 508);
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod bulk_read;
 mod deferred_flush;
+mod frame_head;
 mod header_block;
 mod header_limit;
 mod http1_output;
@@ -11,6 +12,7 @@ mod tls_records;
 
 pub use bulk_read::BulkRead;
 pub use deferred_flush::{DeferredFlush, FlushOnce};
+pub use frame_head::{END_STREAM, FrameHead, HEAD};
 pub use header_limit::{HeaderLimit, HeaderLimitHandle};
 pub use http1_output::{Http1Output, Http1OutputHandle};
 pub use lingering_close::{LingerHandle, LingerLimits, LingeringClose};

@@ -69,6 +69,29 @@ async fn a_refusal_ends_the_connection_after_what_it_carries() -> Result<()> {
     Ok(())
 }
 
+/// Nor by requests behind the refused one, which cannot be decoded any more, and it may end with trailers.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_after_a_refusal_do_not_break_those_before_it() -> Result<()> {
+    let ca = Authority::new("backends")?;
+    let backend = Backend::start(&ca, &["h2"], echo()).await?;
+    let plane = Plane::before(backend.port, &ca)?;
+    for has_trailers in [false, true] {
+        let mut client = RawClient::connect(&plane).await?;
+        client.send_block(1, &request_block("POST", PATH), false).await?;
+        client.send_block(3, &[request_block("POST", PATH), distinct_fields(300)].concat(), false).await?;
+        client.send(Frame::new(DATA, 0, 3, b"of the refused one")).await?;
+        client.send_block(5, &request_block("POST", PATH), false).await?;
+        client.send(Frame::new(DATA, END_STREAM, 5, b"of a later one")).await?;
+        client.send(Frame::new(DATA, if has_trailers { 0 } else { END_STREAM }, 1, b"hello")).await?;
+        if has_trailers {
+            client.send_block(1, &field("x-sum", "42"), true).await?;
+        }
+        let answer = String::from_utf8(client.read(1).await?.body)?;
+        assert!(answer.ends_with("body: hello"), "{has_trailers}: {answer}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_trailers_of_a_request_are_refused() -> Result<()> {
     let ca = Authority::new("backends")?;
