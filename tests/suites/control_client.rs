@@ -2,13 +2,14 @@
 
 use crate::control_kit::{ALPN, BOUND, always};
 use crate::proxying::backend::Backend as Server;
+use crate::proxying::interim::hinting;
 use crate::proxying::pki::{Authority, Leaf};
-use anyhow::Result;
-use http::{HeaderValue, StatusCode};
+use anyhow::{Context, Result};
+use http::{HeaderValue, Method, StatusCode};
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use umbel::control::ControlClient;
+use umbel::control::{ControlClient, Question};
 use umbel::decision::resolver::Endpoint;
 use umbel::route::{Backend, BackendId};
 use umbel::upstream::{BackendTls, FrontProxy, TlsSource};
@@ -55,5 +56,31 @@ async fn nobody_waits_for_another_one_that_is_connecting() -> Result<()> {
     assert!(!waiting.is_finished(), "the other one still waits for its own connection");
     waiting.abort();
     way.abort();
+    Ok(())
+}
+
+/// A backend that sends interim responses without an end neither fills the memory nor uses up the time limit.
+#[tokio::test]
+async fn too_many_interim_responses_are_an_error() -> Result<()> {
+    let ca = Authority::new("umbel")?;
+    for alpn in ALPN {
+        for (count, is_fault) in [(32, false), (33, true), (usize::MAX, true)] {
+            let server = hinting(&ca, alpn, count).await?;
+            let client = ControlClient::new(backend(&ca, server.port)?);
+            let question = Question {
+                endpoint: 0,
+                method: Method::GET,
+                path: "/",
+                headers: Vec::new(),
+                limit: 10 * BOUND,
+                body_max: 1000,
+            };
+            let answer = tokio::time::timeout(BOUND, client.ask(&question)).await;
+            let answer = answer.with_context(|| format!("{count} by {alpn}: no end"))?;
+            let told = answer.as_ref().map_or_else(ToString::to_string, |answer| answer.status.to_string());
+            assert_eq!(answer.is_err(), is_fault, "{count} by {alpn}: {told}");
+            assert!(told == "200" || told.contains("interim responses"), "{count} by {alpn}: {told}");
+        }
+    }
     Ok(())
 }

@@ -53,6 +53,12 @@ impl<T> InterimLimit<T> {
     }
 }
 
+/// The error of a connection with more than [`INTERIM_MAX`].
+pub(super) fn too_many_interim() -> io::Error {
+    let text = format!("more than {INTERIM_MAX} interim responses (1xx) came before the response");
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
 impl<T: AsyncRead + Unpin> AsyncRead for InterimLimit<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -60,8 +66,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for InterimLimit<T> {
         target: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.count.is_exceeded() {
-            let text = format!("more than {INTERIM_MAX} interim responses (1xx) came before the response");
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, text)));
+            return Poll::Ready(Err(too_many_interim()));
         }
         Pin::new(&mut self.inner).poll_read(cx, target)
     }

@@ -3,6 +3,7 @@
 mod connect;
 mod fault;
 mod interim;
+mod interim_frames;
 mod pinned;
 mod stream;
 mod tls;
@@ -12,5 +13,6 @@ mod words;
 pub use connect::{Connection, Protocol, connect, connect_to_address};
 pub use fault::UpstreamFault;
 pub use interim::{INTERIM_MAX, InterimCount, InterimLimit, write_interim};
+pub use interim_frames::InterimFrames;
 pub use stream::Stream;
 pub use tls::{BackendTls, FrontProxy, TlsError, TlsSource};

@@ -16,7 +16,7 @@ fn hint_block() -> Vec<u8> {
 }
 
 /// A backend that sends this many hints before each response.
-async fn hinting(ca: &Authority, alpn: &'static str, count: usize) -> Result<RawBackend> {
+pub async fn hinting(ca: &Authority, alpn: &'static str, count: usize) -> Result<RawBackend> {
     RawBackend::start(ca, alpn, move |mut stream| {
         Box::pin(async move {
             if alpn == "h2" {

@@ -3,7 +3,7 @@
 use super::body::{BodyFault, read};
 use crate::model::message_head::{HEADERS_MAX, TransferCoding};
 use crate::route::Backend;
-use crate::upstream::{InterimCount, InterimLimit, Protocol, UpstreamFault, connect};
+use crate::upstream::{InterimCount, InterimFrames, InterimLimit, Protocol, UpstreamFault, connect};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
@@ -104,10 +104,10 @@ impl Line {
         };
         let connection = connect(place, &backend.server_name, &backend.tls).await?;
         let interim = InterimCount::default();
-        let io = TokioIo::new(InterimLimit::new(connection.stream, &interim));
         let closed = Arc::clone(closed);
         let (sender, driver) = match connection.protocol {
             Protocol::Http1 => {
+                let io = TokioIo::new(InterimLimit::new(connection.stream, &interim));
                 let (sender, connection) = http1::Builder::new()
                     .max_headers(HEADERS_MAX)
                     .allow_obsolete_multiline_headers_in_responses(true)
@@ -117,6 +117,7 @@ impl Line {
                 (Sender::Http1(sender), tokio::spawn(drive(connection, closed)).abort_handle())
             }
             Protocol::Http2 => {
+                let io = TokioIo::new(InterimFrames::new(connection.stream));
                 let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                     .timer(TokioTimer::new())
                     .keep_alive_interval(PING_EVERY)
