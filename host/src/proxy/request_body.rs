@@ -46,9 +46,12 @@ struct Shared<B> {
     /// What was read so far, as long as that is everything.
     kept: Vec<Bytes>,
     trailers: Option<HeaderMap>,
-    _buffer: Option<UploadBuffer>,
-    /// Whether `kept` begins with the first byte.
+    /// The memory that it counts as, until its last byte is passed on and it cannot be sent again.
+    buffer: Option<UploadBuffer>,
+    /// Whether `kept` begins with the first byte and may be sent again.
     is_whole: bool,
+    /// Whether `incoming` was read to its end.
+    is_read: bool,
     attempts: u32,
     pause: Pause,
     /// The error for the client if its body caused the failure.
@@ -83,15 +86,16 @@ impl Pause {
 
 impl<B> RequestBody<B> {
     /// `incoming` must not have been read. `pause` is the time limit for a pause before the response begins. `buffer`
-    /// is held as long as the body.
+    /// is held while the body uses memory.
     pub fn new(incoming: B, pause: Duration, buffer: Option<UploadBuffer>) -> Self {
         let pause = Pause { most: pause, timer: None, has_read: false, has_answer: false, is_over: false };
         let shared = Shared {
             incoming,
             kept: Vec::new(),
             trailers: None,
-            _buffer: buffer,
+            buffer,
             is_whole: true,
+            is_read: false,
             attempts: 0,
             pause,
             failure: None,
@@ -124,10 +128,11 @@ impl<B> RequestBody<B> {
         self.0.borrow().failure.clone()
     }
 
-    /// The answer begins: keeps nothing any more, and waits for the client as long as it likes.
+    /// The answer begins: the body is not sent again, and the client may pause as long as it likes. What is kept and was
+    /// not sent yet still has to be.
     pub fn note_answer(&self) {
         let mut shared = self.0.borrow_mut();
-        shared.let_go();
+        shared.is_whole = false;
         shared.pause.has_answer = true;
         shared.pause.timer = None;
     }
@@ -137,6 +142,14 @@ impl<B> Shared<B> {
     fn let_go(&mut self) {
         self.is_whole = false;
         self.kept = Vec::new();
+    }
+
+    /// Releases the budget of a body whose last frame was taken and that is not kept: a backend may take its time to
+    /// answer, and other uploads need not wait for that.
+    fn release(&mut self) {
+        if self.is_read && !self.is_whole {
+            self.buffer = None;
+        }
     }
 
     /// Keeps `data` unless that is too much; `true` when it is kept.
@@ -171,6 +184,16 @@ struct Attempt<B> {
     are_trailers_sent: bool,
 }
 
+/// Whoever sends the body drops it when it has sent the last frame.
+impl<B> Drop for Attempt<B> {
+    fn drop(&mut self) {
+        let mut shared = self.shared.borrow_mut();
+        if shared.attempts == self.number {
+            shared.release();
+        }
+    }
+}
+
 impl<B: Body<Data = Bytes> + Unpin> Attempt<B> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Polled<B::Error> {
         let shared = &mut *self.shared.borrow_mut();
@@ -182,6 +205,9 @@ impl<B: Body<Data = Bytes> + Unpin> Attempt<B> {
             self.next += 1;
             return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
         }
+        if !shared.is_whole {
+            shared.kept = Vec::new();
+        }
         if let Some(trailers) = shared.trailers.as_ref().filter(|_| !self.are_trailers_sent) {
             self.are_trailers_sent = true;
             return Poll::Ready(Some(Ok(Frame::trailers(trailers.clone()))));
@@ -191,9 +217,13 @@ impl<B: Body<Data = Bytes> + Unpin> Attempt<B> {
             return Poll::Ready(Some(Err(UploadError::Stalled(shared.pause.most))));
         };
         shared.pause.has_read = true;
+        shared.is_read = frame.is_none() || shared.incoming.is_end_stream();
         let frame = match frame.transpose() {
             Ok(Some(frame)) => frame,
-            Ok(None) => return Poll::Ready(None),
+            Ok(None) => {
+                shared.release();
+                return Poll::Ready(None);
+            }
             Err(error) => {
                 shared.failure = Some(Failure::bad_request("the request body broke off or is malformed"));
                 return Poll::Ready(Some(Err(UploadError::Client(error))));
@@ -260,9 +290,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for UploadBody<B> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::connection::Gate;
     use super::*;
+    use crate::model::byte_budget::ByteBudget;
     use futures_util::{FutureExt, StreamExt, stream};
-    use http_body_util::{BodyExt, StreamBody};
+    use http_body_util::{BodyExt, Full, StreamBody};
     use std::convert::Infallible;
 
     fn body(chunks: &[usize]) -> RequestBody<impl Body<Data = Bytes, Error = Infallible> + Unpin> {
@@ -272,6 +304,50 @@ mod tests {
         let data: Vec<_> = chunks.iter().map(|size| Frame::data(Bytes::from(vec![b'x'; *size]))).collect();
         let frames = data.into_iter().chain([Frame::trailers(trailers)]).map(Ok);
         RequestBody::new(StreamBody::new(stream::iter(frames).fuse()), Duration::from_secs(60), None)
+    }
+
+    fn with_buffer<B>(incoming: B, gate: &Rc<Gate>) -> RequestBody<B>
+    where
+        B: Body<Data = Bytes, Error = Infallible>,
+    {
+        let buffer = UploadBuffer::reserve(gate, &ByteBudget::new(1 << 20), &incoming).unwrap();
+        RequestBody::new(incoming, Duration::from_secs(60), buffer)
+    }
+
+    /// The backend may take minutes to answer.
+    #[tokio::test]
+    async fn the_budget_is_released_when_the_last_byte_is_sent() {
+        let large = Bytes::from(vec![b'x'; MOST_KEPT]);
+        let gate = Rc::new(Gate::new(0));
+        let frames = [&large, &large].map(|data| Ok(Frame::data(data.clone())));
+        let streamed = with_buffer(StreamBody::new(stream::iter(frames).fuse()), &gate);
+        let mut attempt = streamed.attempt();
+        assert!(attempt.frame().await.is_some() && attempt.frame().await.is_some());
+        assert!(gate.uploading() > 0, "the end was not read");
+        assert!(attempt.frame().await.is_none());
+        assert_eq!(gate.uploading(), 0, "the body without a length");
+        let sized = with_buffer(Full::new(vec![large.clone(), large].concat().into()), &gate);
+        let mut attempt = sized.attempt();
+        assert!(attempt.frame().await.is_some() && attempt.is_end_stream());
+        assert!(gate.uploading() > 0, "the last frame is being sent");
+        drop(attempt);
+        assert_eq!(gate.uploading(), 0, "the body with a length");
+        drop((streamed, sized));
+    }
+
+    #[tokio::test]
+    async fn the_budget_is_held_while_the_body_is_kept_or_incomplete() {
+        let gate = Rc::new(Gate::new(0));
+        let kept = with_buffer(Full::new(Bytes::from("small")), &gate);
+        assert!(kept.attempt().frame().await.is_some());
+        assert_eq!(gate.uploading(), 5);
+        drop(kept);
+        let data = stream::iter([Ok(Frame::data(Bytes::from(vec![b'x'; MOST_KEPT + 1])))]);
+        let incomplete = with_buffer(StreamBody::new(data.chain(stream::pending())), &gate);
+        assert!(incomplete.attempt().frame().await.is_some());
+        assert!(gate.uploading() > 0);
+        drop(incomplete);
+        assert_eq!(gate.uploading(), 0);
     }
 
     async fn read<B: Body<Data = Bytes, Error = Infallible> + Unpin>(
@@ -333,6 +409,19 @@ mod tests {
         body.note_answer();
         assert_eq!(read(attempt).await.0, 20);
         assert!(!body.can_repeat() && body.0.borrow().kept.is_empty());
+    }
+
+    /// Otherwise a backend that answers early would receive a body with a gap.
+    #[tokio::test]
+    async fn a_second_attempt_sends_all_of_the_body_although_the_answer_began() {
+        let body = body(&[10, 20, 30]);
+        assert_eq!(read(body.attempt()).await.0, 60);
+        let mut second = body.attempt();
+        assert!(second.frame().await.unwrap().is_ok());
+        body.note_answer();
+        assert!(!body.can_repeat());
+        assert_eq!(read(second).await.0, 50);
+        assert!(body.0.borrow().kept.is_empty());
     }
 
     /// One frame, then nothing for ever.

@@ -151,6 +151,43 @@ async fn uploads_beyond_the_limit_are_refused_until_others_end() -> Result<()> {
     Ok(())
 }
 
+/// Uploads that a backend has taken and not answered yet use no memory, so they do not keep others out.
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_wait_for_their_answers_do_not_count() -> Result<()> {
+    /// More than a connection may hold, at 128 KiB each.
+    const UPLOADS: usize = 140;
+    let ca = Authority::new("backends")?;
+    for alpn in ["h2", "http/1.1"] {
+        let taken = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&taken);
+        let slow = move |request: Request<hyper::body::Incoming>| {
+            let count = Arc::clone(&count);
+            async move {
+                drop(request.into_body().collect().await);
+                count.fetch_add(1, Ordering::SeqCst);
+                std::future::pending().await
+            }
+        };
+        let backend = Backend::start(&ca, &[alpn], handler(slow)).await?;
+        let plane = Plane::before(backend.port, &ca)?;
+        let mut client = plane.client("h2").await?;
+        let mut asking = Vec::new();
+        for number in 0..UPLOADS {
+            let request = authorised(Request::post(PATH).body(whole(vec![1; 1 << 18]))?)?;
+            asking.push(client.begin(request)?);
+            wait_for("the upload to be taken", LIMIT, || async {
+                let taken = taken.load(Ordering::SeqCst);
+                anyhow::ensure!(taken == number + 1, "{taken} of {number} to {alpn}");
+                Ok(())
+            })
+            .await?;
+        }
+        assert!(!asking.iter().any(tokio::task::JoinHandle::is_finished), "an upload was refused");
+        asking.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+    Ok(())
+}
+
 /// An upload that the backend does not take ends with its request, whether the client leaves or waits too long. (An
 /// HTTP/1.1 client that leaves is noticed behind the data that it sent before, so the time limit ends it.)
 #[tokio::test(flavor = "multi_thread")]
