@@ -10,7 +10,7 @@ mod framing;
 mod header_blocks;
 mod heads;
 mod identity;
-mod interim;
+pub(crate) mod interim;
 mod lifetime;
 mod once;
 mod plane;

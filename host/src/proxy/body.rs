@@ -1,6 +1,7 @@
 //! The body of an answer, from wherever it comes.
 
 use super::connection::InFlight;
+use super::event_boundary::EventBoundary;
 use super::pool::Http1Lease;
 use super::progress;
 use super::response_headers::clean_trailers;
@@ -60,27 +61,13 @@ pub struct AnswerBody {
     rest: Bytes,
     /// Held until the body is sent or given up.
     in_flight: Option<InFlight>,
-    lasting: Option<Lasting>,
-}
-
-/// State of a body that ends when the process drains.
-struct Lasting {
-    /// Whether it consists of lines: then it ends between two of them.
-    has_lines: bool,
-    is_in_line: bool,
-}
-
-impl Lasting {
-    fn note(&mut self, data: &[u8]) {
-        if let Some(last) = data.last() {
-            self.is_in_line = self.has_lines && *last != b'\n';
-        }
-    }
+    /// The position in a watch that ends when the process drains.
+    watch: Option<EventBoundary>,
 }
 
 impl AnswerBody {
     fn new(source: Source) -> Self {
-        Self { source, rest: Bytes::new(), in_flight: None, lasting: None }
+        Self { source, rest: Bytes::new(), in_flight: None, watch: None }
     }
 
     /// No body.
@@ -123,23 +110,18 @@ impl AnswerBody {
         self.in_flight = Some(in_flight);
     }
 
-    /// Lets the body end when the process drains, because it would last much longer: between two lines if it consists
-    /// of lines, otherwise as soon as no more data is ready. A body of a known length always ends at that length.
-    pub fn end_with_drain(&mut self, has_lines: bool) {
+    /// Lets the body of a watch end between two events when the process drains, because it would last much longer. A
+    /// body of a known length always ends at that length.
+    pub fn end_with_drain(&mut self, boundary: EventBoundary) {
         if self.size_hint().exact().is_none() {
-            self.lasting = Some(Lasting { has_lines, is_in_line: false });
+            self.watch = Some(boundary);
         }
     }
 
-    /// Whether to stop waiting for data: the process drains, and no line would be cut.
+    /// Whether the process drains, and no event would be cut.
     fn ends_now(&self) -> bool {
-        let is_draining = |in_flight: &InFlight| in_flight.is_draining();
-        self.lasting.as_ref().is_some_and(|lasting| !lasting.is_in_line)
-            && self.in_flight.as_ref().is_some_and(is_draining)
-    }
-
-    fn has_lines(&self) -> bool {
-        self.lasting.as_ref().is_some_and(|lasting| lasting.has_lines)
+        self.watch.as_ref().is_some_and(EventBoundary::is_between)
+            && self.in_flight.as_ref().is_some_and(InFlight::is_draining)
     }
 
     /// Returns `data`, or its first piece.
@@ -147,8 +129,8 @@ impl AnswerBody {
         if data.len() > PIECE {
             self.rest = data.split_off(PIECE);
         }
-        if let Some(lasting) = &mut self.lasting {
-            lasting.note(&data);
+        if let Some(watch) = &mut self.watch {
+            watch.advance(&data);
         }
         Frame::data(data)
     }
@@ -234,7 +216,7 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.ends_now() && self.has_lines() {
+        if self.ends_now() {
             return Poll::Ready(None);
         }
         if !self.rest.is_empty() {
@@ -242,11 +224,7 @@ impl Body for AnswerBody {
             let rest = std::mem::take(&mut self.rest);
             return Poll::Ready(Some(Ok(self.hand_over(rest))));
         }
-        let frame = match self.poll_source(cx) {
-            Poll::Pending if self.ends_now() => return Poll::Ready(None),
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(frame) => frame,
-        };
+        let frame = ready!(self.poll_source(cx));
         progress::note_part();
         Poll::Ready(frame.map(|frame| match frame?.into_data() {
             Ok(data) => Ok(self.hand_over(data)),

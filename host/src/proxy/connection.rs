@@ -238,7 +238,14 @@ async fn open(
         }
         handshake(stream, &tls).await.map(Some)
     };
-    let opened = match tokio::time::timeout(HANDSHAKE_TIMEOUT, opening).await {
+    let mut draining = worker.inputs.draining.clone();
+    let opened = tokio::select! {
+        biased;
+        // A request on it would not be accepted.
+        _ = draining.wait_for(|is_draining| *is_draining) => return None,
+        opened = tokio::time::timeout(HANDSHAKE_TIMEOUT, opening) => opened,
+    };
+    let opened = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => {
             tracing::debug!(%remote, %error, "TLS handshake failed");

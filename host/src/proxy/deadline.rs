@@ -1,6 +1,6 @@
 //! How long an answer may take to begin.
 
-use super::path::{is_long_running, parameter};
+use super::path::{LongRunning, parameter};
 use crate::model::failure::Failure;
 use std::time::Duration;
 
@@ -9,12 +9,16 @@ pub const DISCOVERY: Duration = Duration::from_secs(5);
 /// Every other request that is no watch (contract §7.2).
 pub const ORDINARY: Duration = Duration::from_secs(60);
 
-/// The limit for a proxied request, `None` for one that may last. `rest` is what follows the version.
+/// The limit for a proxied request, `None` for one whose response is `lasting`. `rest` is what follows the version.
 ///
 /// # Errors
 /// 400 when `?timeout=` is no duration.
-pub fn limit(rest: &str, query: &str) -> Result<Option<Duration>, Box<Failure>> {
-    if is_long_running(rest, query) {
+pub fn limit(
+    lasting: Option<LongRunning>,
+    rest: &str,
+    query: &str,
+) -> Result<Option<Duration>, Box<Failure>> {
+    if lasting.is_some() {
         return Ok(None);
     }
     let most = if rest.trim_end_matches('/').is_empty() { DISCOVERY } else { ORDINARY };
@@ -82,6 +86,7 @@ mod tests {
 
     #[test]
     fn the_client_may_ask_for_less_never_for_more() {
+        let limit = |rest, query| limit(LongRunning::of(&http::Method::GET, rest, query), rest, query);
         assert_eq!(limit("/things", "").unwrap(), Some(ORDINARY));
         assert_eq!(limit("/things", "timeout=2s").unwrap(), Some(Duration::from_secs(2)));
         assert_eq!(limit("/things", "timeout=1h").unwrap(), Some(ORDINARY));

@@ -7,9 +7,10 @@ use super::body::AnswerBody;
 use super::connection::{Client, InFlight};
 use super::deadline::limit;
 use super::documents;
+use super::event_boundary::EventBoundary;
 use super::forward::{Counted, Journey, forward};
 use super::head::{check_head, check_host};
-use super::path::{Place, is_namespace, locate};
+use super::path::{LongRunning, Place, is_namespace, locate};
 use super::progress;
 use super::unread_body::UnreadBody;
 use super::upgrade::{is_http2_upgrade, is_upgrade, refuse_http2, upgrade};
@@ -18,7 +19,7 @@ use crate::model::identity::Caller;
 use crate::model::request_info::decode_path;
 use crate::observe::{catch_panic_in, failpoint};
 use crate::route::{Availability, ClientBody, Route, Snapshot, Target};
-use http::header::{CONNECTION, CONTENT_TYPE, EXPECT};
+use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
@@ -72,9 +73,11 @@ pub async fn answer(
         unread.settle(&mut response).await;
     }
     response.body_mut().keep(in_flight);
-    if progress::may_last() {
-        let has_lines = response.headers().get(CONTENT_TYPE).is_some_and(is_json);
-        response.body_mut().end_with_drain(has_lines);
+    if progress::is_watch()
+        && response.status() == StatusCode::OK
+        && let Some(boundary) = EventBoundary::of(response.headers())
+    {
+        response.body_mut().end_with_drain(boundary);
     }
     progress::note_answer();
     Ok(response)
@@ -114,11 +117,6 @@ fn close_tunnel(mut request: Request<ClientBody>) {
             }
         });
     }
-}
-
-/// JSON watches have one event per line.
-fn is_json(content_type: &HeaderValue) -> bool {
-    content_type.as_bytes().starts_with(b"application/json")
 }
 
 /// The client's audit id, or a new one.
@@ -182,11 +180,11 @@ fn dispatch(client: &Client, request: &Request<ClientBody>) -> Result<Destinatio
         Place::Version { group, version, rest } => {
             return match snapshot.route(group, version) {
                 Some(route) => {
-                    let limit = limit(rest, query)?;
-                    if limit.is_none() {
-                        progress::note_may_last();
+                    let lasting = LongRunning::of(request.method(), rest, query);
+                    if let Some(lasting) = lasting {
+                        progress::note_lasting(lasting);
                     }
-                    travel(route, limit)
+                    travel(route, limit(lasting, rest, query)?)
                 }
                 // kubectl asks for the namespace before it reports that an object in it was not found.
                 None if snapshot.is_published() && is_namespace(&path) => Ok(Destination::Local),
@@ -245,7 +243,7 @@ async fn send_off(
         Err(refuse_http2())
     } else if !client.is_http2 && is_upgrade(request.headers()) {
         Box::pin(upgrade(client, request, caller, &journey)).await
-    } else if journey.limit.is_none() && matches!(*request.method(), Method::GET | Method::HEAD) {
+    } else if progress::is_watch() {
         Box::pin(until_drain(client, forward(client, request, caller, journey))).await
     } else {
         forward(client, request, caller, journey).await

@@ -11,6 +11,7 @@ mod body;
 mod connection;
 mod deadline;
 mod documents;
+mod event_boundary;
 mod exchange;
 mod forward;
 mod head;

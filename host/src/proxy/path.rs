@@ -1,5 +1,7 @@
 //! What a path asks for, told without allocating.
 
+use http::Method;
+
 /// A place in the tree that all API servers share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place<'a> {
@@ -82,25 +84,34 @@ pub fn is_namespace(path: &str) -> bool {
     name.is_some_and(|name| !name.is_empty() && !name.contains('/'))
 }
 
-/// Whether an answer may last as long as it likes (contract §7.4): watches and streaming subresources. `rest`
-/// is what follows the version.
-pub fn is_long_running(rest: &str, query: &str) -> bool {
-    let mut parts = rest.split('/').filter(|part| !part.is_empty());
-    let Some(mut resource) = parts.next() else { return false };
-    if matches!(resource, "watch" | "proxy") && parts.clone().next().is_some() {
-        return true;
-    }
-    if resource == "namespaces" {
-        let Some(_namespace) = parts.next() else { return asks_to_watch(query) };
-        match parts.next() {
-            Some(inner) => resource = inner,
-            None => return false,
+/// A response that may last as long as it likes (contract §7.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LongRunning {
+    /// Events without an end. The client resumes it wherever it ends.
+    Watch,
+    /// Any other, for example a log: an end means that there is no more.
+    Stream,
+}
+
+impl LongRunning {
+    /// What a request asks for, if that is a watch or a streaming subresource. `rest` is what follows the version.
+    pub fn of(method: &Method, rest: &str, query: &str) -> Option<Self> {
+        let is_read = matches!(*method, Method::GET | Method::HEAD);
+        let watch = (is_read && asks_to_watch(query)).then_some(Self::Watch);
+        let mut parts = rest.split('/').filter(|part| !part.is_empty());
+        let mut resource = parts.next()?;
+        if matches!(resource, "watch" | "proxy") && parts.clone().next().is_some() {
+            return Some(if resource == "watch" && is_read { Self::Watch } else { Self::Stream });
         }
-    }
-    match (parts.next(), parts.next()) {
-        (None, _) => !resource.is_empty() && asks_to_watch(query),
-        (Some(_), Some("attach" | "exec" | "proxy" | "log" | "portforward")) => true,
-        _ => false,
+        if resource == "namespaces" {
+            let Some(_namespace) = parts.next() else { return watch };
+            resource = parts.next()?;
+        }
+        match (parts.next(), parts.next()) {
+            (None, _) => watch.filter(|_| !resource.is_empty()),
+            (Some(_), Some("attach" | "exec" | "proxy" | "log" | "portforward")) => Some(Self::Stream),
+            _ => None,
+        }
     }
 }
 
@@ -184,6 +195,7 @@ mod tests {
 
     #[test]
     fn watches_and_streams_are_long_running() {
+        let of = |rest, query| LongRunning::of(&Method::GET, rest, query);
         for (rest, query) in [
             ("/things", "watch=true"),
             ("/things", "limit=5&watch=1"),
@@ -191,10 +203,28 @@ mod tests {
             ("/namespaces/n/things", "watch=true"),
             ("/namespaces", "watch=1"),
             ("/watch/things", ""),
-            ("/namespaces/n/pods/p/exec", ""),
-            ("/namespaces/n/pods/p/proxy/deep/er", ""),
+            ("/watch/namespaces/n/things/one", ""),
         ] {
-            assert!(is_long_running(rest, query), "{rest}?{query}");
+            assert_eq!(of(rest, query), Some(LongRunning::Watch), "{rest}?{query}");
+            assert_ne!(
+                LongRunning::of(&Method::POST, rest, query),
+                Some(LongRunning::Watch),
+                "{rest}?{query}"
+            );
+        }
+        for (rest, query) in [
+            ("/namespaces/n/pods/p/exec", ""),
+            ("/namespaces/n/pods/p/attach", ""),
+            ("/namespaces/n/pods/p/log", "follow=true&watch=true"),
+            ("/namespaces/n/pods/p/proxy/deep/er", "watch=true"),
+            ("/proxy/things/one", ""),
+        ] {
+            assert_eq!(of(rest, query), Some(LongRunning::Stream), "{rest}?{query}");
+            assert_eq!(
+                LongRunning::of(&Method::POST, rest, query),
+                Some(LongRunning::Stream),
+                "{rest}?{query}"
+            );
         }
         for (rest, query) in [
             ("", "watch=1"),
@@ -206,7 +236,7 @@ mod tests {
             ("/namespaces/n", "watch=true"),
             ("/things/one/status", ""),
         ] {
-            assert!(!is_long_running(rest, query), "{rest}?{query}");
+            assert_eq!(of(rest, query), None, "{rest}?{query}");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! the response records its progress in a thread-local variable, and a timer runs while a response stalls. The timer
 //! is created when a response stalls for the first time; most never do.
 
+use super::path::LongRunning;
 use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long the last frames of a long-running response may take to reach the client once the process is draining.
+/// How long the last frames of a watch may take to reach the client once the process is draining.
 const LAST_FRAMES: Duration = Duration::from_millis(500);
 
 thread_local! {
@@ -23,13 +24,17 @@ thread_local! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Progress {
     is_answering: bool,
-    may_last: bool,
+    lasting: Option<LongRunning>,
     /// A part was passed to hyper since the task was polled.
     has_moved: bool,
 }
 
 impl Progress {
-    const NONE: Self = Self { is_answering: false, may_last: false, has_moved: false };
+    const NONE: Self = Self { is_answering: false, lasting: None, has_moved: false };
+
+    fn is_watch(self) -> bool {
+        self.lasting == Some(LongRunning::Watch)
+    }
 }
 
 fn note(change: impl FnOnce(&mut Progress)) {
@@ -43,14 +48,14 @@ pub fn note_request() {
     CURRENT.set(Progress::NONE);
 }
 
-/// The request is a watch or another one whose response may pause without a limit.
-pub fn note_may_last() {
-    note(|progress| progress.may_last = true);
+/// The response to the request may pause without a limit.
+pub fn note_lasting(lasting: LongRunning) {
+    note(|progress| progress.lasting = Some(lasting));
 }
 
-/// Whether [`note_may_last`] was called for the request.
-pub fn may_last() -> bool {
-    CURRENT.get().may_last
+/// Whether the request is a watch, according to [`note_lasting`].
+pub fn is_watch() -> bool {
+    CURRENT.get().is_watch()
 }
 
 /// The response begins.
@@ -117,12 +122,13 @@ impl Watchdog {
             if !self.progress.is_answering {
                 return Poll::Pending;
             }
-            // During a drain, further parts of a long-running response do not extend its time.
-            if self.progress.has_moved && !(self.progress.may_last && self.is_draining) {
+            let is_watch = self.progress.is_watch();
+            // During a drain, further events do not extend the time of a watch.
+            if self.progress.has_moved && !(is_watch && self.is_draining) {
                 self.moved = Instant::now();
             }
-            // The response ends by itself when it is polled after the drain began.
-            if !(self.progress.may_last && self.has_drain_begun(cx)) {
+            // A watch ends by itself when it is polled after the drain began.
+            if !(is_watch && self.has_drain_begun(cx)) {
                 break;
             }
         }
@@ -149,10 +155,11 @@ impl Watchdog {
     }
 
     fn poll_stall<T>(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let limit = match (self.progress.may_last, self.is_draining) {
-            (true, false) => return Poll::Pending,
-            (true, true) => LAST_FRAMES,
-            (false, _) => self.patience.stall,
+        let limit = match (self.progress.lasting, self.is_draining) {
+            // Like all requests, a stream has the time of the drain, and is cut at its end.
+            (Some(LongRunning::Stream), _) | (Some(LongRunning::Watch), false) => return Poll::Pending,
+            (Some(LongRunning::Watch), true) => LAST_FRAMES,
+            (None, _) => self.patience.stall,
         };
         let end = self.moved + limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
@@ -205,8 +212,8 @@ mod tests {
         watch::channel(false)
     }
 
-    fn answer_that_lasts() {
-        note_may_last();
+    fn answer_that_lasts(lasting: LongRunning) {
+        note_lasting(lasting);
         note_answer();
     }
 
@@ -224,7 +231,7 @@ mod tests {
             _ => {}
         };
         let second_request = |tick| match tick {
-            0 => answer_that_lasts(),
+            0 => answer_that_lasts(LongRunning::Watch),
             1 => note_end(),
             2 => {
                 note_request();
@@ -250,26 +257,34 @@ mod tests {
             1 => note_end(),
             _ => {}
         };
-        let lasting = |tick| {
-            if tick == 0 {
-                answer_that_lasts();
+        let lasting = |lasting| {
+            move |tick| {
+                if tick == 0 {
+                    answer_that_lasts(lasting);
+                }
             }
         };
         let ticks = 2 * STALL_TICKS;
-        let outcomes = tokio::join!(run(ticks, draining.clone(), over), run(ticks, draining, lasting));
-        assert_eq!(outcomes, (None, None));
+        let outcomes = tokio::join!(
+            run(ticks, draining.clone(), over),
+            run(ticks, draining.clone(), lasting(LongRunning::Watch)),
+            run(ticks, draining, lasting(LongRunning::Stream)),
+        );
+        assert_eq!(outcomes, (None, None, None));
     }
 
     #[tokio::test]
-    async fn what_may_last_is_given_up_soon_after_the_drain_began() {
-        let (drain, draining) = not_draining();
-        let step = |tick| match tick {
-            0 => answer_that_lasts(),
-            20 => _ = drain.send_replace(true),
-            // Further parts do not extend its time.
-            _ => note_part(),
-        };
-        let outcome = run(1000, draining, step).await;
-        assert!(outcome.is_some_and(|tick| tick > 20), "{outcome:?}");
+    async fn a_watch_is_given_up_soon_after_the_drain_began_and_another_stream_is_not() {
+        for (lasting, is_cut) in [(LongRunning::Watch, true), (LongRunning::Stream, false)] {
+            let (drain, draining) = not_draining();
+            let step = |tick| match tick {
+                0 => answer_that_lasts(lasting),
+                20 => _ = drain.send_replace(true),
+                // Further parts do not extend its time.
+                _ => note_part(),
+            };
+            let outcome = run(20 + STALL_TICKS, draining, step).await;
+            assert_eq!(outcome.is_some_and(|tick| tick > 20), is_cut, "{lasting:?}: {outcome:?}");
+        }
     }
 }

@@ -101,6 +101,23 @@ async fn drain_is_bounded() -> Result<()> {
     Ok(())
 }
 
+/// A client that connects and says nothing has no request that a drain would have to wait for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_does_not_hold_up_a_drain() -> Result<()> {
+    const DRAIN: Duration = Duration::from_secs(300);
+    /// Less than the time limit of a handshake.
+    const SOON: Duration = Duration::from_secs(5);
+    let mut plane = Plane::start_with_drain(DRAIN)?;
+    let silent = TcpStream::connect(plane.address).await?;
+    // Connections are accepted in order.
+    assert_eq!(plane.get("/version").await?.status, 200);
+    let running = plane.running.take().context("a running plane")?;
+    let draining = tokio::task::spawn_blocking(move || running.drain());
+    tokio::time::timeout(SOON, draining).await.context("the drain waits for the handshake")??;
+    drop(silent);
+    Ok(())
+}
+
 /// The body is asked for when a backend takes it; a refusal comes without it.
 #[tokio::test(flavor = "multi_thread")]
 async fn expect_continue_is_answered_when_the_body_is_wanted() -> Result<()> {

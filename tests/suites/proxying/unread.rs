@@ -12,12 +12,17 @@ use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
 use umbel_tests::wait_for;
 
 const PATH: &str = "/apis/g.example/v1/things";
 const WATCH: &str = "/apis/g.example/v1/things?watch=true";
+const LOG: &str = "/apis/g.example/v1/namespaces/n/things/x/log?follow=true";
 const CHUNK: usize = 16 << 10;
+/// Longer than a watch has for its last events once the plane drains.
+const WATCH_TIME: Duration = Duration::from_millis(600);
 
 /// Counts live values.
 struct Alive(Arc<AtomicUsize>);
@@ -172,16 +177,18 @@ async fn a_connection_that_is_not_read_is_closed() -> Result<()> {
     Ok(())
 }
 
-/// Events, and then nothing more. `text` may end within a line.
+/// Events, and then nothing more. `text` may end within an event.
 fn watch_of(
     text: &'static str,
     content_type: &'static str,
+    coding: &'static str,
 ) -> impl Fn(Request<hyper::body::Incoming>) -> std::future::Ready<Response<Body>> {
     move |_| {
         let events = stream::iter([Ok(Frame::data(Bytes::from(text)))]);
         let body = StreamBody::new(events.chain(stream::pending())).boxed_unsync();
-        let response = Response::builder().header("content-type", content_type).body(body);
-        std::future::ready(response.expect("a response"))
+        let response = Response::builder().header("content-type", content_type);
+        let response = if coding.is_empty() { response } else { response.header("content-encoding", coding) };
+        std::future::ready(response.body(body).expect("a response"))
     }
 }
 
@@ -198,13 +205,21 @@ async fn watches_end_between_two_events_when_the_drain_begins() -> Result<()> {
     let ca = Authority::new("backends")?;
     let json = "application/json;stream=watch";
     let protobuf = "application/vnd.kubernetes.protobuf;stream=watch";
-    let cases = [("{}\n", json, true), ("{}\n{\"half", json, false), ("\0\0\0\u{2}{}", protobuf, true)];
-    for (text, content_type, is_clean) in cases {
+    // A watch that does not show where its events end is cut: within a compressed block, for example.
+    let cases = [
+        ("{}\n", json, "", true),
+        ("{}\n{\"half", json, "", false),
+        ("\0\0\0\u{2}{}", protobuf, "", true),
+        ("\0\0\0\u{5}{}", protobuf, "", false),
+        ("{}\n", json, "gzip", false),
+        ("{}", "application/cbor-seq", "", false),
+    ];
+    for (text, content_type, coding, is_clean) in cases {
         for (client_alpn, alpn) in
             [("h2", "h2"), ("h2", "http/1.1"), ("http/1.1", "h2"), ("http/1.1", "http/1.1")]
         {
-            let case = format!("{text:?} from {alpn} to {client_alpn}");
-            let backend = Backend::start(&ca, &[alpn], handler(watch_of(text, content_type))).await?;
+            let case = format!("{text:?} with coding {coding:?} from {alpn} to {client_alpn}");
+            let backend = Backend::start(&ca, &[alpn], handler(watch_of(text, content_type, coding))).await?;
             let mut plane = Plane::start_with_drain(LIMIT * 10)?;
             plane.route_to(backend.port, &ca)?;
             let (client, answer) = open_watch(&plane, client_alpn).await?;
@@ -213,6 +228,57 @@ async fn watches_end_between_two_events_when_the_drain_begins() -> Result<()> {
             let rest = tokio::time::timeout(LIMIT, answer.into_body().collect()).await;
             let rest = rest.with_context(|| format!("{case} goes on"))?;
             assert_eq!(rest.is_ok(), is_clean, "{case}");
+            tokio::time::timeout(LIMIT, drained).await.with_context(|| format!("{case}: it drains on"))??;
+            drop(client);
+        }
+    }
+    Ok(())
+}
+
+/// Half of a log, and its other half when `end` allows it.
+fn log(end: &Arc<Semaphore>) -> Response<Body> {
+    let end = Arc::clone(end);
+    let first = stream::iter([Ok(Frame::data(Bytes::from("one\n")))]);
+    let last = stream::once(async move {
+        end.acquire().await?.forget();
+        Ok(Frame::data(Bytes::from("two\n")))
+    });
+    Response::new(StreamBody::new(first.chain(last)).boxed_unsync())
+}
+
+/// The end of a log means that there is no more of it. So it has the time of the drain, unlike a watch, and is cut then.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_streams_end_by_themselves_or_are_cut_at_the_end_of_the_drain() -> Result<()> {
+    let ca = Authority::new("backends")?;
+    for (client_alpn, alpn) in
+        [("h2", "h2"), ("h2", "http/1.1"), ("http/1.1", "h2"), ("http/1.1", "http/1.1")]
+    {
+        for is_cut in [false, true] {
+            let case = format!("from {alpn} to {client_alpn}, is cut: {is_cut}");
+            let end = Arc::new(Semaphore::new(0));
+            let answer = {
+                let end = Arc::clone(&end);
+                handler(move |_| std::future::ready(log(&end)))
+            };
+            let backend = Backend::start(&ca, &[alpn], answer).await?;
+            let drain = if is_cut { 3 * WATCH_TIME } else { LIMIT * 10 };
+            let mut plane = Plane::start_with_drain(drain)?;
+            plane.route_to(backend.port, &ca)?;
+            let mut client = plane.client(client_alpn).await?;
+            let answer = client.send(authorised(Request::get(LOG).body(empty())?)?).await?;
+            let running = plane.running.take().context("a plane")?;
+            let drained = tokio::task::spawn_blocking(move || running.drain());
+            let reading = tokio::spawn(answer.into_body().collect());
+            // A watch would be over by now; a shorter wait would show nothing.
+            tokio::time::sleep(2 * WATCH_TIME).await;
+            assert!(!reading.is_finished(), "{case}: it ended");
+            if !is_cut {
+                end.add_permits(1);
+            }
+            let text =
+                tokio::time::timeout(LIMIT, reading).await.with_context(|| format!("{case} goes on"))??;
+            let text = text.ok().map(|text| text.to_bytes());
+            assert_eq!(text.as_deref(), (!is_cut).then_some(b"one\ntwo\n".as_slice()), "{case}");
             tokio::time::timeout(LIMIT, drained).await.with_context(|| format!("{case}: it drains on"))??;
             drop(client);
         }
