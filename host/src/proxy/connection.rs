@@ -1,17 +1,15 @@
 //! One accepted connection: TLS, then HTTP/1.1 or HTTP/2, until it ends, is drained, or idles too long.
 
-use super::answer::complete;
 use super::exchange::answer;
+use super::http1_connection::Http1Connection;
 use super::progress::{Patience, Watchdog};
 use super::upload_buffer::{self, UploadBuffer};
 use super::worker::Worker;
 use crate::listen::{PeerCertificate, TlsStream, handshake, refuse_plain_http};
 use crate::model::failure::Failure;
-use crate::model::message_head::HEADERS_MAX;
 use crate::observe::failpoint;
 use crate::transport::{
-    BulkRead, DeferredFlush, HeaderLimit, Http1Output, Http1OutputHandle, LingerHandle, LingerLimits,
-    LingeringClose,
+    BulkRead, DeferredFlush, HeaderLimit, Http1OutputHandle, LingerHandle, LingerLimits, LingeringClose,
 };
 use http::{HeaderValue, Version};
 use hyper::body::Body;
@@ -33,6 +31,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_REQUEST: u64 = 32;
 /// Seconds without a request after which a connection is closed (contract §7.12).
 const IDLE: u64 = 90;
+/// Seconds without a request after which an HTTP/1.1 connection is parked. A busy connection must not be.
+const PARK: u64 = 2;
 /// Seconds that an idle client has to leave by itself.
 const GRACE: u64 = 5;
 
@@ -51,15 +51,23 @@ pub struct Gate {
     had_requests: Cell<bool>,
     quiet_since: Cell<u64>,
     uploading: Cell<usize>,
+    is_parkable: Cell<bool>,
     order: Cell<Order>,
     task: RefCell<Option<Waker>>,
 }
 
+/// What a connection task has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
+pub enum Order {
+    /// Serve requests.
     Serve,
+    /// Release memory while there is no request, and go on.
+    Park,
+    /// Finish what it does, and close.
     Finish,
+    /// The same, said before.
     Finishing,
+    /// Close.
     Cut,
 }
 
@@ -71,6 +79,7 @@ impl Gate {
             had_requests: Cell::new(false),
             quiet_since: Cell::new(now),
             uploading: Cell::new(0),
+            is_parkable: Cell::new(false),
             order: Cell::new(Order::Serve),
             task: RefCell::default(),
         }
@@ -86,9 +95,19 @@ impl Gate {
         self.uploading.set(bytes);
     }
 
+    /// Whether a request is in progress.
+    pub fn is_serving(&self) -> bool {
+        self.requests.get() > 0
+    }
+
+    /// Sets whether the connection can be parked, and is not.
+    pub fn set_parkable(&self, is_parkable: bool) {
+        self.is_parkable.set(is_parkable);
+    }
+
     /// Asks the connection to finish what it does and to close.
     pub fn drain(&self) {
-        if self.order.get() == Order::Serve {
+        if matches!(self.order.get(), Order::Serve | Order::Park) {
             self.give(Order::Finish);
         }
     }
@@ -114,6 +133,8 @@ impl Gate {
             self.give(Order::Cut);
         } else if quiet >= limit {
             self.drain();
+        } else if quiet >= PARK && self.is_parkable.get() && self.order.get() == Order::Serve {
+            self.give(Order::Park);
         }
     }
 
@@ -131,8 +152,10 @@ impl Gate {
             *task = Some(cx.waker().clone());
         }
         let order = self.order.get();
-        if order == Order::Finish {
-            self.order.set(Order::Finishing);
+        match order {
+            Order::Finish => self.order.set(Order::Finishing),
+            Order::Park => self.order.set(Order::Serve),
+            _ => {}
         }
         order
     }
@@ -174,7 +197,7 @@ impl Client {
 }
 
 /// A client's connection.
-type Stream = LingeringClose<TlsStream>;
+pub type Stream = LingeringClose<TlsStream>;
 
 /// Marks a request as being served, until its answer is sent or given up.
 pub struct InFlight(Rc<Client>);
@@ -268,21 +291,10 @@ type Served = Pin<Box<dyn Future<Output = Result<(), hyper::Error>>>>;
 fn serve_http1(client: Rc<Client>, stream: Stream) -> Served {
     let gate = Rc::clone(&client.gate);
     let mut watchdog = Watchdog::new(client.worker.patience());
-    let stream = Http1Output::new(stream, &client.http1, &client.linger, complete);
-    // Boxed, because hyper keeps the space for a request even while there is none.
-    let service = service_fn(move |request| Box::pin(answer(Rc::clone(&client), request)));
-    let connection = hyper::server::conn::http1::Builder::new()
-        .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = Box::pin(connection);
+    let mut connection = Http1Connection::new(client, stream);
     Box::pin(poll_fn(move |cx| {
-        match gate.order(cx) {
-            Order::Cut => return Poll::Ready(Ok(())),
-            Order::Finish => connection.as_mut().graceful_shutdown(),
-            Order::Serve | Order::Finishing => {}
-        }
-        let outcome = watchdog.poll(cx, |cx| connection.as_mut().poll(cx));
+        let order = gate.order(cx);
+        let outcome = watchdog.poll(cx, |cx| connection.poll(cx, order));
         // A stalled response closes its connection.
         outcome.map(|outcome| outcome.unwrap_or(Ok(())))
     }))
@@ -305,7 +317,7 @@ fn serve_http2(client: Rc<Client>, stream: Stream) -> Served {
         match gate.order(cx) {
             Order::Cut => return Poll::Ready(Ok(())),
             Order::Finish => connection.as_mut().graceful_shutdown(),
-            Order::Serve | Order::Finishing => {}
+            Order::Serve | Order::Park | Order::Finishing => {}
         }
         let outcome = flush.turn(cx, |cx| connection.as_mut().poll(cx));
         if header_limit.is_exceeded() {
@@ -372,6 +384,25 @@ mod tests {
     fn a_client_that_sends_no_whole_request_is_cut() {
         assert_eq!(order_after(false, 0, FIRST_REQUEST - 1), Order::Serve);
         assert_eq!(order_after(false, 0, FIRST_REQUEST), Order::Cut);
+    }
+
+    #[test]
+    fn only_an_idle_connection_with_a_codec_is_parked() {
+        let order = |is_parkable: bool, requests: u32, seconds: u64| {
+            let gate = Gate::new(100);
+            gate.had_requests.set(true);
+            gate.requests.set(requests);
+            gate.set_parkable(is_parkable);
+            gate.expire(100 + seconds);
+            let order = gate.order.get();
+            gate.drain();
+            assert_eq!(gate.order.get(), Order::Finish, "a drain is more urgent");
+            order
+        };
+        assert_eq!(order(true, 0, PARK), Order::Park);
+        assert_eq!(order(true, 0, PARK - 1), Order::Serve);
+        assert_eq!(order(false, 0, PARK), Order::Serve);
+        assert_eq!(order(true, 1, PARK), Order::Serve);
     }
 
     #[test]

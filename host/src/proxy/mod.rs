@@ -15,6 +15,7 @@ mod event_boundary;
 mod exchange;
 mod forward;
 mod head;
+mod http1_connection;
 mod negotiate;
 mod path;
 mod pool;

@@ -97,11 +97,12 @@ impl LongRunning {
     /// What a request asks for, if that is a watch or a streaming subresource. `rest` is what follows the version.
     pub fn of(method: &Method, rest: &str, query: &str) -> Option<Self> {
         let is_read = matches!(*method, Method::GET | Method::HEAD);
-        let watch = (is_read && asks_to_watch(query)).then_some(Self::Watch);
+        let kind = if is_read { Self::Watch } else { Self::Stream };
+        let watch = asks_to_watch(query).then_some(kind);
         let mut parts = rest.split('/').filter(|part| !part.is_empty());
         let mut resource = parts.next()?;
         if matches!(resource, "watch" | "proxy") && parts.clone().next().is_some() {
-            return Some(if resource == "watch" && is_read { Self::Watch } else { Self::Stream });
+            return Some(if resource == "watch" { kind } else { Self::Stream });
         }
         if resource == "namespaces" {
             let Some(_namespace) = parts.next() else { return watch };
@@ -206,9 +207,9 @@ mod tests {
             ("/watch/namespaces/n/things/one", ""),
         ] {
             assert_eq!(of(rest, query), Some(LongRunning::Watch), "{rest}?{query}");
-            assert_ne!(
+            assert_eq!(
                 LongRunning::of(&Method::POST, rest, query),
-                Some(LongRunning::Watch),
+                Some(LongRunning::Stream),
                 "{rest}?{query}"
             );
         }

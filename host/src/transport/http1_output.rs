@@ -24,6 +24,8 @@ const BUSY: u8 = 1;
 const ENDING: u8 = 2;
 /// The connection no longer speaks HTTP.
 const UPGRADED: u8 = 3;
+/// hyper closes the connection.
+const CLOSING: u8 = 4;
 
 /// Limit for queued interim responses, in bytes.
 const WAITING_MAX: usize = 64 << 10;
@@ -35,6 +37,9 @@ pub struct Http1OutputHandle(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     phase: AtomicU8,
+    is_held: AtomicBool,
+    /// Whether bytes were read since the last response ended.
+    has_input: AtomicBool,
     /// Whether hyper has written something since its last flush.
     is_unflushed: AtomicBool,
     has_interim: AtomicBool,
@@ -53,11 +58,22 @@ impl Http1OutputHandle {
         if self.0.phase.load(Ordering::Relaxed) == BUSY {
             self.0.phase.store(ENDING, Ordering::Relaxed);
         }
+        self.0.has_input.store(false, Ordering::Relaxed);
     }
 
     /// After this response the connection no longer speaks HTTP.
     pub fn upgrade(&self) {
         self.0.phase.store(UPGRADED, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is being written, and no next request has begun.
+    pub fn is_idle(&self) -> bool {
+        self.0.phase.load(Ordering::Relaxed) == IDLE && !self.0.has_input.load(Ordering::Relaxed)
+    }
+
+    /// Holds the connection: until it is released, hyper reads nothing and cannot close it.
+    pub fn hold(&self, is_held: bool) {
+        self.0.is_held.store(is_held, Ordering::Relaxed);
     }
 
     /// Sends an interim response before the response of the request in progress. It is dropped if an earlier response
@@ -97,6 +113,15 @@ impl<T> Http1Output<T> {
         complete: fn(u16) -> Option<Bytes>,
     ) -> Self {
         Self { inner, shared: Arc::clone(&handle.0), linger: linger.clone(), complete, ahead: Bytes::new() }
+    }
+
+    /// The wrapped connection.
+    pub fn get_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+
+    fn is_held(&self) -> bool {
+        self.shared.is_held.load(Ordering::Relaxed)
     }
 
     /// The response that replaces `data`, if `data` is hyper's own response.
@@ -141,7 +166,15 @@ impl<T: AsyncRead + Unpin> AsyncRead for Http1Output<T> {
         cx: &mut Context<'_>,
         target: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, target)
+        if self.is_held() {
+            return Poll::Pending;
+        }
+        let before = target.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, target))?;
+        if target.filled().len() > before {
+            self.shared.has_input.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -173,6 +206,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Http1Output<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_held() {
+            return Poll::Ready(Ok(()));
+        }
+        self.shared.phase.store(CLOSING, Ordering::Relaxed);
         ready!(self.poll_ahead(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
@@ -280,10 +317,34 @@ mod tests {
         let (mut near, handle, far) = output();
         handle.begin();
         handle.send_interim(&[b'x'; 500]);
+        handle.send_interim(&[b'y'; 100]);
         write(&mut near, b"response").await;
         assert_eq!(handle.0.interim.lock().capacity(), 0);
         assert!(!near.ahead.is_unique(), "the buffer is held");
-        assert_eq!(written(near, far).await.len(), 508);
+        assert_eq!(written(near, far).await.len(), 608);
+    }
+
+    #[tokio::test]
+    async fn a_held_connection_is_neither_read_nor_closed() {
+        use futures_util::FutureExt;
+        let (mut near, handle, mut far) = output();
+        far.write_all(b"request").await.unwrap();
+        handle.hold(true);
+        assert!(near.read(&mut [0; 7]).now_or_never().is_none());
+        near.shutdown().await.unwrap();
+        handle.hold(false);
+        assert!(handle.is_idle());
+        assert_eq!(near.read(&mut [0; 7]).await.unwrap(), 7);
+        assert!(!handle.is_idle());
+        handle.begin();
+        write(&mut near, b"response").await;
+        handle.end();
+        assert!(!handle.is_idle(), "not flushed");
+        near.flush().await.unwrap();
+        assert!(handle.is_idle());
+        near.shutdown().await.unwrap();
+        assert!(!handle.is_idle());
+        assert_eq!(written(near, far).await, "response");
     }
 
     #[tokio::test]

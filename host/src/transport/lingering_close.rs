@@ -73,6 +73,13 @@ impl<T> LingeringClose<T> {
     }
 }
 
+impl<T> LingeringClose<T> {
+    /// The wrapped connection.
+    pub fn get_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
+
 impl<T: AsyncRead + Unpin> LingeringClose<T> {
     /// Throws away what comes. Ready when the other side closed or a limit is reached.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {

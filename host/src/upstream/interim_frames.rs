@@ -60,22 +60,22 @@ impl<T> InterimFrames<T> {
     }
 
     fn count(&mut self, head: &FrameHead) -> bool {
-        let is_over = head.flags & END_STREAM != 0 || matches!(head.kind, DATA | RST_STREAM);
-        match head.kind {
-            DATA | HEADERS | RST_STREAM if is_over => {
-                self.counts.remove(&head.stream);
-                true
+        let is_end = match head.kind {
+            HEADERS => head.flags & END_STREAM != 0,
+            DATA | RST_STREAM => true,
+            _ => return true,
+        };
+        let count =
+            self.counts.get(&head.stream).copied().unwrap_or_default() + u32::from(head.kind == HEADERS);
+        if is_end {
+            self.counts.remove(&head.stream);
+        } else {
+            if self.counts.len() > WAITING_MAX {
+                self.counts.clear();
             }
-            HEADERS => {
-                if self.counts.len() > WAITING_MAX {
-                    self.counts.clear();
-                }
-                let count = self.counts.entry(head.stream).or_default();
-                *count += 1;
-                *count <= INTERIM_MAX + 1
-            }
-            _ => true,
+            self.counts.insert(head.stream, count);
         }
+        count <= INTERIM_MAX + 1
     }
 }
 
@@ -148,6 +148,9 @@ mod tests {
         let last = |stream| vec![frame(HEADERS, 4 | END_STREAM, stream, 1)];
         assert!(passes(&[hints(1, most + 1), vec![frame(DATA, 0, 1, 70_000)], last(1)].concat()));
         assert!(!passes(&hints(1, most + 2)));
+        assert!(
+            passes(&[hints(1, most), last(1)].concat()) && !passes(&[hints(1, most + 1), last(1)].concat())
+        );
         assert!(!passes(&[hints(3, most), vec![frame(6, 0, 0, 8)], hints(3, 2)].concat()));
         let many: Vec<_> = (0..5000_u32).flat_map(|id| [hints(id, most), last(id)].concat()).collect();
         assert!(passes(&many), "each stream has its own");

@@ -118,6 +118,50 @@ async fn a_handshake_does_not_hold_up_a_drain() -> Result<()> {
     Ok(())
 }
 
+/// An idle HTTP/1.1 connection gives its codec up, which its client must not notice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_idle_serves_on() -> Result<()> {
+    /// Longer than it takes until a connection counts as idle.
+    const IDLE: Duration = Duration::from_secs(4);
+    let ca = Authority::new("backends")?;
+    let backend = Backend::start(&ca, &["h2"], super::backend::echo()).await?;
+    let mut plane = Plane::before(backend.port, &ca)?;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(plane.dial(None, "http/1.1").await?);
+    }
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer admin-token\r\nContent-Length: 4\r\n\r\n"
+    );
+    for round in 0..2 {
+        let request = format!("{head}{round}{round}{round}{round}");
+        let early = [0, 20, head.len() / 2];
+        // A connection within a head is not idle.
+        for (stream, early) in streams.iter_mut().zip(early) {
+            stream.write_all(&request.as_bytes()[..early]).await?;
+        }
+        tokio::time::sleep(IDLE).await;
+        for (stream, early) in streams.iter_mut().zip(early) {
+            stream.write_all(&request.as_bytes()[early..]).await?;
+            let (mut answer, end) = (Vec::new(), format!("body: {round}{round}{round}{round}"));
+            while !answer.ends_with(end.as_bytes()) {
+                let read = tokio::time::timeout(LIMIT, stream.read_buf(&mut answer)).await;
+                let read = read.with_context(|| String::from_utf8_lossy(&answer).into_owned())??;
+                ensure!(read > 0, "closed after {}", String::from_utf8_lossy(&answer));
+            }
+        }
+    }
+    tokio::time::sleep(IDLE).await;
+    let running = plane.running.take().context("a running plane")?;
+    let draining = tokio::task::spawn_blocking(move || running.drain());
+    for stream in &mut streams {
+        let read = tokio::time::timeout(LIMIT, stream.read(&mut [0])).await.context("it stays open")?;
+        assert_eq!(read?, 0, "an idle connection ends with close_notify");
+    }
+    tokio::time::timeout(LIMIT, draining).await.context("the drain does not end")??;
+    Ok(())
+}
+
 /// The body is asked for when a backend takes it; a refusal comes without it.
 #[tokio::test(flavor = "multi_thread")]
 async fn expect_continue_is_answered_when_the_body_is_wanted() -> Result<()> {
