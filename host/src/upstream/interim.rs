@@ -53,8 +53,8 @@ impl<T> InterimLimit<T> {
     }
 }
 
-/// The error of a connection with more than [`INTERIM_MAX`].
-pub(super) fn too_many_interim() -> io::Error {
+/// The error for a backend that sends more than [`INTERIM_MAX`].
+pub fn too_many_interim() -> io::Error {
     let text = format!("more than {INTERIM_MAX} interim responses (1xx) came before the response");
     io::Error::new(io::ErrorKind::InvalidData, text)
 }

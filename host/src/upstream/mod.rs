@@ -12,7 +12,7 @@ mod words;
 
 pub use connect::{Connection, Protocol, connect, connect_to_address};
 pub use fault::UpstreamFault;
-pub use interim::{INTERIM_MAX, InterimCount, InterimLimit, write_interim};
+pub use interim::{INTERIM_MAX, InterimCount, InterimLimit, too_many_interim, write_interim};
 pub use interim_frames::InterimFrames;
 pub use stream::Stream;
 pub use tls::{BackendTls, FrontProxy, TlsError, TlsSource};

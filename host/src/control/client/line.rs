@@ -3,7 +3,9 @@
 use super::body::{BodyFault, read};
 use crate::model::message_head::{HEADERS_MAX, TransferCoding};
 use crate::route::Backend;
-use crate::upstream::{InterimCount, InterimFrames, InterimLimit, Protocol, UpstreamFault, connect};
+use crate::upstream::{
+    InterimCount, InterimFrames, InterimLimit, Protocol, UpstreamFault, connect, too_many_interim,
+};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
@@ -179,6 +181,10 @@ impl Line {
             }
         };
         let (mut head, body) = response.map_err(|e| sort(&e))?.into_parts();
+        if self.interim.is_exceeded() {
+            // They arrived together with the response.
+            return Err(UpstreamFault::Protocol(too_many_interim().to_string()));
+        }
         check_head(&head.headers)?;
         let first_byte = asked.elapsed();
         let read = read(body, &head.headers, question.body_max, !question.asks_for_codings()).await?;
