@@ -124,3 +124,77 @@ pub async fn handshake(
     let peer = tls.judge.judge(stream.get_ref().1.peer_certificates(), UnixTime::now());
     Ok((stream, peer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    use rustls::ClientConfig;
+    use rustls::pki_types::ServerName;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsConnector;
+
+    type Identity = (CertificateDer<'static>, PrivateKeyDer<'static>);
+
+    fn key_of(key: &KeyPair) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::try_from(key.serialize_der()).unwrap()
+    }
+
+    /// A CA and a client that it signed.
+    fn authority(user: &str) -> (CertificateDer<'static>, Identity) {
+        let mut ca = CertificateParams::new(Vec::new()).unwrap();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca_key = KeyPair::generate().unwrap();
+        let ca_certificate = ca.self_signed(&ca_key).unwrap().der().clone();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, user);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap().der().clone();
+        (ca_certificate, (certificate, key_of(&key)))
+    }
+
+    /// Who a client is that shows this certificate to a server with these client CAs.
+    async fn seen(roots: Vec<CertificateDer<'static>>, shown: Option<Identity>) -> PeerCertificate {
+        let made = rcgen::generate_simple_self_signed(["umbel.example".to_owned()]).unwrap();
+        let serving = made.cert.der().clone();
+        let server = ListenTls::new(vec![serving.clone()], key_of(&made.signing_key), roots).unwrap();
+        let mut trusted = RootCertStore::empty();
+        trusted.add(serving).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(trusted);
+        let config = match shown {
+            Some((certificate, key)) => builder.with_client_auth_cert(vec![certificate], key).unwrap(),
+            None => builder.with_no_client_auth(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialled = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let accepted = listener.accept().await.unwrap().0;
+        let name = ServerName::try_from("umbel.example").unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let (client, server) =
+            tokio::join!(connector.connect(name, dialled), handshake(BulkRead::new(accepted), &server));
+        client.unwrap();
+        server.unwrap().1
+    }
+
+    #[tokio::test]
+    async fn a_client_is_who_a_known_authority_says_and_needs_no_certificate() {
+        let (ca, ann) = authority("ann");
+        let (_, stranger) = authority("ann");
+        assert!(matches!(seen(vec![ca.clone()], None).await, PeerCertificate::Absent));
+        assert!(matches!(seen(vec![ca.clone()], Some(stranger)).await, PeerCertificate::Refused(_)));
+        match seen(vec![ca], Some(ann)).await {
+            PeerCertificate::Trusted(caller) => assert_eq!(caller.user, "ann"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_client_authority_none_is_asked_for_a_certificate() {
+        let (_, ann) = authority("ann");
+        assert!(matches!(seen(Vec::new(), Some(ann)).await, PeerCertificate::Absent));
+    }
+}

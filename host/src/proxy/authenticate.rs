@@ -48,7 +48,8 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::bearer;
+    use super::super::testing::{client, setup};
+    use super::*;
 
     #[test]
     fn the_scheme_is_read_in_any_case() {
@@ -56,6 +57,46 @@ mod tests {
         assert_eq!(bearer(b"bearer  abc "), Some(&b"abc"[..]));
         for wrong in [&b"Bearer"[..], b"Bearer ", b"Basic abc", b"", b"Bearerabc"] {
             assert_eq!(bearer(wrong), None);
+        }
+    }
+
+    #[test]
+    fn one_credential_that_holds_is_enough_and_a_wrong_one_is_no_anonymous_caller() {
+        let worker = setup("right,jo,7").client.worker.clone();
+        let refused = || PeerCertificate::Refused("it has expired".to_owned());
+        let trusted =
+            || PeerCertificate::Trusted(Arc::new(Caller::authenticated("admin", "", Vec::new(), Vec::new())));
+        let absent = || PeerCertificate::Absent;
+        let protocol =
+            |token: &str| format!("v4.channel.k8s.io, base64url.bearer.authorization.k8s.io.{token}");
+        let (right, wrong) = (protocol("cmlnaHQ"), protocol("d3Jvbmc"));
+        for (certificate, authorization, protocols, expected) in [
+            (absent(), None, None, Some("system:anonymous")),
+            (absent(), Some("Bearer right"), None, Some("jo")),
+            (absent(), Some("Bearer wrong"), None, None),
+            (absent(), Some("Basic right"), None, None),
+            (refused(), None, None, None),
+            (refused(), Some("Bearer right"), None, Some("jo")),
+            (refused(), Some("Bearer wrong"), None, None),
+            (trusted(), None, None, Some("admin")),
+            (trusted(), Some("Bearer wrong"), None, Some("admin")),
+            (absent(), None, Some(&right), Some("jo")),
+            (absent(), None, Some(&wrong), None),
+            (absent(), Some("Bearer wrong"), Some(&right), Some("jo")),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = authorization {
+                headers.insert(AUTHORIZATION, value.parse().unwrap());
+            }
+            if let Some(value) = protocols {
+                headers.insert("connection", "upgrade".parse().unwrap());
+                headers.insert("upgrade", "websocket".parse().unwrap());
+                headers.insert("sec-websocket-protocol", value.parse().unwrap());
+            }
+            let what = format!("{certificate:?} {authorization:?} {protocols:?}");
+            let found = authenticate(&client(&worker, certificate), &headers);
+            let found = found.map(|caller| caller.user.clone()).map_err(|failure| failure.code);
+            assert_eq!(found, expected.map(str::to_owned).ok_or(401), "{what}");
         }
     }
 }

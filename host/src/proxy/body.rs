@@ -258,3 +258,26 @@ impl Body for AnswerBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderMap;
+
+    #[test]
+    fn trailers_of_a_backend_are_cleaned_and_limited_in_number() {
+        let trailers = |count: usize| {
+            let mut trailers = HeaderMap::new();
+            (1..count).for_each(|_| _ = trailers.append("x-sum", "1".parse().unwrap()));
+            trailers.append("content-length", "1".parse().unwrap());
+            pass_trailers(Frame::trailers(trailers)).map(|frame| frame.into_trailers().unwrap())
+        };
+        for count in [2, HEADERS_MAX] {
+            let passed = trailers(count).unwrap();
+            assert_eq!(passed.get_all("x-sum").iter().count(), count - 1);
+            assert!(!passed.contains_key("content-length"));
+        }
+        assert!(matches!(trailers(HEADERS_MAX + 1), Err(BodyError::TooManyTrailers)));
+        assert!(pass_trailers(Frame::data(Bytes::from("x"))).unwrap().is_data());
+    }
+}

@@ -360,6 +360,7 @@ impl<F: Future> Future for Watched<F> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{client, setup};
     use super::*;
 
     fn size_of_future<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
@@ -425,5 +426,31 @@ mod tests {
         assert_eq!(order_after(true, 0, IDLE), Order::Finish);
         assert_eq!(order_after(true, 0, IDLE + GRACE), Order::Cut);
         assert_eq!(order_after(true, 1, 10 * IDLE), Order::Serve, "a watch is no idling");
+    }
+
+    #[test]
+    fn a_connection_is_quiet_when_its_last_request_is_over() {
+        let client = setup("").client;
+        let (first, second) = (InFlight::new(Rc::clone(&client)), InFlight::new(Rc::clone(&client)));
+        let mut seen = vec![client.gate.requests.get()];
+        for request in [first, second] {
+            drop(request);
+            seen.push(client.gate.requests.get());
+        }
+        assert_eq!(seen, [2, 1, 0]);
+        assert!(client.gate.had_requests.get());
+    }
+
+    #[test]
+    fn interim_responses_are_for_http_1_1_alone() {
+        let worker = setup("").client.worker.clone();
+        for (is_http2, version, takes) in [
+            (false, Version::HTTP_11, true),
+            (false, Version::HTTP_10, false),
+            (true, Version::HTTP_2, false),
+        ] {
+            let client = Client { is_http2, ..client(&worker, PeerCertificate::Absent) };
+            assert_eq!(client.takes_interim(version), takes, "{version:?}");
+        }
     }
 }

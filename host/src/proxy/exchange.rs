@@ -274,3 +274,55 @@ async fn ask_local(
 ) -> Response<AnswerBody> {
     client.worker.inputs.local.serve(request, caller).await.map(AnswerBody::local)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Setup, setup};
+    use super::*;
+    use crate::model::group_version::GroupVersion;
+    use http::header::AUTHORIZATION;
+
+    /// A snapshot with the one route `a.com/v1`.
+    fn published(target: Target) -> Snapshot {
+        let group_version = GroupVersion { group: "a.com".to_owned(), version: "v1".to_owned() };
+        let api_service = "v1.a.com".to_owned();
+        let route = Route { api_service, group_version, target, counter: Arc::default() };
+        let routes = [("a.com".into(), vec![route].into())].into();
+        Snapshot { routes, ..Snapshot::default() }
+    }
+
+    async fn code_of(setup: &Setup, path: &str, token: Option<&str>) -> u16 {
+        let mut request = Request::get(path);
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        match handle(&setup.client, request.body(ClientBody::none()).unwrap()).await {
+            Ok(response) => response.status().as_u16(),
+            Err(failure) => failure.code,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_token_is_refused_where_no_token_would_pass() {
+        let setup = setup("right,jo,7");
+        for path in ["/version", "/readyz"] {
+            assert_eq!(code_of(&setup, path, None).await, 200);
+            assert_eq!(code_of(&setup, path, Some("right")).await, 200);
+            assert_eq!(code_of(&setup, path, Some("wrong")).await, 401);
+        }
+        assert_eq!(code_of(&setup, "/apis/a.com/v1", Some("right")).await, 403);
+    }
+
+    #[tokio::test]
+    async fn a_namespace_is_looked_up_locally_once_routes_are_known() {
+        let setup = setup("right,jo,7,system:masters");
+        let code = async |path| code_of(&setup, path, Some("right")).await;
+        assert_eq!(code("/api/v1/namespaces/prod").await, 503, "the routes are not loaded yet");
+        setup.client.worker.inputs.snapshots.publish(published(Target::Local));
+        assert_eq!(code("/api/v1/namespaces/prod").await, 200);
+        for unknown in ["/api/v1/namespaces", "/api/v1/namespaces/prod/pods", "/apis/b.com/v1"] {
+            assert_eq!(code(unknown).await, 404, "{unknown}");
+        }
+        assert_eq!(code("/apis/a.com/v1").await, 200);
+    }
+}

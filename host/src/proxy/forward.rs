@@ -205,3 +205,92 @@ impl<'a> Choice<'a> {
         Err(refuse_fault(&lost.fault, lost.attempt.processing, method))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::pool::{backend_for_tests, settle};
+    use super::super::repeat::FailedAttempt;
+    use super::super::testing::setup;
+    use super::*;
+    use crate::observe::Metrics;
+    use tokio::task::LocalSet;
+
+    #[test]
+    fn a_request_that_its_client_gives_up_is_counted_once() {
+        let metrics = Metrics::new().unwrap();
+        Counted::new(metrics.proxied("a.com", "v1")).finish(200);
+        drop(Counted::new(metrics.proxied("a.com", "v1")));
+        let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+        for code in ["0", "200"] {
+            let line =
+                format!(r#"umbel_proxied_requests_total{{code="{code}",group="a.com",version="v1"}} 1"#);
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+    }
+
+    fn lost(processing: Processing, fault: UpstreamFault, by: Option<&Rc<Http2Connection>>) -> Lost {
+        let attempt = FailedAttempt { processing, is_connection_lost: true, had_answered: true };
+        Lost { fault, attempt, is_at_hand: true, refused_by: by.cloned() }
+    }
+
+    fn closed() -> UpstreamFault {
+        UpstreamFault::Closed("it was closed".to_owned())
+    }
+
+    #[test]
+    fn a_request_is_sent_again_only_if_that_is_safe_and_of_use() {
+        let client = setup("").client;
+        let (excluded, possible) = (Processing::Excluded, Processing::Possible);
+        let not_at_hand = Lost { is_at_hand: false, ..lost(excluded, closed(), None) };
+        for (what, endpoints, method, lost, is_repeated) in [
+            ("a write that was not processed", &[1][..], Method::POST, lost(excluded, closed(), None), true),
+            ("a write that may be done", &[1], Method::POST, lost(possible, closed(), None), false),
+            ("a read", &[1], Method::GET, lost(possible, closed(), None), true),
+            ("a body that is gone", &[1], Method::POST, not_at_hand, false),
+            (
+                "the only endpoint is dead",
+                &[1],
+                Method::GET,
+                lost(possible, UpstreamFault::Silent, None),
+                false,
+            ),
+            ("one of two is dead", &[1, 1], Method::GET, lost(possible, UpstreamFault::Silent, None), true),
+        ] {
+            let backend = backend_for_tests(endpoints);
+            let host = client.worker.pool.host(&backend, 0).unwrap();
+            let outcome = Choice::new(&backend).try_again(&client, &host, lost, &method);
+            assert_eq!(outcome.is_ok(), is_repeated, "{what}");
+        }
+    }
+
+    #[test]
+    fn no_request_is_sent_more_than_three_times() {
+        let client = setup("").client;
+        let backend = backend_for_tests(&[1]);
+        let host = client.worker.pool.host(&backend, 0).unwrap();
+        let mut choice = Choice::new(&backend);
+        let mut again = || {
+            choice.try_again(&client, &host, lost(Processing::Excluded, closed(), None), &Method::GET).is_ok()
+        };
+        assert_eq!([again(), again(), again()], [true, true, false]);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_one_connection_refused_is_tried_on_one_more() {
+        let test = async {
+            let client = setup("").client;
+            let backend = backend_for_tests(&[1]);
+            let host = client.worker.pool.host(&backend, 0).unwrap();
+            let (refusing, _far) = settle(&host, &[]).await;
+            let mut choice = Choice::new(&backend);
+            let mut refused = || {
+                let lost = lost(Processing::Excluded, closed(), Some(&refusing));
+                choice.try_again(&client, &host, lost, &Method::GET).is_ok()
+            };
+            assert_eq!([refused(), refused()], [true, false]);
+            assert!(host.take(choice.avoid.as_ref()).is_none(), "it goes to the same connection again");
+            assert!(host.take(None).is_some());
+        };
+        LocalSet::new().run_until(test).await;
+    }
+}

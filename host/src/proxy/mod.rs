@@ -26,6 +26,8 @@ mod request_body;
 mod request_headers;
 mod response_headers;
 mod send;
+#[cfg(test)]
+mod testing;
 mod unread_body;
 mod upgrade;
 mod upload;

@@ -287,4 +287,34 @@ mod tests {
             assert_eq!(outcome.is_some_and(|tick| tick > 20), is_cut, "{lasting:?}: {outcome:?}");
         }
     }
+
+    #[tokio::test]
+    async fn a_timer_of_an_earlier_response_does_not_delay_the_drain() {
+        let (drain, draining) = not_draining();
+        let step = |tick| match tick {
+            0 => note_answer(),
+            1 => {
+                note_end();
+                note_request();
+                answer_that_lasts(LongRunning::Watch);
+            }
+            2 => _ = drain.send_replace(true),
+            _ => {}
+        };
+        let mut watchdog = Watchdog::new(Patience { stall: Duration::from_secs(600), draining });
+        let mut clock = tokio::time::interval(TICK);
+        let mut now = 0;
+        let outcome = poll_fn(|cx| {
+            watchdog.poll(cx, |cx| {
+                // Nothing but the watchdog wakes the task once the drain began.
+                while now < 3 && clock.poll_tick(cx).is_ready() {
+                    step(now);
+                    now += 1;
+                }
+                Poll::<()>::Pending
+            })
+        });
+        let outcome = tokio::time::timeout(Duration::from_secs(60), outcome).await;
+        assert_eq!(outcome, Ok(None));
+    }
 }

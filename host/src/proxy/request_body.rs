@@ -479,4 +479,15 @@ mod tests {
         let body = RequestBody::new(StreamBody::new(Box::pin(steps)), pause, None);
         assert_eq!(body.attempt().collect().await.unwrap().to_bytes(), "xxxxx");
     }
+
+    #[tokio::test]
+    async fn the_length_and_the_end_of_a_body_are_known_to_each_attempt() {
+        let body = RequestBody::new(Full::new(Bytes::from("12345")), Duration::from_secs(60), None);
+        let mut first = body.attempt();
+        assert_eq!((first.size_hint().exact(), first.is_end_stream()), (Some(5), false));
+        assert!(first.frame().await.unwrap().is_ok());
+        assert_eq!((first.size_hint().exact(), first.is_end_stream()), (Some(0), true));
+        let second = body.attempt();
+        assert_eq!((second.size_hint().exact(), second.is_end_stream()), (Some(5), false));
+    }
 }

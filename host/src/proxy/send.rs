@@ -290,6 +290,8 @@ fn words_of(broken: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::{Http1Output, LingerHandle};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[test]
     fn a_connection_that_was_cut_off_is_told_in_plain_words() {
@@ -297,5 +299,26 @@ mod tests {
         assert_eq!(words_of(&of_tls), "the backend cut it off");
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         assert_eq!(words_of(&reset), "connection reset");
+    }
+
+    #[tokio::test]
+    async fn an_interim_response_with_too_many_headers_is_left_out() {
+        let written = async |count: usize| {
+            let (near, mut far) = tokio::io::duplex(1 << 20);
+            let handle = Http1OutputHandle::default();
+            let mut output = Http1Output::new(near, &handle, &LingerHandle::default(), |_| None);
+            handle.begin();
+            let mut headers = HeaderMap::new();
+            (0..count).for_each(|_| _ = headers.append("link", HeaderValue::from_static("x")));
+            pass_interim(Some(&handle), StatusCode::EARLY_HINTS, &headers);
+            output.write_all(b"response").await.unwrap();
+            output.flush().await.unwrap();
+            drop(output);
+            let mut text = String::new();
+            far.read_to_string(&mut text).await.unwrap();
+            text.matches("link: x").count()
+        };
+        assert_eq!(written(HEADERS_MAX).await, HEADERS_MAX);
+        assert_eq!(written(HEADERS_MAX + 1).await, 0);
     }
 }

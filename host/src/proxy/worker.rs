@@ -38,6 +38,19 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// A worker without connections.
+    pub(super) fn new(inputs: &Arc<Inputs>) -> Rc<Self> {
+        Rc::new(Self {
+            pool: Pool::new(inputs.signals.clone()),
+            known: RefCell::new(inputs.snapshots.load_full()),
+            inputs: Arc::clone(inputs),
+            anonymous: Arc::new(Caller::anonymous()),
+            started: Instant::now(),
+            now: Cell::new(0),
+            gates: RefCell::default(),
+        })
+    }
+
     /// Seconds since the worker started, updated once a second.
     pub fn now(&self) -> u64 {
         self.now.get()
@@ -119,15 +132,7 @@ async fn run(listener: &mut Option<TcpListener>, inputs: &Arc<Inputs>) -> io::Re
     let socket = tokio::net::TcpListener::from_std(socket.try_clone()?)?;
     let drain_timeout = inputs.drain_timeout;
     let mut draining = inputs.draining.clone();
-    let worker = Rc::new(Worker {
-        pool: Pool::new(inputs.signals.clone()),
-        known: RefCell::new(inputs.snapshots.load_full()),
-        inputs: Arc::clone(inputs),
-        anonymous: Arc::new(Caller::anonymous()),
-        started: Instant::now(),
-        now: Cell::new(0),
-        gates: RefCell::default(),
-    });
+    let worker = Worker::new(inputs);
     let ticked = Rc::clone(&worker);
     let ticking = tokio::task::spawn_local(async move {
         let mut supervisor = Supervisor::new("looking after idle connections");
@@ -187,5 +192,23 @@ async fn drain(worker: &Worker) {
     let since = worker.now();
     while worker.for_each_gate(|gate| gate.drain_until_quiet(worker.now(), since)) > 0 {
         interval.tick().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::setup;
+    use super::drain;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_drain_ends_with_the_last_connection() {
+        let client = setup("").client;
+        let worker = Rc::clone(&client.worker);
+        let early = tokio::time::timeout(Duration::from_millis(50), drain(&worker)).await;
+        assert!(early.is_err(), "a connection is still open");
+        drop(client);
+        tokio::time::timeout(Duration::from_secs(10), drain(&worker)).await.unwrap();
     }
 }

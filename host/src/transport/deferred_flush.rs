@@ -248,4 +248,18 @@ mod tests {
             assert_eq!(read, READ_MAX);
         }
     }
+
+    #[test]
+    fn small_writes_are_gathered_and_large_ones_are_not_copied() {
+        let (near, _far) = tokio::io::duplex(4 * GATHER);
+        let (mut io, _flush) = DeferredFlush::new(near);
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let mut gathered_after = |size: usize| {
+            let data = vec![0; size];
+            assert!(matches!(Pin::new(&mut io).poll_write(&mut cx, &data), Poll::Ready(Ok(n)) if n == size));
+            io.0.borrow().gathered.len()
+        };
+        let seen = [10, GATHER, GATHER - 1, 2, GATHER + 1].map(&mut gathered_after);
+        assert_eq!(seen, [10, 0, GATHER - 1, 2, 0]);
+    }
 }

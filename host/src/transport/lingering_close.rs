@@ -49,6 +49,11 @@ impl LingerHandle {
     pub fn ask(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
+
+    #[cfg(test)]
+    pub(super) fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug)]

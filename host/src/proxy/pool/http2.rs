@@ -276,7 +276,7 @@ impl Drop for End {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::backend_for_tests;
     use super::*;
     use crate::route::Signals;
@@ -304,12 +304,13 @@ mod tests {
         }
     }
 
-    /// A connection to a peer that settled it and then says nothing of its own.
-    async fn settle(host: &Rc<Host>) -> (Rc<Http2Connection>, DuplexStream) {
+    /// A connection to a peer that settled it with these settings and then says nothing of its own.
+    pub async fn settle(host: &Rc<Host>, settings: &[u8]) -> (Rc<Http2Connection>, DuplexStream) {
         let (near, mut far) = tokio::io::duplex(1 << 16);
         let peer = async {
             far.read_exact(&mut [0; PREFACE]).await.unwrap();
-            far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+            far.write_all(&[0, 0, settings.len() as u8, 4, 0, 0, 0, 0, 0]).await.unwrap();
+            far.write_all(settings).await.unwrap();
             far
         };
         let (connection, far) = tokio::join!(start(host, near), peer);
@@ -323,7 +324,7 @@ mod tests {
         let (signals, mut seen) = Signals::channel(16);
         let host = Rc::new(Host::new(&backend_for_tests(&[1]), 0, signals, 0).unwrap());
         let test = async {
-            let (connection, mut far) = settle(&host).await;
+            let (connection, mut far) = settle(&host, &[]).await;
             let lease = Http2Lease::new(Rc::clone(&connection));
             let (answer, _) = lease.sender().send_request(http::Request::default(), true).unwrap();
             (0..=3).for_each(|now| host.tick(now));
@@ -349,7 +350,7 @@ mod tests {
     async fn a_connection_whose_peer_answers_pings_stays() {
         let host = Rc::new(Host::new(&backend_for_tests(&[1]), 0, Signals::channel(4).0, 0).unwrap());
         let test = async {
-            let (connection, mut far) = settle(&host).await;
+            let (connection, mut far) = settle(&host, &[]).await;
             // A watch without events: nothing comes but the answers to pings.
             let _lease = Http2Lease::new(connection.clone());
             for round in 0..3 {
@@ -373,5 +374,20 @@ mod tests {
         };
         let local = LocalSet::new();
         tokio::time::timeout(Duration::from_secs(20), local.run_until(test)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_takes_as_many_requests_as_its_peer_allows() {
+        // SETTINGS_MAX_CONCURRENT_STREAMS = 2
+        const TWO_STREAMS: [u8; 6] = [0, 3, 0, 0, 0, 2];
+        let host = Rc::new(Host::new(&backend_for_tests(&[1]), 0, Signals::channel(4).0, 0).unwrap());
+        let test = async {
+            let (_connection, _far) = settle(&host, &TWO_STREAMS).await;
+            let (first, _second) = (host.take(None).unwrap(), host.take(None).unwrap());
+            assert!(host.take(None).is_none(), "a third request would wait for one of the others");
+            drop(first);
+            assert!(host.take(None).is_some());
+        };
+        LocalSet::new().run_until(test).await;
     }
 }

@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 pub use host::{Host, Lease};
 pub use http1::Http1Lease;
+#[cfg(test)]
+pub use http2::tests::settle;
 pub use http2::{Http2Connection, Http2Lease};
 
 /// All hosts that the worker talks to.
@@ -146,7 +148,7 @@ fn choose_by_weight(backend: &Backend, is_open: impl Fn(usize) -> bool) -> Optio
 
 /// A backend with one endpoint for each weight, at which nobody listens.
 #[cfg(test)]
-fn backend_for_tests(weights: &[u16]) -> Arc<Backend> {
+pub fn backend_for_tests(weights: &[u16]) -> Arc<Backend> {
     use crate::decision::resolver::Endpoint;
     use crate::upstream::{BackendTls, FrontProxy, TlsSource};
     use http::HeaderValue;
@@ -167,4 +169,18 @@ fn backend_for_tests(weights: &[u16]) -> Arc<Backend> {
         tls,
         tls_http1,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_no_route_uses_take_no_more_requests() {
+        let (backend, pool) = (backend_for_tests(&[1]), Pool::new(Signals::channel(1).0));
+        let host = pool.host(&backend, 0).unwrap();
+        pool.keep_only(&Snapshot::default());
+        assert!(host.is_retired.get());
+        assert!(!Rc::ptr_eq(&host, &pool.host(&backend, 0).unwrap()), "it is still in the pool");
+    }
 }
