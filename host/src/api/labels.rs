@@ -45,3 +45,37 @@ pub fn labels<'a>(
         dry_run,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::ALL;
+
+    #[test]
+    fn a_request_is_named_after_its_verb_and_scope() {
+        let named = |method: Method, path: &str, query: &str| {
+            let info = RequestInfo::new(&method, path, query);
+            let labels = labels(&ALL, &info, &method, false);
+            [labels.verb, labels.resource, labels.subresource, labels.scope].map(str::to_owned)
+        };
+        let (all, one) = (
+            "/apis/service.grafana.app/v0alpha1/externalnames",
+            "/apis/apiregistration.k8s.io/v1/apiservices/a",
+        );
+        let inside = "/apis/service.grafana.app/v0alpha1/namespaces/n/externalnames";
+        assert_eq!(named(Method::GET, all, ""), ["LIST", "externalnames", "", "cluster"]);
+        assert_eq!(named(Method::GET, inside, ""), ["LIST", "externalnames", "", "namespace"]);
+        assert_eq!(named(Method::GET, inside, "watch=true"), ["WATCH", "externalnames", "", "namespace"]);
+        assert_eq!(named(Method::DELETE, inside, ""), ["DELETECOLLECTION", "externalnames", "", "namespace"]);
+        assert_eq!(named(Method::GET, one, ""), ["GET", "apiservices", "", "resource"]);
+        assert_eq!(
+            named(Method::PUT, &format!("{one}/status"), ""),
+            ["PUT", "apiservices", "status", "resource"]
+        );
+        assert_eq!(
+            named(Method::DELETE, &format!("{inside}/x"), ""),
+            ["DELETE", "externalnames", "", "resource"]
+        );
+        assert_eq!(named(Method::GET, "/apis/other.example.com/v1/things/a", ""), ["GET", "", "", ""]);
+    }
+}

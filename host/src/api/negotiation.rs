@@ -233,4 +233,19 @@ mod tests {
         let got = negotiate(&headers, &Query::parse("pretty=0"), Offer::Documents).unwrap();
         assert_eq!(got.format, Format::Json);
     }
+
+    #[test]
+    fn gzip_is_used_unless_it_has_no_weight() {
+        let accepts = |lines: &[&'static str]| {
+            let line =
+                |text: &&'static str| (header::ACCEPT_ENCODING, header::HeaderValue::from_static(text));
+            accepts_gzip(&HeaderMap::from_iter(lines.iter().map(line)))
+        };
+        for yes in [&["gzip"][..], &["br, gzip"], &["br", "gzip"], &["gzip;q=0.5"], &["deflate;q=0, gzip"]] {
+            assert!(accepts(yes), "{yes:?}");
+        }
+        for no in [&[][..], &["br"], &["gzip;q=0"], &["gzip; q=0.0"], &["identity"]] {
+            assert!(!accepts(no), "{no:?}");
+        }
+    }
 }

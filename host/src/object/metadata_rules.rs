@@ -314,4 +314,11 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn a_generation_is_not_negative() {
+        let told = checked(json!({"generation": -1}));
+        assert_eq!(told, ["metadata.generation: Invalid value: -1: must be greater than or equal to 0"]);
+        assert_eq!(checked(json!({"generation": 0})), [""; 0]);
+    }
 }

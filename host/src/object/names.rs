@@ -141,6 +141,9 @@ mod tests {
     fn bad_names_name_their_rules() {
         assert_eq!(dns1123_subdomain("D_"), [SUBDOMAIN]);
         assert_eq!(dns1123_subdomain("a..b"), [SUBDOMAIN]);
+        assert_eq!(dns1123_subdomain("-a"), [SUBDOMAIN]);
+        assert_eq!(dns1123_subdomain("a-"), [SUBDOMAIN]);
+        assert_eq!(qualified_name("_a"), [NAME_PART]);
         assert_eq!(dns1123_subdomain_prefix("a-"), [""; 0]);
         assert_eq!(dns1123_subdomain_prefix("-"), [SUBDOMAIN]);
         assert_eq!(dns1123_subdomain_prefix("a_-"), [SUBDOMAIN]);

@@ -240,6 +240,10 @@ mod tests {
     fn deep_nesting_ends_without_harm() {
         let deep = "[".repeat(100_000);
         assert_eq!(explain_json(deep.as_bytes()).as_deref(), Some("exceeded max depth"));
+        let wrong_at = |levels: usize| explain_json(format!("{}x", "[".repeat(levels)).as_bytes());
+        let wrong = "invalid character 'x' looking for beginning of value";
+        assert_eq!(wrong_at(MAX_DEPTH).as_deref(), Some(wrong));
+        assert_eq!(wrong_at(MAX_DEPTH + 1).as_deref(), Some("exceeded max depth"));
     }
 
     #[test]

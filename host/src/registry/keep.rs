@@ -91,7 +91,7 @@ mod tests {
 
     fn shown(state: &str) -> Object {
         Object::from_value(json!({"apiVersion": "plugins.umbel.dev/v1alpha1", "kind": "Plugin",
-            "metadata": {"name": "p"}, "spec": {}, "status": {"state": state}}))
+            "metadata": {"name": "p", "labels": {"a": "b"}}, "spec": {}, "status": {"state": state}}))
         .unwrap()
     }
 
@@ -101,6 +101,9 @@ mod tests {
         let key = ObjectKey::new("", "p");
         let made = registry.keep(&KIND, &key, "umbel", |_| shown("Active")).await.unwrap();
         assert_eq!((made.text(&["status", "state"]), registry.revision()), ("Active", 1));
+        assert_eq!(made, registry.get(&KIND, &key).await.unwrap());
+        let owners = made.at(&["metadata", "managedFields"]).unwrap();
+        assert_eq!(owners[0]["manager"], "umbel");
         let stays = |current: Option<&Object>| current.cloned().unwrap();
         registry.keep(&KIND, &key, "umbel", stays).await.unwrap();
         assert_eq!(registry.revision(), 1);
@@ -111,6 +114,7 @@ mod tests {
         };
         let changed = registry.keep(&KIND, &key, "umbel", failed).await.unwrap();
         assert_eq!((changed.uid(), registry.revision()), (made.uid(), 2));
+        assert_eq!(changed, registry.get(&KIND, &key).await.unwrap());
         registry.drop_kept(&KIND, &key).await.unwrap();
         assert_eq!(registry.get(&KIND, &key).await.unwrap_err().code, 404);
         registry.drop_kept(&KIND, &key).await.unwrap();

@@ -9,7 +9,11 @@ use crate::kind::external_name;
 use crate::model::failure::Failure;
 use crate::model::object::Object;
 use crate::object::selector::{FieldSelector, LabelSelector};
-use crate::store::{FileStore, HistoryBound, MemoryStore};
+use crate::store::{
+    FileStore, HistoryBound, ListRequest, MemoryStore, Page, Record, Revision, Store, StoreError, Watch,
+};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -370,4 +374,57 @@ async fn namespaces_separate_lists_and_collections() {
     assert_eq!(names(&deleted.unwrap().objects), ["x", "y"]);
     let left = registry.list(&external_name::KIND, &ListOptions::default()).await.unwrap();
     assert_eq!(left.objects.iter().map(Object::namespace).collect::<Vec<_>>(), ["ab"]);
+}
+
+/// A store whose medium does not answer.
+struct Broken;
+
+fn refused<T: Send + 'static>() -> BoxFuture<'static, Result<T, StoreError>> {
+    Box::pin(std::future::ready(Err(StoreError::Medium("the disk is gone".to_owned()))))
+}
+
+impl Store for Broken {
+    fn revision(&self) -> Revision {
+        0
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        Err(StoreError::Medium("the file is gone".to_owned()))
+    }
+
+    fn get<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        refused()
+    }
+
+    fn list(&self, _: ListRequest) -> BoxFuture<'_, Result<Page, StoreError>> {
+        refused()
+    }
+
+    fn create(&self, _: String, _: Bytes) -> BoxFuture<'_, Result<Revision, StoreError>> {
+        refused()
+    }
+
+    fn update(&self, _: String, _: Revision, _: Bytes) -> BoxFuture<'_, Result<Revision, StoreError>> {
+        refused()
+    }
+
+    fn delete(&self, _: String, _: Revision) -> BoxFuture<'_, Result<Revision, StoreError>> {
+        refused()
+    }
+
+    fn watch(&self, _: String, _: Revision) -> BoxFuture<'_, Result<Box<dyn Watch>, StoreError>> {
+        refused()
+    }
+}
+
+#[tokio::test]
+async fn a_medium_that_does_not_answer_is_told() {
+    let broken = Registry::new(Arc::new(Broken));
+    let probed = broken.probe().await.unwrap_err();
+    let checked = broken.check_store().unwrap_err();
+    assert_eq!((probed.code, checked.code), (500, 500));
+    assert!(probed.message.contains("the disk is gone"), "{}", probed.message);
+    assert!(checked.message.contains("the file is gone"), "{}", checked.message);
+    let whole = registry();
+    assert_eq!((whole.probe().await, whole.check_store()), (Ok(()), Ok(())));
 }

@@ -187,7 +187,23 @@ fn strategic_sets_unite_delete_and_take_an_order() {
         })),
         json!(["x/b", "x/n", "x/c"])
     );
+    assert_eq!(
+        finalizers(json!({"finalizers": ["x/n", "x/n"], "$setElementOrder/finalizers": ["x/n", "x/a"]})),
+        json!(["x/n", "x/a", "x/b", "x/c"]),
+        "an item that the patch has twice follows the order"
+    );
     assert_eq!(finalizers(json!({"finalizers": null})), Value::Null);
+}
+
+#[test]
+fn a_strategic_patch_may_bring_more_items_than_there_were() {
+    let given = json!([{"type": "Available", "status": "False"}, {"type": "A", "status": "True"}, {"type": "B", "status": "True"}]);
+    let result = strategic(json!({"status": {"conditions": given}}));
+    let conditions = result["status"]["conditions"].as_array().unwrap();
+    let mut seen: Vec<_> = conditions.iter().map(|c| (c["type"].as_str(), c["status"].as_str())).collect();
+    seen.sort_unstable();
+    let wanted = [("A", "True"), ("Available", "False"), ("B", "True")];
+    assert_eq!(seen, wanted.map(|(kind, status)| (Some(kind), Some(status))));
 }
 
 /// Lists and maps as long as a request can carry; only linear work gets through them in reasonable time.

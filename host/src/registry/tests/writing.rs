@@ -2,9 +2,11 @@
 
 use super::{create, key, local, registry, set_label, with_finalizers};
 use crate::kind::api_service::KIND;
+use crate::model::failure::Failure;
 use crate::model::object::Object;
 use crate::registry::{OBJECT_MAX, ObjectKey, Part, WriteOptions, stored};
 use serde_json::json;
+use std::time::Duration;
 
 fn relabeled(object: &Object, value: &str) -> Object {
     let mut next = object.clone();
@@ -169,4 +171,21 @@ async fn generated_names_are_drawn_again_when_they_are_taken() {
     assert_eq!(registry.create(kind, "prod", stray, &options).await.unwrap_err().code, 400);
     let missing = registry.get(kind, &ObjectKey::new("prod", "x-")).await.unwrap_err();
     assert_eq!(missing.code, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_change_by_large_input_leaves_the_only_thread_to_other_tasks() {
+    let registry = registry();
+    create(&registry, local("a.example.com", &[])).await;
+    let writing = tokio::spawn(async move {
+        let options = WriteOptions { input_size: 1 << 20, ..WriteOptions::by("t") };
+        let propose = |current: &Object| {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            tokio::spawn(async move { sender.send(()) });
+            receiver.recv_timeout(Duration::from_secs(20)).map_err(Failure::internal)?;
+            Ok(relabeled(current, "2"))
+        };
+        registry.change(&KIND, &key("a.example.com"), Part::Main, &options, propose).await
+    });
+    assert_eq!(writing.await.unwrap().map(drop), Ok(()));
 }
