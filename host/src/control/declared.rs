@@ -162,4 +162,36 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn what_decides_about_the_backend_makes_another_route() {
+        let declared = |change: Value| {
+            let mut object = json!({
+                "metadata": {"name": "v1.g", "uid": "u", "resourceVersion": "7"},
+                "spec": {"group": "g", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15,
+                    "service": {"namespace": "ns", "name": "api"}}});
+            json_patch::merge(&mut object, &change);
+            ApiService::read(&Object::from_value(object).unwrap())
+        };
+        let first = declared(json!({}));
+        for other in [
+            json!({"metadata": {"uid": "v"}}),
+            json!({"metadata": {"annotations": {RESOLVER: "srv"}}}),
+            json!({"metadata": {"annotations": {HEALTH_CHECKER: "ping"}}}),
+            json!({"metadata": {"annotations": {FAILURE_POLICY: "Fail"}}}),
+            json!({"spec": {"service": {"name": "other"}}}),
+            json!({"spec": {"service": {"port": 8443}}}),
+            json!({"spec": {"caBundle": "aGk="}}),
+            json!({"spec": {"insecureSkipTLSVerify": true}}),
+        ] {
+            assert!(!declared(other.clone()).routes_like(&first), "{other}");
+        }
+        for same in [
+            json!({"metadata": {"resourceVersion": "8", "labels": {"a": "b"}}}),
+            json!({"spec": {"versionPriority": 99}}),
+            json!({"status": {"conditions": [{"type": "Available", "status": "True", "reason": "R"}]}}),
+        ] {
+            assert!(declared(same.clone()).routes_like(&first), "{same}");
+        }
+    }
 }

@@ -499,6 +499,9 @@ mod tests {
         assert_eq!(other.standing(), before);
         other.placement = Placement::Pending;
         assert_ne!(other.standing(), before);
+        let mut confirmed = self::entry();
+        confirmed.is_checked = true;
+        assert_ne!(confirmed.standing(), before, "clients may retry until it is checked");
     }
 
     #[test]

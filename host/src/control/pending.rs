@@ -85,4 +85,13 @@ mod tests {
         assert!(pending.settled(count).now_or_never().is_some());
         assert!(pending.settled(count + 1).now_or_never().is_none(), "b was given after the taking");
     }
+
+    #[test]
+    fn nothing_is_settled_before_it_was_taken() {
+        let pending = Pending::default();
+        pending.settle();
+        pending.give("a".to_owned(), 1);
+        pending.settle();
+        assert!(pending.settled(1).now_or_never().is_none());
+    }
 }

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
+use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use std::io::{self, Write};
 
 /// Maximum number of further bytes that are read only to keep the connection usable.
@@ -43,7 +43,7 @@ pub(super) struct Read {
 /// Reads a body: keeps at most `max` bytes, and reads a small rest so that the connection stays usable. A caller that
 /// has asked for codings itself (`decode` is false) gets the bytes as they were sent.
 pub(super) async fn read(
-    mut body: Incoming,
+    mut body: impl Body<Data = Bytes, Error = hyper::Error> + Unpin,
     headers: &HeaderMap,
     max: usize,
     decode: bool,
@@ -189,7 +189,10 @@ mod tests {
     use super::*;
     use flate2::Compression;
     use flate2::write::GzEncoder;
+    use futures_util::stream;
     use http::HeaderValue;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
 
     fn named(values: &[&'static str]) -> Coding {
         let mut headers = HeaderMap::new();
@@ -269,5 +272,35 @@ mod tests {
         assert_eq!(fault(Coding::Gzip, &[]), None);
         assert_eq!(fault(Coding::Other("br".to_owned()), &[]), None);
         assert_eq!(fault(Coding::Identity, &[b"x"]), None);
+    }
+
+    /// Reads a body of these pieces as gzip, or as it is.
+    async fn read_all(pieces: impl IntoIterator<Item = Vec<u8>>, is_gzip: bool, max: usize) -> Read {
+        let mut headers = HeaderMap::new();
+        if is_gzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        let frames = pieces.into_iter().map(|piece| Ok(Frame::data(Bytes::from(piece))));
+        read(StreamBody::new(stream::iter(frames)), &headers, max, true).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_small_rest_is_read_and_a_large_one_is_not() {
+        let piece = || vec![b'x'; 64 << 10];
+        let most = DRAIN_MAX / (64 << 10);
+        for (pieces, ended) in [(1, true), (most, true), (2 * most, false)] {
+            let read = read_all(std::iter::repeat_with(piece).take(pieces), false, 10).await;
+            assert_eq!((&read.kept[..], read.truncated, read.ended), (&b"xxxxxxxxxx"[..], true, ended));
+        }
+        let whole = read_all([b"12345".to_vec(), b"67890".to_vec()], false, 10).await;
+        assert_eq!((&whole.kept[..], whole.truncated, whole.ended), (&b"1234567890"[..], false, true));
+    }
+
+    #[tokio::test]
+    async fn gzip_that_decodes_to_nothing_is_not_read_forever() {
+        let empty = pack(b"").repeat(1000);
+        let pieces = 2 * DRAIN_MAX / empty.len();
+        let read = read_all(std::iter::repeat_with(|| empty.clone()).take(pieces), true, 10).await;
+        assert_eq!((read.kept.len(), read.truncated, read.ended), (0, true, false));
     }
 }

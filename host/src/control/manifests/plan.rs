@@ -193,3 +193,24 @@ pub(super) fn describe(kind: &Kind, key: &ObjectKey) -> String {
         format!("{} {}/{}", kind.kind, key.namespace, key.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(entries: Value) -> Object {
+        Object::from_value(json!({"metadata": {"managedFields": entries}})).unwrap()
+    }
+
+    #[test]
+    fn who_lost_what_they_set_was_overruled() {
+        let entry = |manager: &str, field: &str| json!({"manager": manager, "operation": "Update", "fieldsV1": {field: {}}});
+        let before = object(json!([entry(MANAGER, "f:a"), entry("ann", "f:b"), entry("bob", "f:c")]));
+        let after = object(json!([entry(MANAGER, "f:b"), entry("ann", "f:b")]));
+        assert_eq!(overruled(&before, &after), ["bob"]);
+        assert_eq!(overruled(&before, &before), [""; 0]);
+        let less = object(json!([entry("ann", "f:z"), entry("bob", "f:c")]));
+        assert_eq!(overruled(&before, &less), ["ann"], "it is left with other fields");
+    }
+}

@@ -290,3 +290,18 @@ async fn objects_that_no_file_can_declare_are_left_alone_whatever_mark_they_carr
     assert_eq!(bench.apply(&[]).await, [""; 0]);
     assert!(bench.get(&event::KIND, &key).await.is_some());
 }
+
+#[tokio::test]
+async fn nothing_follows_a_directory_once_its_handle_is_dropped() {
+    let (store, home) = (Arc::new(MemoryStore::default()), tempfile::tempdir().unwrap());
+    let manifests = start(home.path().to_owned(), Registry::new(store.clone()));
+    manifests.first_look().await;
+    assert!(Arc::strong_count(&store) > 1, "the task has no registry");
+    drop(manifests);
+    let ended = async {
+        while Arc::strong_count(&store) > 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(20), ended).await.is_ok(), "the task goes on");
+}

@@ -389,3 +389,17 @@ async fn what_umbel_serves_itself_no_backend_describes() {
     bench.until("its document", |d| title(d, KEY).is_some()).await;
     assert_eq!(bench.server.times(url), 0);
 }
+
+#[tokio::test]
+async fn unchanged_is_no_answer_to_who_knows_nothing() {
+    let server = Arc::new(Server::default());
+    let group_versions = [GroupVersion::new("a.example.com", "v1")].into();
+    let source = source::Source { backend: backend(1), group_versions, is_open: true };
+    for path in ["/openapi/v3", "/openapi/v2"] {
+        server.pages.lock().clear();
+        server.put(path, 304, None, &json!({}));
+        let asked = fetch::ask(&Line(Arc::clone(&server)), &source, &fetch::Known::default()).await;
+        let fault = asked.map(|known| known.is_some()).unwrap_err();
+        assert!(matches!(&fault, DownloadFault::Unanswered(text) if text.ends_with("status 304")), "{fault}");
+    }
+}

@@ -204,6 +204,10 @@ mod tests {
         assert_eq!(known(&["get", "list"], false).freshness(), Freshness::Current);
         assert_eq!(known(&["get", "delete"], false).freshness(), Freshness::Stale);
         assert_eq!(known(&["get", "deletecollection"], false).freshness(), Freshness::Stale);
+        let mut mixed = resources(&["get", "delete"]).unwrap().to_vec();
+        mixed.extend(resources(&["get", "list"]).unwrap().iter().cloned());
+        let mixed = Known::Resources { last: Some(mixed.into()), fresh: false };
+        assert_eq!(mixed.freshness(), Freshness::Stale, "one of two can be deleted");
         let empty = Known::Resources { last: Some(Arc::default()), fresh: false };
         assert_eq!(empty.freshness(), Freshness::Stale, "what it serves is not known");
         assert_eq!(known(&["get", "delete"], true).freshness(), Freshness::Current);

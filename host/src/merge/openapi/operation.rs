@@ -237,4 +237,36 @@ mod tests {
         let wanted = ("ServiceGrafanaAppV0alpha1", "serviceGrafanaApp_v0alpha1");
         assert_eq!((other.camel.as_str(), other.tag.as_str()), wanted);
     }
+
+    #[test]
+    fn an_article_goes_with_the_kind() {
+        assert_eq!(["APIService", "Event", "ExternalName", "Plugin"].map(article), ["an", "an", "an", "a"]);
+    }
+
+    #[test]
+    fn the_list_of_resources_says_what_it_answers_with() {
+        let item = Naming::new("apiregistration.k8s.io", "v1").resources();
+        let schema = &item["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
+        let definition = schema.as_str().unwrap_or_default().strip_prefix(REFERENCE);
+        assert_eq!(definition, Some(meta::API_RESOURCE_LIST.definition));
+    }
+
+    #[test]
+    fn each_path_has_the_parameters_that_it_names() {
+        let kind = &crate::kind::external_name::KIND;
+        let naming = Naming::new(kind.group, kind.version);
+        let mut paths = Map::new();
+        Paths { kind, definition: "x", naming: &naming }.add_to(&mut paths);
+        assert!(paths.keys().any(|path| path.contains("{name}")));
+        for (path, item) in &paths {
+            let listed = item["parameters"].as_array().unwrap();
+            let of_path = listed.iter().filter(|parameter| parameter["in"] == "path");
+            let mut names: Vec<_> = of_path.map(|parameter| parameter["name"].as_str().unwrap()).collect();
+            names.sort_unstable();
+            let wanted =
+                ["name", "namespace"].into_iter().filter(|name| path.contains(&format!("{{{name}}}")));
+            assert_eq!(names, wanted.collect::<Vec<_>>(), "{path}");
+            assert!(listed.iter().any(|parameter| parameter["name"] == "pretty"), "{path}");
+        }
+    }
 }

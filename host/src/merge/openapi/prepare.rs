@@ -262,6 +262,7 @@ mod tests {
         let v2 = Bytes::from_static(br#"{"swagger":"2.0","paths":{"/apis/b.example.com/v1/things":{}}}"#);
         let all = own.unite([], [&v2, &Bytes::from_static(b"broken")]).v2.unwrap();
         let json: Value = serde_json::from_slice(&all.json.identity).unwrap();
+        assert_eq!(json["swagger"], "2.0");
         for path in ["/apis/b.example.com/v1/things", "/apis/apiregistration.k8s.io/v1/apiservices"] {
             assert!(json["paths"].get(path).is_some(), "{path}");
         }
