@@ -146,4 +146,17 @@ mod tests {
         progress.end();
         assert!(progress.since(State::Active) > third, "of other files");
     }
+
+    #[test]
+    fn the_time_of_a_state_is_that_of_its_beginning() {
+        let progress = Progress::default();
+        let first = progress.since(State::Compiling);
+        while Timestamp::now() <= first {
+            std::thread::yield_now();
+        }
+        assert_eq!(progress.since(State::Compiling), first);
+        let second = progress.since(State::Active);
+        assert!(second > first);
+        assert_eq!(progress.since(State::Active), second);
+    }
 }

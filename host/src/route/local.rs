@@ -26,6 +26,12 @@ impl ClientBody {
         Self { incoming: Some(incoming), unread: None }
     }
 
+    /// The body of a request without one.
+    #[cfg(test)]
+    pub fn none() -> Self {
+        Self { incoming: None, unread: None }
+    }
+
     /// A body whose unread rest is sent to the receiver.
     pub fn returning(incoming: Incoming) -> (Self, oneshot::Receiver<Incoming>) {
         let (unread, receiver) = oneshot::channel();

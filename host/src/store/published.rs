@@ -17,13 +17,13 @@ use super::{Revision, StoreError, Watch, WatchItem};
 #[derive(Debug)]
 pub(crate) struct Published {
     contents: Arc<RwLock<Contents>>,
-    newest: watch::Sender<Revision>,
+    /// Wakes the watchers.
+    news: watch::Sender<()>,
 }
 
 impl Published {
     pub(crate) fn new(contents: Contents) -> Self {
-        let (newest, _) = watch::channel(contents.revision());
-        Self { contents: Arc::new(RwLock::new(contents)), newest }
+        Self { contents: Arc::new(RwLock::new(contents)), news: watch::channel(()).0 }
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Contents> {
@@ -32,20 +32,15 @@ impl Published {
 
     /// Shows committed changes to readers, then wakes the watchers.
     pub(crate) fn publish(&self, changes: Vec<Change>, compacted: Revision) {
-        let revision = {
-            let mut contents = self.contents.write();
-            contents.apply(changes, compacted);
-            contents.revision()
-        };
-        self.newest.send_replace(revision);
+        self.contents.write().apply(changes, compacted);
+        self.news.send_replace(());
     }
 
     /// Shows newer contents where the changes that led there are no longer kept, then wakes the watchers, which
     /// are told that they have fallen behind.
     pub(crate) fn replace(&self, newer: Contents) {
-        let revision = newer.revision();
         *self.contents.write() = newer;
-        self.newest.send_replace(revision);
+        self.news.send_replace(());
     }
 
     /// Decides and publishes one change under one lock, for a store without a medium; returns its revision.
@@ -59,7 +54,7 @@ impl Published {
             contents.apply(vec![change], compacted);
             contents.revision()
         };
-        self.newest.send_modify(|newest| *newest = revision.max(*newest));
+        self.news.send_replace(());
         Ok(revision)
     }
 
@@ -68,7 +63,7 @@ impl Published {
         self.read().reach(after)?;
         Ok(Box::new(HistoryWatch {
             contents: Arc::clone(&self.contents),
-            newest: self.newest.subscribe(),
+            news: self.news.subscribe(),
             prefix,
             position: after,
             told: after,
@@ -78,7 +73,7 @@ impl Published {
 
 struct HistoryWatch {
     contents: Arc<RwLock<Contents>>,
-    newest: watch::Receiver<Revision>,
+    news: watch::Receiver<()>,
     prefix: String,
     /// Everything up to here has been looked at.
     position: Revision,
@@ -115,7 +110,7 @@ impl Watch for HistoryWatch {
                 if let Some(item) = self.look()? {
                     return Ok(item);
                 }
-                if self.newest.changed().await.is_err() {
+                if self.news.changed().await.is_err() {
                     return Err(StoreError::Medium("the store has been closed".to_owned()));
                 }
             }

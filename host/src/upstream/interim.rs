@@ -136,6 +136,7 @@ pub fn write_interim(status: StatusCode, headers: &HeaderMap) -> Option<Vec<u8>>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[test]
     fn an_interim_response_is_written_without_what_belongs_to_its_connection() {
@@ -157,5 +158,18 @@ mod tests {
         for status in [StatusCode::CONTINUE, StatusCode::SWITCHING_PROTOCOLS, StatusCode::OK] {
             assert_eq!(write_interim(status, &headers), None);
         }
+    }
+
+    #[tokio::test]
+    async fn slices_are_written_at_once() {
+        let (near, mut far) = tokio::io::duplex(100);
+        let mut limited = InterimLimit::new(near, &InterimCount::default());
+        assert!(limited.is_write_vectored());
+        let slices = [io::IoSlice::new(b"head "), io::IoSlice::new(b"body")];
+        assert_eq!(limited.write_vectored(&slices).await.unwrap(), 9);
+        drop(limited);
+        let mut text = String::new();
+        far.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "head body");
     }
 }

@@ -209,4 +209,17 @@ mod tests {
         let leaf = CertificateParams::new([NAME.to_owned()]).unwrap().signed_by(&leaf_key, &issuer).unwrap();
         assert_eq!(shake(&pinned.pem(), leaf.der(), &leaf_key), Ok(()));
     }
+
+    #[test]
+    fn a_certificate_is_valid_from_its_first_to_its_last_second() {
+        let mut params = openssl_like();
+        params.not_before = rcgen::date_time_ymd(2024, 1, 2);
+        params.not_after = rcgen::date_time_ymd(2024, 1, 3);
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let (first, last) = (params.not_before.unix_timestamp(), params.not_after.unix_timestamp());
+        let check = |at: i64| check_time_and_purpose(certificate.der(), moment(at));
+        assert!(matches!(check(first - 1), Err(CertificateError::NotValidYetContext { .. })));
+        assert_eq!((check(first), check(last)), (Ok(()), Ok(())));
+        assert!(matches!(check(last + 1), Err(CertificateError::ExpiredContext { .. })));
+    }
 }

@@ -506,4 +506,11 @@ mod tests {
         assert!(text.contains("said=\"hello plugin=\\\"other\\\" generation=9\""), "{text}");
         assert_eq!(text.matches("plugin=\"").count(), 1, "{text}");
     }
+
+    #[test]
+    fn a_plugin_may_write_so_many_lines_a_second() {
+        let state = state("{}", None);
+        let admitted = (0..1_000).take_while(|_| admits_line(&state.profile)).count();
+        assert!((200..1_000).contains(&admitted), "{admitted}");
+    }
 }

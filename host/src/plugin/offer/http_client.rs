@@ -67,10 +67,10 @@ pub(in crate::plugin) struct Incoming {
 
 impl Incoming {
     fn held_against(mut self, secret: Option<String>) -> Self {
-        let Some(secret) = secret else { return self };
-        let in_headers = self.headers.iter().any(|(_, value)| value.contains(&secret));
-        let in_body = self.body.windows(secret.len()).any(|part| part == secret.as_bytes());
-        self.repeats_secret = in_headers || in_body;
+        self.repeats_secret = secret.is_some_and(|secret| {
+            self.headers.iter().any(|(_, value)| value.contains(&secret))
+                || self.body.windows(secret.len()).any(|part| part == secret.as_bytes())
+        });
         self
     }
 }
@@ -582,5 +582,20 @@ mod tests {
             panic!("another fault");
         };
         assert!(text.contains("add https://c.internal:8501/ to spec.grants.http"), "{text}");
+    }
+
+    #[test]
+    fn an_answer_that_repeats_the_secret_anywhere_is_known() {
+        let answer = |headers: &[&str], body: &str, secret: Option<&str>| {
+            let headers = headers.iter().map(|value| ("x".to_owned(), (*value).to_owned())).collect();
+            let body = Bytes::copy_from_slice(body.as_bytes());
+            let incoming = Incoming { status: 200, headers, body, truncated: false, repeats_secret: false };
+            incoming.held_against(secret.map(str::to_owned)).repeats_secret
+        };
+        assert!(answer(&["a", "is s3cret!"], "", Some("s3cret")));
+        assert!(answer(&["a"], "the s3cret", Some("s3cret")));
+        assert!(!answer(&["a", "b"], "s3cre", Some("s3cret")));
+        assert!(!answer(&[], "", Some("s3cret")));
+        assert!(!answer(&["s3cret"], "s3cret", None));
     }
 }

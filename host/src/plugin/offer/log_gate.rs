@@ -145,4 +145,17 @@ mod tests {
         assert_eq!(gate.admit(start), Admission::Drop);
         assert_eq!(gate.admit(start + Duration::from_secs(2)), Admission::Write(2));
     }
+
+    #[test]
+    fn a_second_after_the_first_line_the_gate_is_open_again() {
+        let gate = LogGate::new();
+        let began = gate.0.lock().began;
+        let second = Duration::from_secs(1);
+        for _ in 0..LINES_PER_SECOND {
+            assert!(matches!(gate.admit(began), Admission::Write(0)));
+        }
+        let almost = began + second - Duration::from_nanos(1);
+        assert!(matches!(gate.admit(almost), Admission::Drop));
+        assert!(matches!(gate.admit(began + second), Admission::Write(1)));
+    }
 }

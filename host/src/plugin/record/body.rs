@@ -54,3 +54,23 @@ impl<'de> Deserialize<'de> for Body {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tape::Response;
+    use serde_json::json;
+
+    #[test]
+    fn a_body_is_written_as_text_where_it_is_text_and_left_out_where_there_is_none() {
+        for (body, wanted) in [
+            (&b""[..], json!({"status": 200})),
+            (b"{}", json!({"status": 200, "body": "{}"})),
+            (b"\xff", json!({"status": 200, "body": {"base64": "/w=="}})),
+        ] {
+            let response = Response { status: 200, body: body.to_vec().into(), ..Response::default() };
+            let written = serde_json::to_value(&response).unwrap();
+            assert_eq!(written, wanted);
+            assert_eq!(serde_json::from_value::<Response>(written).unwrap(), response);
+        }
+    }
+}

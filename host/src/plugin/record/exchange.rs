@@ -194,4 +194,19 @@ mod tests {
             assert!(said.size() >= wanted, "{} of {wanted}: {said:?}", said.size());
         }
     }
+
+    #[test]
+    fn questions_of_different_kinds_repeat_nothing() {
+        let heads = |names: &[&str]| {
+            let head = |name: &&str| discovery::Head { name: (*name).to_owned(), versions: Vec::new() };
+            Asked::Order(names.iter().map(head).collect())
+        };
+        let group = |name: &str| Asked::Transform(name.into());
+        assert!(group("a").repeats(&group("a")) && !group("a").repeats(&group("b")));
+        assert!(heads(&["a", "b"]).repeats(&heads(&["a", "b"])));
+        assert!(
+            !heads(&["a", "b"]).repeats(&heads(&["b", "a"])) && !heads(&["a"]).repeats(&heads(&["a", "b"]))
+        );
+        assert!(!group("a").repeats(&heads(&["a"])) && !heads(&["a"]).repeats(&group("a")));
+    }
 }

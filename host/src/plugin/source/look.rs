@@ -239,4 +239,22 @@ mod tests {
             assert!(list(&path).is_err());
         }
     }
+
+    #[test]
+    fn a_component_that_ends_in_the_middle_arrives_while_it_is_young() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.wasm");
+        // The head of a component, and a section that is longer than the file.
+        std::fs::write(&path, b"\0asm\x0d\0\x01\0\0\x09x").unwrap();
+        let pair = look(dir.path())["p"];
+        let (seconds, nanoseconds) = pair.component.changed;
+        let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds as u64, nanoseconds as u32);
+        let is_arriving = |clock: SystemTime| is_partial(dir.path(), "p", &pair, clock);
+        assert!(is_arriving(changed));
+        assert!(is_arriving(changed - COPYING), "the clock differs from the disk's");
+        assert!(is_arriving(changed + COPYING - Duration::from_nanos(1)));
+        assert!(!is_arriving(changed + COPYING));
+        std::fs::write(&path, b"\0asm\x0d\0\x01\0\0\x01x").unwrap();
+        assert!(!is_arriving(changed), "it is whole");
+    }
 }

@@ -94,6 +94,8 @@ mod tests {
         let large = File::options().write(true).open(file.path()).unwrap();
         std::fs::write(file.path(), b"\0asm\x0d\0\x01\0\0\xff\xff\xff\xff\x0f").unwrap();
         assert!(is_cut_off(file.path()).unwrap());
+        large.set_len(crate::plugin::source::files::COMPONENT_MAX).unwrap();
+        assert!(is_cut_off(file.path()).unwrap(), "just small enough");
         large.set_len(crate::plugin::source::files::COMPONENT_MAX + 1).unwrap();
         assert!(!is_cut_off(file.path()).unwrap(), "too large to matter");
         for other in [&b"text"[..], b"\0asm\x0d\0\x01\0\0\xff\xff\xff\xff\xff\xff"] {

@@ -41,7 +41,7 @@ pub(crate) async fn prefixes_are_isolated(open: Open) {
 pub(crate) async fn after_need_not_exist(open: Open) {
     let subject = open(HistoryBound::default());
     let store = &*subject.store;
-    fill(store, &["k/1", "k/3", "k/5"]).await;
+    fill(store, &["b/1", "k/1", "k/3", "k/5"]).await;
     let after = |key: &str| ListRequest { after: Some(key.to_owned()), ..below("k/") };
     assert_eq!(keys(store, after("k/2")).await, ["k/3", "k/5"]);
     assert_eq!(keys(store, after("a")).await, ["k/1", "k/3", "k/5"]);

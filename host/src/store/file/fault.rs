@@ -131,3 +131,18 @@ impl OpenError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_cut_is_damaged_and_one_that_cannot_be_read_is_not() {
+        let fault = |kind: io::ErrorKind| {
+            OpenError::from_read(Path::new("/d/f"), ReadFault::Redb(redb::Error::Io(kind.into())))
+        };
+        assert!(matches!(fault(io::ErrorKind::UnexpectedEof), OpenError::Damaged { .. }));
+        let refused = fault(io::ErrorKind::PermissionDenied);
+        assert!(matches!(&refused, OpenError::Access { attempt: "read", .. }), "{refused}");
+    }
+}

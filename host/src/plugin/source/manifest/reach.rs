@@ -179,6 +179,7 @@ mod tests {
         let fine =
             json!({"dns": ["*", "*.consul", "_https._tcp.shop.test", "Shop.Test.", "a-b", "10.0.0.1"]});
         assert_eq!(grants(fine), Vec::<String>::new());
+        assert_eq!(grants(json!({"dns": ["a".repeat(63)]})), Vec::<String>::new());
         for (pattern, says) in [
             ("", "is empty"),
             (".", "is empty"),
