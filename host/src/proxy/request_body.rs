@@ -326,7 +326,7 @@ mod tests {
         assert!(gate.uploading() > 0, "the end was not read");
         assert!(attempt.frame().await.is_none());
         assert_eq!(gate.uploading(), 0, "the body without a length");
-        let sized = with_buffer(Full::new(vec![large.clone(), large].concat().into()), &gate);
+        let sized = with_buffer(Full::new([large.clone(), large].concat().into()), &gate);
         let mut attempt = sized.attempt();
         assert!(attempt.frame().await.is_some() && attempt.is_end_stream());
         assert!(gate.uploading() > 0, "the last frame is being sent");

@@ -87,7 +87,9 @@ impl OwnThread {
 impl Drop for OwnThread {
     fn drop(&mut self) {
         // A runtime must not wait for its end inside another one.
-        self.0.take().map(Runtime::shutdown_background);
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
