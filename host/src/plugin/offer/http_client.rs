@@ -595,7 +595,6 @@ mod tests {
         assert!(answer(&["a", "is s3cret!"], "", Some("s3cret")));
         assert!(answer(&["a"], "the s3cret", Some("s3cret")));
         assert!(!answer(&["a", "b"], "s3cre", Some("s3cret")));
-        assert!(!answer(&[], "", Some("s3cret")));
         assert!(!answer(&["s3cret"], "s3cret", None));
     }
 }
