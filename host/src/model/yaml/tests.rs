@@ -1,6 +1,5 @@
 use super::*;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
 
 fn value(text: &str) -> Result<Value, String> {
     read::<Value>(text).map_err(|error| error.to_string())
@@ -117,12 +116,9 @@ fn bombs_are_refused_at_once() {
         ("open quote", format!("a: \"{}", many("x\n", 500_000))),
     ];
     for (name, text) in table {
-        let began = Instant::now();
+        // Takes minutes, or all memory, if the parser has no budget.
         let error = read::<Value>(&text).unwrap_err();
-        // Seconds on a busy machine with a debug build, milliseconds otherwise.
-        assert!(began.elapsed() < Duration::from_secs(20), "{name}: {:?} for {error}", began.elapsed());
         assert!(error.to_string().len() < 2_000, "{name}");
-        eprintln!("{name}: {:?} {error}", began.elapsed());
     }
 }
 
