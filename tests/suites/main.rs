@@ -26,6 +26,7 @@ mod plugin_restart;
 mod plugin_states;
 mod plugins;
 mod proxying;
+mod resolvers;
 mod restart;
 mod robustness;
 mod sample_apiserver;
